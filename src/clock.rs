@@ -1,0 +1,33 @@
+//! Times as the tree shows them. Pure state machines take their time as an argument; only the
+//! edges call [`now`].
+
+use std::time::{Duration, SystemTime};
+
+pub fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-21T05:06:07.089Z`.
+pub fn rfc3339(t: SystemTime) -> String {
+    match jiff::Timestamp::try_from(t) {
+        Ok(ts) => format!("{ts:.3}"),
+        Err(_) => "-".into(), // a clock set outside the years -9999 to 9999
+    }
+}
+
+/// Seconds since the Unix epoch; 0 before it.
+pub fn epoch(t: SystemTime) -> u64 {
+    t.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_milliseconds_and_z() {
+        let t = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_089);
+        assert_eq!(rfc3339(t), "2023-11-14T22:13:20.089Z");
+        assert_eq!(rfc3339(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
+    }
+}

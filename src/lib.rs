@@ -1,0 +1,6 @@
+//! muxfs: every tmux session as files.
+//!
+//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, error, clock}`
+
+pub mod clock;
+pub mod error;
