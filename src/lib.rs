@@ -3,6 +3,7 @@
 //! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, error, clock}`
 
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod names;
 pub mod tree;
