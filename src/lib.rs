@@ -4,3 +4,5 @@
 
 pub mod clock;
 pub mod error;
+pub mod sys;
+pub mod tmux;
