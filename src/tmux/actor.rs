@@ -256,7 +256,12 @@ impl Shared {
                 break;
             }
             parser.feed(&buffer[..n], |event| match event {
-                Event::Reply(reply) => self.reply(reply),
+                Event::Reply(Reply { ours: true, outcome }) => self.reply(outcome),
+                // The attach itself failed, or a hook did.
+                Event::Reply(Reply { outcome: Outcome::Failed(text), .. }) => {
+                    drop(notices.send(Notice::Other(format!("%error {text}"))));
+                }
+                Event::Reply(_) => {}
                 Event::Notice(Notice::Exit { reason }) => exit = reason,
                 // The receiver may have been dropped: nobody wants to know.
                 Event::Notice(notice) => drop(notices.send(notice)),
@@ -278,15 +283,12 @@ impl Shared {
         self.ended.send_replace(true);
     }
 
-    fn reply(&self, reply: Reply) {
-        if !reply.ours {
-            return;
-        }
+    fn reply(&self, outcome: Outcome) {
         let mut state = self.state.lock();
         let Some(front) = state.pending.front_mut() else {
             return;
         };
-        match reply.outcome {
+        match outcome {
             Outcome::Done(body) if self.is_mark(&body, front.mark) => {
                 let Some(done) = state.pending.pop_front() else {
                     return;

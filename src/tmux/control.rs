@@ -75,6 +75,11 @@ pub enum Notice {
     ClientDetached {
         client: String,
     },
+    /// Our own client now shows this session: the attach is done.
+    Attached {
+        session: String,
+        name: String,
+    },
     /// The server ended, or ended our client. Nothing follows.
     Exit {
         reason: Option<String>,
@@ -219,6 +224,10 @@ fn known(text: &str) -> Option<Notice> {
             let (client, more) = two()?;
             let (session, name) = more.split_once(' ')?;
             Notice::ClientSession { client, session: session.into(), name: name.into() }
+        }
+        "%session-changed" => {
+            let (session, name) = two()?;
+            Notice::Attached { session, name }
         }
         "%client-detached" => Notice::ClientDetached { client: rest.into() },
         "%exit" => Notice::Exit { reason: (!rest.is_empty()).then(|| rest.to_owned()) },

@@ -4,7 +4,7 @@
 //! users, or how replies are told apart (actor.rs does).
 
 use super::actor::{Server, ServerInfo, Shared, drive};
-use super::command::{Command, Line};
+use super::command::Command;
 use super::control::Notice;
 use super::process::{LIMIT, OwnProgram, Socket, Tmux, check_version, os, own_command};
 use crate::error::{Error, Kind, Result, fail};
@@ -25,7 +25,6 @@ pub(super) struct Hidden {
     pub session: String,
     /// Our control client's name.
     pub client: String,
-    pub own: Option<OwnProgram>,
 }
 
 impl Server {
@@ -42,23 +41,29 @@ impl Server {
         // `-A`: attach where it exists (our own from before a crash), make it otherwise.
         let mut args = session_args(own, &["-A", "-f", "ignore-size,no-output"]);
         args.extend(options());
-        let (shared, notices) = drive(tmux.control(&args)?)?;
-        match greet(&shared, &path).await {
-            Ok((info, mut hidden)) => {
-                check_version(&info.version).inspect_err(|_| shared.hang_up())?;
-                hidden.own = Some(own.clone());
-                Ok(Some((Server::new(shared, info, hidden), notices)))
+        let control = tmux.control(&args)?;
+        let client = control.child.id();
+        let (shared, mut notices) = drive(control)?;
+        // tmux reads our lines from the moment the client is known, which is before it is
+        // attached; a line sent now might run without a session.
+        let attached = match tokio::time::timeout(LIMIT, attached(&mut notices)).await {
+            Ok(Attach::Done(session, name)) if name == NAME => session,
+            Ok(Attach::Done(_, name)) => {
+                shared.hang_up();
+                return fail(Kind::Bug, format!("tmux put our client into session {name:?}"));
             }
-            Err(e) if e.kind == Kind::Gone => match reason(notices).await {
-                None => Ok(None),
-                Some(why) => fail(Kind::Unreachable, format!("tmux: {why}")),
-            },
-            Err(e) => {
+            Ok(Attach::NoServer) => return Ok(None),
+            Ok(Attach::Failed(why)) => return fail(Kind::Unreachable, format!("tmux: {why}")),
+            Err(_) => {
                 // Not killed: a client lost while attaching crashes servers. It ends by itself.
                 shared.hang_up();
-                Err(e)
+                return fail(Kind::TimedOut, "tmux did not answer within 10 s");
             }
-        }
+        };
+        let (info, client) = greet(&shared, &path, client).await.inspect_err(|_| shared.hang_up())?;
+        check_version(&info.version).inspect_err(|_| shared.hang_up())?;
+        let hidden = Hidden { session: attached, client };
+        Ok(Some((Server::new(shared, info, hidden), notices)))
     }
 
     /// Connects, and starts the server first where none runs.
@@ -165,38 +170,22 @@ fn options() -> Vec<OsString> {
     all.concat().iter().map(Into::into).collect()
 }
 
-/// The first line: who the server is, who we are.
-async fn greet(shared: &Arc<Shared>, path: &Path) -> Result<(ServerInfo, Hidden)> {
-    let ask = "#{version} #{pid} #{start_time} #{session_id} #{session_name} #{client_name}";
-    let line = Line::from(Command::new("display-message").arg("-p").arg(ask));
-    let bodies = shared.run(&line).await?;
-    let text = String::from_utf8_lossy(&bodies.concat()).trim_end().to_owned();
-    let fields: Vec<&str> = text.splitn(6, ' ').collect();
-    let &[version, pid, start, session, name, client] = &fields[..] else {
-        return fail(Kind::Bug, format!("tmux described itself as {text:?}"));
-    };
-    let number = |n: &str| {
-        n.parse::<u64>().map_err(|e| Error::new(Kind::Bug, format!("tmux said {text:?}")).because(e))
-    };
-    if name != NAME {
-        shared.hang_up();
-        return fail(Kind::Bug, format!("tmux put our client into session {name:?}"));
-    }
-    let info = ServerInfo {
-        pid: number(pid)? as u32, // a pid fits
-        version: version.to_owned(),
-        socket: path.to_owned(),
-        start_time: number(start)?,
-    };
-    Ok((info, Hidden { session: session.into(), client: client.into(), own: None }))
+/// How an attach ended.
+enum Attach {
+    /// The session's id and name.
+    Done(String, String),
+    NoServer,
+    Failed(String),
 }
 
-/// Why a client ended before it said anything; None where simply no server runs.
-async fn reason(mut notices: UnboundedReceiver<Notice>) -> Option<String> {
+async fn attached(notices: &mut UnboundedReceiver<Notice>) -> Attach {
     let mut why = None;
     while let Some(notice) = notices.recv().await {
-        if let Notice::Exit { reason } = notice {
-            why = reason;
+        match notice {
+            Notice::Attached { session, name } => return Attach::Done(session, name),
+            Notice::Other(text) if text.starts_with("%error ") => why = Some(text),
+            Notice::Exit { reason } => why = why.or(reason),
+            _ => {}
         }
     }
     let why = why.unwrap_or_else(|| "ended without a word".into());
@@ -204,7 +193,28 @@ async fn reason(mut notices: UnboundedReceiver<Notice>) -> Option<String> {
     let none = why.starts_with("no server running")
         || why.contains("(No such file or directory)")
         || why.contains("(Connection refused)");
-    (!none).then_some(why)
+    if none { Attach::NoServer } else { Attach::Failed(why) }
+}
+
+/// The first line: who the server is, and what it calls our client.
+async fn greet(shared: &Arc<Shared>, path: &Path, client: Option<u32>) -> Result<(ServerInfo, String)> {
+    let ask = Command::new("display-message").args(["-p", "#{version} #{pid} #{start_time}"]);
+    let clients = Command::new("list-clients").args(["-t", TARGET, "-F", "#{client_pid} #{client_name}"]);
+    let bodies = shared.run(&ask.then(clients)).await?;
+    let text = bodies.iter().map(|b| String::from_utf8_lossy(b)).collect::<String>();
+    let odd = || Error::new(Kind::Bug, format!("tmux described itself as {text:?}"));
+    let mut lines = text.lines();
+    let mut fields = lines.next().unwrap_or_default().split(' ');
+    let mut field = || fields.next().ok_or_else(odd);
+    let info = ServerInfo {
+        version: field()?.to_owned(),
+        pid: field()?.parse().map_err(|_| odd())?,
+        start_time: field()?.parse().map_err(|_| odd())?,
+        socket: path.to_owned(),
+    };
+    let own = format!("{} ", client.ok_or_else(odd)?);
+    let name = lines.find_map(|l| l.strip_prefix(&own)).ok_or_else(odd)?;
+    Ok((info, name.to_owned()))
 }
 
 /// `-L` and the default live in `tmux-<uid>/`, which tmux makes itself, but not for `-S`.

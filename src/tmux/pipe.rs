@@ -94,7 +94,7 @@ impl PipeHub {
     pub async fn pipe(&self, server: &Server, pane: &str) -> Result<PipeStart> {
         let (ticket, bodies) = {
             let _one_at_a_time = self.room.lock().await;
-            if let Some(full) = no_room(server.info().pid, 1)? {
+            if let Some(full) = no_room(server.info().pid, 1) {
                 return Ok(full);
             }
             let ticket = self.ticket()?;
@@ -104,9 +104,17 @@ impl PipeHub {
         ticket.finish(&bodies).await
     }
 
+    /// The same for a pane that is about to be made: its own descriptor and its pipe's.
+    pub fn ticket_for_new(&self, server: &Server) -> Result<Result<Ticket, PipeStart>> {
+        match no_room(server.info().pid, 2) {
+            Some(full) => Ok(Err(full)),
+            None => self.ticket().map(Ok),
+        }
+    }
+
     /// For a line of the caller's: its [`command`](Ticket::command) goes into it, the line's
     /// replies go to [`finish`](Ticket::finish).
-    pub fn ticket(&self) -> Result<Ticket> {
+    fn ticket(&self) -> Result<Ticket> {
         let token = secret()?;
         let line = own_command(&self.own, self.own.pipe, &[self.path.as_os_str(), OsStr::new(&token)]);
         let (sender, fd) = oneshot::channel();
@@ -145,20 +153,19 @@ impl Ticket {
     }
 }
 
-/// Whether the server has descriptors for `more`, with a part left free; the refusal if not.
-/// Where `/proc` does not tell (another user's server), there is room.
-pub fn no_room(server_pid: u32, more: u64) -> Result<Option<PipeStart>> {
-    let limits = std::fs::read_to_string(format!("/proc/{server_pid}/limits"));
-    let fds = std::fs::read_dir(format!("/proc/{server_pid}/fd"));
-    let (Ok(limits), Ok(fds)) = (limits, fds) else {
-        return Ok(None);
-    };
-    let Some(limit) = open_files(&limits) else {
-        return Ok(None);
-    };
-    let used = fds.count() as u64;
+/// Whether the server has descriptors for `more` pipes, with a part left free; the refusal if not.
+fn no_room(server_pid: u32, more: u64) -> Option<PipeStart> {
+    let (used, limit) = descriptors(server_pid)?;
     let keep = KEEP_FREE.max(limit / 4);
-    Ok((used + more + keep > limit).then_some(PipeStart::NoRoom { used, limit }))
+    (used + more + keep > limit).then_some(PipeStart::NoRoom { used, limit })
+}
+
+/// Descriptors the server has open, and its soft limit. None where there is no limit, or where
+/// `/proc` does not tell (another user's server).
+pub fn descriptors(server_pid: u32) -> Option<(u64, u64)> {
+    let limits = std::fs::read_to_string(format!("/proc/{server_pid}/limits")).ok()?;
+    let used = std::fs::read_dir(format!("/proc/{server_pid}/fd")).ok()?.count();
+    Some((used as u64, open_files(&limits)?))
 }
 
 /// The soft limit in `/proc/<pid>/limits`; None when unlimited.

@@ -5,7 +5,7 @@
 
 use super::actor::{Bodies, Server};
 use super::command::{Command, Line};
-use super::pipe::{PipeHub, PipeStart, Ticket, no_room};
+use super::pipe::{PipeHub, PipeStart, Ticket, descriptors};
 use crate::error::{Error, Kind, Result, fail};
 
 /// What a new session is to be.
@@ -67,7 +67,12 @@ pub async fn new_session(server: &Server, new: NewSession<'_>, hub: Option<&Pipe
     if first != new.name {
         line = line.then(Command::new("rename-session").args(["-t", &target, "--"]).literal(new.name));
     }
-    let bodies = with_history(server, new.history_limit, line).await?;
+    let made = with_history(server, new.history_limit, line).await;
+    if made.is_err() && first != new.name {
+        // It may be there under its first name, which nobody else has.
+        let _ = server.run(Command::new("kill-session").args(["-t", &target])).await;
+    }
+    let bodies = made?;
     opening.made(&bodies).await
 }
 
@@ -142,10 +147,18 @@ pub async fn set_muxfs_id(server: &Server, session: &str, id: &str) -> Result<()
     server.run(Command::new("set-option").args(["-t", session, "@muxfs", id])).await.map(drop)
 }
 
-/// What tmux would rewrite, so that the session would not bear the name asked for.
-fn check_name(name: &str) -> Result<()> {
-    match name.chars().find(|c| matches!(c, ':' | '.' | '\\') || c.is_control()) {
-        Some(c) => fail(Kind::Invalid, format!("{c:?} cannot be in a tmux session's name")),
+/// Refuses what tmux would rewrite, so that a session bears the name that was asked for: `:` and
+/// `.` become `_`, `\\` and control bytes are escaped, and so is a `$` that looks like a variable
+/// (utf8.c, utf8_strvis).
+pub fn check_name(name: &str) -> Result<()> {
+    let variable = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '{');
+    let odd = name.char_indices().find(|&(at, c)| match c {
+        ':' | '.' | '\\' => true,
+        '$' => variable(&name[at + 1..]),
+        c => c.is_control(),
+    });
+    match odd {
+        Some((_, c)) => fail(Kind::Invalid, format!("tmux would rewrite the {c:?} in a session's name")),
         None if name.is_empty() => fail(Kind::Invalid, "a session needs a name"),
         None => Ok(()),
     }
@@ -186,6 +199,10 @@ async fn with_history(server: &Server, limit: Option<u32>, line: Line) -> Result
     made.await.unwrap_or_else(|_| fail(Kind::Gone, "the tmux server is gone"))
 }
 
+/// Descriptors that stay free in the server for clients and jobs. A server that has none left
+/// answers nobody any more (3.3a).
+const SPARE: u64 = 16;
+
 /// The pipe of a pane that is about to be made.
 #[derive(Default)]
 struct Opening {
@@ -195,13 +212,16 @@ struct Opening {
 
 impl Opening {
     fn new(server: &Server, hub: Option<&PipeHub>) -> Result<Opening> {
-        let Some(hub) = hub else {
-            return Ok(Opening::default());
-        };
-        // The new pane needs one descriptor, its pipe another.
-        let refused = no_room(server.info().pid, 2)?;
-        let ticket = if refused.is_none() { Some(hub.ticket()?) } else { None };
-        Ok(Opening { ticket, refused })
+        if let Some((used, limit)) = descriptors(server.info().pid)
+            && used + SPARE > limit
+        {
+            return fail(Kind::Full, format!("the tmux server has {used} of {limit} descriptors in use"));
+        }
+        let Some(hub) = hub else { return Ok(Opening::default()) };
+        Ok(match hub.ticket_for_new(server)? {
+            Ok(ticket) => Opening { ticket: Some(ticket), refused: None },
+            Err(refused) => Opening { ticket: None, refused: Some(refused) },
+        })
     }
 
     /// Reads what the line printed ([`MADE`] first) and waits for the pipe.
