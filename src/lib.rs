@@ -7,4 +7,6 @@ pub mod config;
 pub mod error;
 pub mod names;
 pub mod session;
+pub mod sys;
+pub mod tmux;
 pub mod tree;

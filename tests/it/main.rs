@@ -1,1 +1,1 @@
-
+mod tmux_engine;
