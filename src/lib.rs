@@ -2,6 +2,7 @@
 //!
 //! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, error, clock}`
 
+pub mod cli;
 pub mod clock;
 pub mod error;
 pub mod names;
