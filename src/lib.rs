@@ -4,6 +4,8 @@
 
 pub mod cli;
 pub mod clock;
+pub mod doc;
 pub mod error;
 pub mod names;
+pub mod sys;
 pub mod tree;

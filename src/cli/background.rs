@@ -28,6 +28,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// 0 when it is ready; otherwise its exit status, with the reason already on standard error.
 pub fn start(args: &[OsString], env: Option<Vec<(OsString, OsString)>>) -> Result<u8> {
     let mut command = again(args, env)?;
+    // What the caller left open would stay open as long as the daemon lives, and a pipe among it
+    // would never end for the caller's own readers.
+    crate::sys::keep_descriptors_from_children();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).current_dir("/");
     wait_ready(command, LIMIT)
 }
@@ -180,10 +183,12 @@ mod tests {
 
     #[test]
     fn ok_is_enough_though_the_daemon_lives_on() {
-        let began = Instant::now();
-        let code = wait_ready(shell("echo ok; exec >/dev/null; exec sleep 5"), Duration::from_secs(60));
-        assert_eq!(code.unwrap(), 0);
-        assert!(began.elapsed() < Duration::from_secs(5));
+        // `cat` lives until this end of its input is dropped.
+        let (input, held) = std::io::pipe().unwrap();
+        let mut daemon = shell("echo ok; exec >/dev/null; exec cat");
+        daemon.stdin(input);
+        assert_eq!(wait_ready(daemon, Duration::from_secs(60)).unwrap(), 0);
+        drop(held);
     }
 
     #[test]

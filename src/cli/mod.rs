@@ -28,6 +28,33 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Kind, Result};
 
+/// What muxfs reads of its environment: the manual page and the README print this.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "MUXFS_TMUX_SOCKET",
+        "The tmux server: a path (with a slash, as tmux -S) or a name (as tmux -L). Default: the user's own, so that a plain tmux attach finds the sessions.",
+    ),
+    (
+        "MUXFS_NODE_NAME",
+        "The name of this machine's directory in the tree. Default: the host name up to its first dot.",
+    ),
+    ("MUXFS_CONFIG", "The node's config file. Default: $XDG_CONFIG_HOME/muxfs/muxfs.toml."),
+    (
+        "MUXFS_LOG",
+        "Which diagnostics go to standard error: a level (error, warn, info, debug, trace), or one for each module (muxfs::fs=trace). Default: warn.",
+    ),
+    (
+        "XDG_STATE_HOME",
+        "Its directory muxfs holds records, logs and the lock that makes a node the only one of its user. Default: ~/.local/state.",
+    ),
+    ("XDG_CONFIG_HOME", "Its directory muxfs holds the config file. Default: ~/.config."),
+    (
+        "XDG_RUNTIME_DIR",
+        "Its directory muxfs holds sockets. Default: /run/user/UID where it is there, else /tmp/muxfs-UID.",
+    ),
+    ("FUSERMOUNT_PATH", "Another fusermount3 than that in PATH."),
+];
+
 /// Every tmux session as files: write a prompt, read the screen, wait for the end.
 #[derive(Debug, Parser)]
 #[command(
@@ -81,7 +108,8 @@ pub struct MountArgs {
     /// Stay in the foreground
     #[arg(short = 'f', long)]
     pub foreground: bool,
-    /// Where the background process writes its diagnostics (see MUXFS_LOG) [default: nowhere]
+    /// Where the background process writes its diagnostics (see MUXFS_LOG); by default
+    /// nowhere
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
     /// Said to itself only: standard output is the pipe of the parent that waits.
@@ -139,6 +167,8 @@ pub struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
+    /// One of bash, elvish, fish, powershell, zsh
+    #[arg(hide_possible_values = true)]
     pub shell: clap_complete::Shell,
 }
 
