@@ -42,6 +42,11 @@ if [ -z "$$dir" ]; then \
 fi
 endef
 
+define TOUR
+awk '/^<!-- tour -->/ { t = 1; next } t && /^```sh/ { p = 1; next } p && /^```/ { exit } p' README.md \
+  | sed "s|/mux/|$$dir/|g; s|^|    |"
+endef
+
 # Under sudo the sessions are those of the user who called it: nothing of tmux runs as root.
 mount: build
 	@$(FIND_DIR); \
@@ -52,12 +57,11 @@ mount: build
 	  echo "mounted: $$dir"; \
 	fi; \
 	echo; echo 'Try this, line by line:'; echo; \
-	$(MAKE) -s --no-print-directory tour DIR="$$dir"
+	$(TOUR)
 
 # The commands of the README, for the directory at hand.
 tour:
-	@awk '/^<!-- tour -->/ { t = 1; next } t && /^```sh/ { p = 1; next } p && /^```/ { exit } p' README.md \
-	  | sed 's|/mux/|$(or $(DIR),/mux)/|g; s|^|    |'
+	@dir='$(or $(DIR),/mux)'; $(TOUR)
 
 umount:
 	@$(FIND_DIR); $(BIN) umount "$$dir"
