@@ -2,8 +2,10 @@
 //!
 //! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, error, clock}`
 
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doc;
 pub mod error;
 pub mod names;
 pub mod session;

@@ -1,13 +1,15 @@
-//! The program: two roles inside tmux first, then the command line.
+//! The program: two roles inside tmux first, then the command line. Knows nothing else.
+
+use std::process::ExitCode;
 
 use muxfs::tmux::{OwnProgram, helper};
-use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if let Some(code) = inside_tmux() {
         return code;
     }
-    ExitCode::SUCCESS
+    muxfs::cli::start_tracing();
+    muxfs::cli::main(std::env::args_os().collect())
 }
 
 /// What tmux runs of us (helper.rs). Matched by hand and before all else, because it runs once a

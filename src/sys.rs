@@ -43,3 +43,12 @@ pub(crate) fn async_inotify(notify: Inotify) -> io::Result<AsyncFd<Notify>> {
     // SAFETY: as above.
     unsafe { AsyncFd::register(Notify(notify)) }.map_err(Into::into)
 }
+
+/// Marks every descriptor above standard error close-on-exec, so that a child gets none that
+/// this process was itself handed by its caller. Best effort: before Linux 5.11 nothing happens.
+pub fn keep_descriptors_from_children() {
+    // SAFETY: takes numbers only, closes nothing, and no memory is shared with the kernel.
+    unsafe {
+        libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int);
+    }
+}
