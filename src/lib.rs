@@ -4,5 +4,6 @@
 
 pub mod clock;
 pub mod error;
+pub mod fs;
 pub mod names;
 pub mod tree;
