@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod doc;
 pub mod error;
+pub mod fs;
 pub mod names;
 pub mod session;
 pub mod sys;

@@ -3,9 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is tests; clippy sees that of functions marked so only")]
 
+// `src/fs/fake.rs` is compiled here as well, and names the crate's modules from its root.
+use muxfs::{error, tree};
+
 mod cli;
 mod doc;
 mod examples;
+mod fs_door;
 mod tidy;
 mod tmux_engine;
 mod tour;

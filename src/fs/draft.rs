@@ -1,0 +1,92 @@
+//! A document that is open for writing: a copy of its text that becomes the document as a whole.
+//! Editors write in place, so offsets and truncation mean what they say here.
+
+use bytes::Bytes;
+
+use super::gesture::{Asker, Close, Writers};
+use super::handle::{Door, End, Handle, gone, verdict};
+use super::scratch::{resize, slice, write_at};
+use crate::error::Result;
+use crate::tree::Place;
+
+pub struct Draft {
+    text: Vec<u8>,
+    /// Written or cut since the last save.
+    changed: bool,
+    /// Opened empty and never written: a shell closes a copy of the file before it writes, and
+    /// an empty document must not come into force in between.
+    emptied: bool,
+    writers: Writers,
+}
+
+impl Draft {
+    pub fn of(opener: u32, text: Bytes) -> Self {
+        Draft { text: text.into(), changed: false, emptied: false, writers: Writers::new(opener) }
+    }
+
+    pub fn empty(opener: u32) -> Self {
+        Draft { emptied: true, ..Draft::of(opener, Bytes::new()) }
+    }
+
+    pub fn unsaved(&self) -> bool {
+        self.changed || self.emptied
+    }
+
+    pub fn read(&self, offset: u64, len: usize) -> Bytes {
+        Bytes::copy_from_slice(slice(&self.text, offset, len))
+    }
+
+    pub fn write(
+        &mut self,
+        door: &Door,
+        handle: &Handle,
+        by: Asker,
+        at: Option<u64>,
+        data: &[u8],
+    ) -> Result<()> {
+        handle.admit(door).inspect_err(|e| handle.refused(door, e))?;
+        self.writers.wrote(by);
+        write_at(&mut self.text, at, data).inspect_err(|e| handle.refused(door, e))?;
+        self.changed = true;
+        Ok(())
+    }
+
+    pub fn resize(&mut self, size: u64) -> Result<()> {
+        resize(&mut self.text, size)?;
+        self.changed = true;
+        Ok(())
+    }
+
+    pub async fn end(&mut self, door: &Door, handle: &Handle, end: End) -> Result<()> {
+        if !self.unsaved() {
+            return Ok(());
+        }
+        match verdict(&mut self.writers, door, end) {
+            Close::Nothing => return Ok(()),
+            Close::Killed(signal) => {
+                // The first notice of the death tells it; the handle's last close finds nothing.
+                handle.killed(door, signal);
+                (self.changed, self.emptied) = (false, false);
+                return Ok(());
+            }
+            Close::Done if matches!(end, End::Flush(_)) && !self.changed => return Ok(()),
+            Close::Done => {}
+        }
+        (self.changed, self.emptied) = (false, false);
+        self.writers.again();
+        self.save(door, handle).await
+    }
+
+    async fn save(&self, door: &Door, handle: &Handle) -> Result<()> {
+        let (path, id) = handle.inode.place().inspect_err(|e| handle.refused(door, e))?;
+        save(door, handle, Place::new(&path, id), &self.text).await
+    }
+}
+
+/// The same text again is no change, and leaves the document's mtime alone.
+async fn save(door: &Door, handle: &Handle, place: Place<'_>, text: &[u8]) -> Result<()> {
+    if door.tree.read(&handle.who, place).await.is_ok_and(|now| now == text) {
+        return Ok(());
+    }
+    door.tree.write(&handle.who, place, Bytes::copy_from_slice(text)).await.map_err(gone)
+}
