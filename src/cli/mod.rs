@@ -17,6 +17,7 @@ pub mod privileges;
 pub mod run;
 pub mod start;
 pub mod status;
+pub mod tables;
 pub mod umount;
 
 use std::ffi::OsString;

@@ -211,7 +211,7 @@ impl Judge {
             Look::Gone => (self.state, Evidence::Process, None), // tmux will say how it ended
             Look::Other => {
                 let left = QUIET_PROGRAM.checked_sub(quiet).filter(|d| !d.is_zero());
-                self.worked |= left.is_none();
+                self.worked = left.is_none();
                 (State::Unknown, Evidence::Process, left)
             }
             Look::Shell(shell) => self.shell(shell, quiet, now),

@@ -134,6 +134,21 @@ pub fn server_pid(path: &Path) -> Option<u32> {
     None
 }
 
+/// `tmux ARGS` against the server at `socket`, as a person would run it. Starts no server.
+pub fn plain(socket: &Socket, args: &[&str]) -> std::process::Command {
+    let mut p = Process::new("tmux");
+    p.env_remove("TMUX").env_remove("TMUX_PANE").args(["-N", "-S"]).arg(socket.path()).args(args);
+    p.into_std()
+}
+
+/// A pane has a pipe and a pidfd, a log its file: the soft limit of 1,024 is soon reached.
+pub fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard); // what cannot be raised stays
+    }
+}
+
 /// A tmux binary and the socket it is to use.
 #[derive(Debug, Clone)]
 pub struct Tmux {

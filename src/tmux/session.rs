@@ -142,6 +142,16 @@ pub async fn rename(server: &Server, session: &str, name: &str) -> Result<()> {
     server.run(line).await.map(drop)
 }
 
+/// Gives the session's current window another size. With a client attached tmux takes the client's
+/// again: `resize-window` alone would pin the size for good.
+pub async fn resize(server: &Server, session: &str, (width, height): (u16, u16)) -> Result<()> {
+    let target = format!("{session}:");
+    let size = [width.to_string(), height.to_string()];
+    let resize = Command::new("resize-window").args(["-t", &target, "-x", &size[0], "-y", &size[1]]);
+    let unpin = Command::new("set-option").args(["-w", "-u", "-t", &target, "window-size"]);
+    server.run(resize.then(unpin)).await.map(drop)
+}
+
 /// Sets the session's `@muxfs`.
 pub async fn set_muxfs_id(server: &Server, session: &str, id: &str) -> Result<()> {
     server.run(Command::new("set-option").args(["-t", session, "@muxfs", id])).await.map(drop)

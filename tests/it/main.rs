@@ -10,6 +10,8 @@ mod cli;
 mod doc;
 mod examples;
 mod fs_door;
+mod node;
+mod support;
 mod tidy;
 mod tmux_engine;
 mod tour;

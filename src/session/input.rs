@@ -1,0 +1,195 @@
+//! Messages into a pane: in order of arrival, one at a time, held while a person types.
+//! TREE.md, "Delivery".
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Pane, Session, Sessions, State, Told, message, shell};
+use crate::error::{Error, Kind, Result, fail};
+use crate::tmux::{self, Key, Server};
+use crate::tree::Caller;
+
+/// A client that typed this recently holds delivery (TREE.md: 2 s). tmux tells whole seconds,
+/// so one more is waited for.
+const TYPED: Duration = Duration::from_secs(3);
+/// How often a held message looks again.
+const HELD: Duration = Duration::from_millis(200);
+/// How long a message waits for a shell made here to read at all: what is typed before is cut
+/// to 4,095 bytes a line by the terminal.
+const START: Duration = Duration::from_secs(5);
+/// Messages waiting for one pane; more are refused (EAGAIN).
+const QUEUE: usize = 1000;
+
+/// What is typed.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// Pasted as one, then Enter.
+    Prompt(String),
+    /// Typed as it is.
+    Text(String),
+    Keys(Vec<Key>),
+}
+
+impl Message {
+    pub fn prompt(body: &[u8]) -> Result<Self> {
+        message::clean(body).map(Message::Prompt)
+    }
+
+    pub fn text(body: &[u8]) -> Result<Self> {
+        // Typed as it is: a newline at the end is asked for.
+        let text = message::clean(body)?;
+        Ok(Message::Text(if body.ends_with(b"\n") { text + "\n" } else { text }))
+    }
+
+    pub fn keys(body: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(body).map_err(|_| Error::new(Kind::NotUtf8, "not UTF-8"))?;
+        let key = |name: &str| {
+            Key::parse(name).ok_or_else(|| Error::new(Kind::Invalid, format!("unknown key {name:?}")))
+        };
+        text.split_whitespace().map(key).collect::<Result<_>>().map(Message::Keys)
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Message::Prompt(text) | Message::Text(text) => text.is_empty(),
+            Message::Keys(keys) => keys.is_empty(),
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Message::Prompt(_) => "input",
+            Message::Text(_) => "text",
+            Message::Keys(_) => "keys",
+        }
+    }
+}
+
+/// One place in a pane's queue; given back however the message ends.
+struct Place<'a>(&'a Pane);
+
+impl<'a> Place<'a> {
+    fn take(pane: &'a Pane) -> Result<Self> {
+        if pane.waiting.fetch_add(1, Ordering::AcqRel) >= QUEUE {
+            pane.waiting.fetch_sub(1, Ordering::AcqRel);
+            return fail(Kind::Full, format!("{QUEUE} messages wait for this pane already"));
+        }
+        Ok(Place(pane))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.set_held(None);
+    }
+}
+
+impl Sessions {
+    /// Types `message` into `pane` of `session`. Returns when tmux has taken it, Enter included.
+    pub async fn deliver(
+        &self,
+        session: &Session,
+        pane: &Arc<Pane>,
+        who: &Caller,
+        message: Message,
+    ) -> Result<()> {
+        pane.check_alive()?;
+        if message.is_empty() {
+            return Ok(());
+        }
+        let _place = Place::take(pane)?;
+        let hold = self.config().hold;
+        let limit = hold + Duration::from_secs(30);
+        let Ok(_turn) = tokio::time::timeout(limit, pane.queue.lock()).await else {
+            return fail(Kind::TimedOut, format!("other messages held this pane for {} s", limit.as_secs()));
+        };
+        let server = self.server()?;
+        // Keys and text reach a pane whatever a person does there: that is what they are for.
+        if matches!(message, Message::Prompt(_)) {
+            self.until_free(&server, session, pane, hold).await?;
+            started(pane).await;
+            check_lines(pane, &message)?;
+        }
+        let _life = session.life.read().await;
+        pane.check_alive()?;
+        pane.input(Instant::now());
+        self.send(&server, pane, &message).await?;
+        self.delivered(session, pane, who, &message);
+        self.observer.poke(pane);
+        Ok(())
+    }
+
+    async fn send(&self, server: &Server, pane: &Pane, message: &Message) -> Result<()> {
+        match message {
+            Message::Prompt(text) => tmux::input::paste(server, &pane.id, text.as_bytes(), true).await,
+            Message::Text(text) => tmux::input::type_text(server, &pane.id, text).await,
+            Message::Keys(keys) => tmux::input::keys(server, &pane.id, keys).await,
+        }
+    }
+
+    fn delivered(&self, session: &Session, pane: &Pane, who: &Caller, message: &Message) {
+        let name = session.shown();
+        let fields = serde_json::json!({
+            "file": message.word(), "pane": pane.id,
+            "origin": {"node": who.node.as_deref().unwrap_or(self.journal.node()), "uid": who.uid},
+        });
+        self.journal.tell(Told { what: "delivered", session: (session.serial, &name), fields });
+        if let (Message::Prompt(text), true) = (message, pane.full_screen()) {
+            pane.note(&format!("input: {}", text.replace('\n', "\n  ")), SystemTime::now());
+        }
+    }
+
+    /// Waits while a client that shows this pane typed a moment ago.
+    async fn until_free(
+        &self,
+        server: &Server,
+        session: &Session,
+        pane: &Pane,
+        hold: Duration,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        // No client of a person anywhere: nothing to ask, and no round trip.
+        while !self.clients.read().is_empty() {
+            let typed = tmux::input::typed_recently(server, &pane.id).await?;
+            if typed.is_none_or(|ago| ago >= TYPED) {
+                break;
+            }
+            pane.set_held(Some("draft"));
+            pane.check_alive()?;
+            if begun.elapsed() >= hold {
+                session.set_last_error("a message was held by a person typing, and given up");
+                return fail(Kind::TimedOut, format!("a person typed in this pane for {} s", hold.as_secs()));
+            }
+            tokio::time::sleep(HELD).await;
+        }
+        pane.set_held(None);
+        Ok(())
+    }
+}
+
+/// A shell that was just started gets its first message when it reads.
+async fn started(pane: &Pane) {
+    let mut seen = pane.watch();
+    let begun = |s: &super::Seen| s.state != State::Starting;
+    let _ = tokio::time::timeout(START, seen.wait_for(begun)).await; // then it is typed ahead
+}
+
+/// A terminal in canonical mode keeps 4,095 bytes of a line and drops the rest without a word.
+fn check_lines(pane: &Pane, message: &Message) -> Result<()> {
+    let Message::Prompt(text) = message else { return Ok(()) };
+    let longest = message::longest_line(text);
+    if longest <= message::CANONICAL_LINE {
+        return Ok(());
+    }
+    let tty = pane.fact(|f| f.tty.clone());
+    if shell::canonical(&tty) == Some(true) {
+        let most = message::CANONICAL_LINE;
+        return fail(
+            Kind::TooLarge,
+            format!("a line of {longest} bytes; this pane's terminal is in canonical mode and keeps {most}"),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! What every test needs: directories and a tmux server of its own, and waiting for conditions.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use muxfs::node::modes::NodeModes;
+use muxfs::node::{LocalNode, NODE_SERIAL, rows_node};
+use muxfs::session::{Dirs, Sessions};
+use muxfs::tmux::OwnProgram;
+use muxfs::tree::{Caller, Place, Tree, TreePath};
+
+/// The limit of a wait for a condition: ten times what is expected, and more on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// Waits until `met` gives a value; `what` is said when it never does.
+pub fn until<T>(what: &str, mut met: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = met() {
+            return value;
+        }
+        assert!(begun.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+pub fn until_true(what: &str, mut met: impl FnMut() -> bool) {
+    until(what, || met().then_some(()));
+}
+
+/// Directories and a tmux socket that no other test uses. Ends its tmux server when dropped.
+pub struct Lab {
+    dir: tempfile::TempDir,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        // Short: a socket's path has 107 bytes at most.
+        Lab { dir: tempfile::Builder::new().prefix("mux").tempdir_in("/tmp").unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path("tmux")
+    }
+
+    /// Runs tmux against this place's server.
+    pub fn tmux(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("tmux");
+        command.env_remove("TMUX").arg("-f").arg("/dev/null").arg("-S").arg(self.socket()).args(args);
+        command.output().unwrap()
+    }
+
+    /// The same, and it must work; what it prints.
+    pub fn tmux_ok(&self, args: &[&str]) -> String {
+        let out = self.tmux(args);
+        assert!(out.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    pub fn dirs(&self) -> Dirs {
+        Dirs { state: self.path("state"), runtime: self.path("run"), config: self.path("config/muxfs.toml") }
+    }
+
+    pub fn configure(&self, more: &str) {
+        let config = self.dirs().config;
+        std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+        let socket = self.socket();
+        let text =
+            format!("[node]\nname = \"honey\"\n[tmux]\nsocket = {:?}\n{more}", socket.to_str().unwrap());
+        std::fs::write(config, text).unwrap();
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        end_server(self);
+    }
+}
+
+/// Ends the server and waits for its process; it may hang in its last client.
+fn end_server(place: &Lab) {
+    let out = place.tmux(&["display-message", "-p", "#{pid}"]);
+    let Ok(pid) = String::from_utf8_lossy(&out.stdout).trim().parse::<i32>() else { return };
+    let _ = place.tmux(&["kill-server"]);
+    let begun = Instant::now();
+    while Path::new(&format!("/proc/{pid}")).exists() {
+        if begun.elapsed() > Duration::from_secs(5) {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// A node in this process, without a mount.
+pub struct Node {
+    pub tree: Arc<LocalNode>,
+    pub runtime: tokio::runtime::Runtime,
+    pub place: Lab,
+}
+
+impl Node {
+    pub fn start() -> Self {
+        let place = Lab::new();
+        place.configure("");
+        Node::start_in(place)
+    }
+
+    pub fn start_in(place: Lab) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let tree = runtime.block_on(async {
+            let own = OwnProgram::new(env!("CARGO_BIN_EXE_muxfs"));
+            let sessions =
+                Sessions::start(place.dirs(), own, NODE_SERIAL + 1, rows_node::reserved).await.unwrap();
+            let (modes, error) = NodeModes::load(place.path("state/modes.json"));
+            assert!(error.is_none());
+            LocalNode::new(sessions, Arc::new(modes))
+        });
+        Node { tree, runtime, place }
+    }
+
+    pub fn path(text: &str) -> TreePath {
+        TreePath::parse(text).unwrap()
+    }
+
+    pub fn mkdir(&self, name: &str) -> muxfs::error::Result<()> {
+        self.runtime.block_on(self.tree.make(&Caller::own(), &Self::path(name), None)).map(drop)
+    }
+
+    pub fn rmdir(&self, name: &str) -> muxfs::error::Result<()> {
+        self.runtime.block_on(self.tree.remove(&Caller::own(), &Self::path(name)))
+    }
+
+    pub fn mv(&self, from: &str, to: &str) -> muxfs::error::Result<()> {
+        self.runtime.block_on(self.tree.rename(&Caller::own(), &Self::path(from), &Self::path(to)))
+    }
+
+    pub fn write(&self, path: &str, text: &str) -> muxfs::error::Result<()> {
+        let (path, body) = (Self::path(path), bytes::Bytes::copy_from_slice(text.as_bytes()));
+        self.runtime.block_on(self.tree.write(&Caller::own(), Place::from(&path), body))
+    }
+
+    /// A whole read, or all a log has, or the first line of a blocking file.
+    pub fn read(&self, path: &str) -> String {
+        self.try_read(path).unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    pub fn try_read(&self, path: &str) -> muxfs::error::Result<String> {
+        use muxfs::tree::{Follow, Shape};
+        let path = Self::path(path);
+        let who = Caller::own();
+        let bytes = self.runtime.block_on(async {
+            match self.tree.stat(&path)?.shape {
+                Shape::Log | Shape::Events | Shape::Wait => {
+                    match self.tree.follow(&who, Place::from(&path)).await? {
+                        Follow::Log(log) => log.read_at(0, log.size() as usize).await,
+                        Follow::Lines(mut lines) => {
+                            let line = tokio::time::timeout(LIMIT, lines.next()).await;
+                            Ok(line.expect("a blocking read ends").unwrap_or_default())
+                        }
+                    }
+                }
+                _ => self.tree.read(&who, Place::from(&path)).await,
+            }
+        })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    pub fn ls(&self, path: &str) -> Vec<String> {
+        self.tree.list(&Self::path(path)).unwrap().into_iter().map(|e| e.name).collect()
+    }
+}
