@@ -19,10 +19,12 @@ impl Sessions {
     pub fn save_config(self: &Arc<Self>, session: &Arc<Session>, body: &[u8]) -> Result<()> {
         let text = text(body)?;
         let _saving = session.saving.lock();
-        self.save_text(session, text)
+        self.save_text(session, text, false)
     }
 
-    fn save_text(self: &Arc<Self>, session: &Arc<Session>, text: &str) -> Result<()> {
+    /// `from_file`: it is what the file holds, which may have been edited again meanwhile and is
+    /// left as it is.
+    fn save_text(self: &Arc<Self>, session: &Arc<Session>, text: &str, from_file: bool) -> Result<()> {
         if text == session.record.lock().config {
             self.reject(session, None);
             return Ok(());
@@ -40,7 +42,8 @@ impl Sessions {
             let old = record.clone();
             record.config = text.to_owned();
             record.changed = record::millis(SystemTime::now());
-            let saved = self.store.save_config(&record.id, text).and_then(|()| self.store.save(&record));
+            let file = if from_file { Ok(()) } else { self.store.save_config(&record.id, text) };
+            let saved = file.and_then(|()| self.store.save(&record));
             if let Err(e) = saved {
                 *record = old; // what is on disk is what is in force
                 return Err(e);
@@ -130,7 +133,7 @@ impl Sessions {
         if known || again {
             return; // our own write, or one we told about already
         }
-        if let Err(e) = self.save_text(session, text) {
+        if let Err(e) = self.save_text(session, text, true) {
             session.set_last_error(e.text());
             self.journal.trouble(&session.shown(), e.text());
         }

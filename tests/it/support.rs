@@ -38,7 +38,26 @@ pub struct Lab {
 impl Lab {
     pub fn new() -> Self {
         // Short: a socket's path has 107 bytes at most.
-        Lab { dir: tempfile::Builder::new().prefix("mux").tempdir_in("/tmp").unwrap() }
+        let lab = Lab { dir: tempfile::Builder::new().prefix("mux").tempdir_in("/tmp").unwrap() };
+        lab.make_home();
+        lab
+    }
+
+    /// A home of its own: the start-up files of whoever runs the tests may take long and print.
+    fn make_home(&self) {
+        std::fs::create_dir(self.home()).unwrap();
+        std::fs::write(self.path("home/.zshrc"), "PS1='%# '\n").unwrap(); // or zsh asks to make one
+        #[allow(unsafe_code)]
+        // SAFETY: each test is a process of its own, and none of its other threads reads the
+        // environment yet.
+        unsafe {
+            std::env::set_var("HOME", self.home());
+            std::env::set_var("SHELL", "/bin/bash");
+        }
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.path("home")
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
