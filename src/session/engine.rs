@@ -195,7 +195,12 @@ impl Engine {
                 self.refresh(sessions).await; // the pane may simply be gone
                 taken(&pane);
             }
-            Told::Exited(_) => self.refresh(sessions).await,
+            Told::Exited(_) => {
+                if let Some(server) = sessions.connected() {
+                    server.nudge(); // tmux 3.3 misses the death of a pane now and then
+                }
+                self.refresh(sessions).await;
+            }
         }
     }
 
