@@ -123,6 +123,12 @@ impl Sessions {
         dir.to_str().filter(|d| !d.ends_with(" (deleted)")).map(str::to_owned)
     }
 
+    /// Asks the login shell before anyone waits for it: a `mkdir` is held up less.
+    pub fn prepare(self: &Arc<Self>) {
+        let sessions = self.clone();
+        tokio::spawn(async move { sessions.login_env().await });
+    }
+
     /// The login shell's environment, asked once.
     async fn login_env(&self) -> Arc<Env> {
         let mut kept = self.login.lock().await;

@@ -42,6 +42,7 @@ impl Sessions {
             pipes: PipeHub::listen(&dirs.runtime.join("pipe"), &own)?,
             output: output::Output::start(told)?,
             expected: Mutex::default(),
+            node_id: node_id(&dirs.state)?,
             journal,
             started: SystemTime::now(),
             config: RwLock::new(Arc::new(config)),
@@ -80,6 +81,18 @@ impl Sessions {
         tokio::spawn(engine::Engine::new(&sessions, events, output_queue, presence, socket).run());
         Ok(sessions)
     }
+}
+
+/// Made at the first start, then kept.
+fn node_id(state: &Path) -> Result<String> {
+    let path = state.join("node/id");
+    if let Some(id) = file::read(&path)?.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()) {
+        return Ok(id);
+    }
+    let id = record::new_id()?;
+    file::make_dir(&state.join("node"))?;
+    file::replace(&path, format!("{id}\n").as_bytes())?;
+    Ok(id)
 }
 
 type ReadConfig = (NodeConfig, String, Option<(crate::config::Fault, String)>);
