@@ -2,7 +2,7 @@
 //! real mounts in `tests/it`. Knows the seam alone.
 
 // Compiled for two sets of tests, neither of which needs all of it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
