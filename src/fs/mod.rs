@@ -27,5 +27,9 @@ mod watch;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
 
 pub use mount::{Device, MountOptions, Mounted, serve};

@@ -353,7 +353,8 @@ fn lock(locks: &Path, dir: &Path) -> Result<Flock<File>> {
 /// Takes dead mounts of ours away; refuses live and foreign ones.
 fn clear(dir: &Path) -> Result<()> {
     while let Some(mount) = mounts::at(dir).map_err(|e| Error::io(MOUNTINFO, e))? {
-        let dead = std::fs::metadata(dir).is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN));
+        // Not by stat(2): the kernel may still know the root's attributes.
+        let dead = nix::sys::statvfs::statvfs(dir) == Err(Errno::ENOTCONN);
         if mount.fstype != FSTYPE || !dead {
             let text =
                 format!("{}: {} (type {}) is mounted there", dir.display(), mount.source, mount.fstype);
