@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is tests; clippy sees that of functions marked so only")]
 
-// A test's helper that fails has failed the test.
-#![allow(clippy::unwrap_used)]
-
 // `src/fs/fake.rs` is compiled here as well, and names the crate's modules from its root.
 use muxfs::{error, tree};
 
