@@ -641,6 +641,7 @@ fn a_directory_in_use_is_refused_and_a_dead_mount_taken_over() {
         .args(["--exact", "fs_door::holds_a_mount_for_another_test", "--nocapture"])
         .env("MUXFS_TEST_HOLD", dir.path())
         .env("MUXFS_TEST_LOCKS", locks.path())
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -671,14 +672,52 @@ fn a_directory_in_use_is_refused_and_a_dead_mount_taken_over() {
     assert_eq!(Device::open(&missing, None, locks.path()).err().unwrap().kind, Kind::NotFound);
 }
 
+/// The other process of other tests: mounts where it is told to, and unmounts when its standard
+/// input ends.
 #[test]
 fn holds_a_mount_for_another_test() {
     let Some(dir) = std::env::var_os("MUXFS_TEST_HOLD") else { return };
     let locks = std::env::var_os("MUXFS_TEST_LOCKS").unwrap();
+    let owner: Option<u32> = std::env::var("MUXFS_TEST_OWNER").ok().map(|id| id.parse().unwrap());
     let rt = Runtime::new().unwrap();
-    let device = Device::open(&MountOptions::new(dir), None, Path::new(&locks)).unwrap();
+    let owners = owner.map(|id| (id, id));
+    let device = Device::open(&MountOptions::new(dir), owners, Path::new(&locks)).unwrap();
+    if let Some(id) = owner {
+        nix::unistd::setgid(id.into()).unwrap();
+        nix::unistd::setuid(id.into()).unwrap();
+    }
     let mounted = serve(device, Fake::new(), rt.handle().clone()).unwrap();
-    rt.block_on(mounted.wait());
+    rt.block_on(async {
+        let input = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+        tokio::select! {
+            () = mounted.wait() => {}
+            _ = input => mounted.unmount().await.unwrap(),
+        }
+    });
+    std::process::exit(0); // whether or not the other end of its input is closed
+}
+
+#[test]
+fn root_mounts_and_the_user_serves_and_unmounts() {
+    let (dir, locks) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "fs_door::holds_a_mount_for_another_test", "--nocapture"])
+        .env("MUXFS_TEST_HOLD", dir.path())
+        .env("MUXFS_TEST_LOCKS", locks.path())
+        .env("MUXFS_TEST_OWNER", "65534")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let cat = |user: &str| {
+        let user = [format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()];
+        Command::new("setpriv").args(user).arg("cat").arg(dir.path().join("n/s/status")).output().unwrap()
+    };
+    until("the user's mount", || cat("65534").stdout == b"state: ready\n");
+    assert!(!cat("0").status.success(), "not even root, without allow_other");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert!(!is_mounted(dir.path()));
 }
 
 #[test]
