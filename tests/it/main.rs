@@ -6,10 +6,12 @@
 // `src/fs/fake.rs` is compiled here as well, and names the crate's modules from its root.
 use muxfs::{error, tree};
 
+mod blocking;
 mod cli;
 mod doc;
 mod examples;
 mod fs_door;
+mod input;
 mod node;
 mod support;
 mod tidy;
