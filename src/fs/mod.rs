@@ -10,6 +10,7 @@ mod ask;
 mod dirs;
 mod draft;
 pub mod errno;
+mod freezer;
 mod fuse;
 mod gesture;
 mod handle;

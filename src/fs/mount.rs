@@ -179,7 +179,7 @@ impl Drop for Device {
 pub fn serve(mut device: Device, tree: Arc<dyn Tree>, rt: Handle) -> Result<Mounted> {
     let queue = Arc::new(Queue::default());
     let changes = tree.changes(); // before the first look
-    let vfs = Vfs::new(tree, Arc::new(Linux), queue.clone(), device.options.look(), rt.clone())?;
+    let vfs = Vfs::new(tree, Arc::new(Linux::default()), queue.clone(), device.options.look(), rt.clone())?;
     let fuse = Fuse::new(vfs.clone(), rt.clone());
     let what = format!("mounting on {}", device.dir.display());
     let config = device.options.config();

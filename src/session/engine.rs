@@ -93,11 +93,13 @@ impl Engine {
         Engine { sessions: Arc::downgrade(sessions), events, told, notices: None, presence, socket }
     }
 
-    pub async fn run(mut self) {
+    /// `looked` is told when the first look is over, whether or not there was a server to see.
+    pub async fn run(mut self, looked: oneshot::Sender<()>) {
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY);
         self.connect().await;
+        let _ = looked.send(()); // who waited may have given up
         loop {
             let next = tokio::select! {
                 event = self.events.recv() => event.map_or(Next::End, Next::Event),

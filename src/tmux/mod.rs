@@ -16,6 +16,7 @@ pub mod helper;
 mod hidden;
 pub mod input;
 pub mod keys;
+mod leftover;
 pub mod pipe;
 pub mod process;
 mod secret;

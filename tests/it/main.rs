@@ -10,6 +10,7 @@ mod blocking;
 mod cli;
 mod doc;
 mod examples;
+mod faults;
 mod fs_door;
 mod input;
 mod node;
