@@ -172,6 +172,7 @@ impl Sessions {
     /// too live on.
     async fn end_session(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
         let server = self.server()?;
+        self.refresh().await?; // a window linked into another session a moment ago is spared too
         let elsewhere: Vec<String> = self
             .all()
             .iter()
@@ -191,8 +192,10 @@ impl Sessions {
     }
 
     async fn end_processes(&self, name: &str, panes: &[Arc<Pane>]) {
-        let roots: Vec<i32> =
-            panes.iter().filter(|p| !p.fact(|f| f.dead)).map(|p| p.fact(|f| f.pid as i32)).collect();
+        let (dead, alive): (Vec<_>, Vec<_>) =
+            panes.iter().map(|p| p.fact(|f| (f.dead, f.pid as i32))).partition(|(dead, _)| *dead);
+        let mut roots: Vec<i32> = alive.into_iter().map(|(_, pid)| pid).collect();
+        roots.extend(reap::left_by(&dead.into_iter().map(|(_, pid)| pid).collect::<Vec<_>>()));
         let left = match tokio::time::timeout(STOPPED, reap::end(&roots)).await {
             Ok(left) => left,
             Err(_) => roots,

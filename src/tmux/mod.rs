@@ -29,7 +29,7 @@ pub use capture::{Capture, capture};
 pub use command::{Command, Line};
 pub use control::Notice;
 pub use keys::Key;
-pub use pipe::{PipeHub, PipeStart};
+pub use pipe::{PipeHub, PipeStart, missing_room};
 pub use process::{OwnProgram, Socket};
 pub use session::{Made, NewSession};
 pub use state::{ClientInfo, PaneInfo, SessionInfo, Snapshot, snapshot};

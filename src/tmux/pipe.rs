@@ -172,8 +172,24 @@ fn taken(bodies: &Bodies) -> Option<&str> {
 /// Whether the server has descriptors for `more` pipes, with a part left free; the refusal if not.
 fn no_room(server_pid: u32, more: u64) -> Option<PipeStart> {
     let (used, limit) = descriptors(server_pid)?;
-    let keep = KEEP_FREE.max(limit / 4);
-    (used + more + keep > limit).then_some(PipeStart::NoRoom { used, limit })
+    (used + more + keep_free(limit) > limit).then_some(PipeStart::NoRoom { used, limit })
+}
+
+/// How many pipes are to be given back, with the descriptors in use and their limit. Only below
+/// three quarters of what is kept free, so that none is given back and taken again by turns.
+pub fn missing_room(server: &Server) -> Option<(u64, u64, u64)> {
+    let (used, limit) = descriptors(server.info().pid)?;
+    Some((missing(used, limit)?, used, limit))
+}
+
+fn missing(used: u64, limit: u64) -> Option<u64> {
+    let least = keep_free(limit) * 3 / 4;
+    let free = limit.saturating_sub(used);
+    (free < least).then(|| least - free)
+}
+
+fn keep_free(limit: u64) -> u64 {
+    KEEP_FREE.max(limit / 4)
 }
 
 /// Descriptors the server has open, and its soft limit. None where there is no limit, or where
@@ -255,6 +271,13 @@ mod tests {
             "Limit  Soft Limit  Hard Limit  Units\nMax open files            256        4096      files\n";
         assert_eq!(open_files(text), Some(256));
         assert_eq!(open_files("Max open files   unlimited  unlimited  files\n"), None);
+    }
+
+    #[test]
+    fn pipes_are_given_back_before_the_server_runs_out() {
+        assert_eq!(missing(200, 256), None, "56 are free, 48 are enough");
+        assert_eq!(missing(210, 256), Some(2));
+        assert_eq!(missing(300, 256), Some(48));
     }
 
     #[tokio::test]
