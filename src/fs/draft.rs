@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::gesture::{Asker, Close, Writers};
 use super::handle::{Door, End, Handle, gone, verdict};
 use super::scratch::{resize, slice, write_at};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tree::Place;
 
 pub struct Draft {
@@ -16,12 +16,15 @@ pub struct Draft {
     /// Opened empty and never written: a shell closes a copy of the file before it writes, and
     /// an empty document must not come into force in between.
     emptied: bool,
+    /// A part was refused, and the rest of a text is none. Emptying it starts anew.
+    spoilt: Option<Error>,
     writers: Writers,
 }
 
 impl Draft {
     pub fn of(opener: u32, text: Bytes) -> Self {
-        Draft { text: text.into(), changed: false, emptied: false, writers: Writers::new(opener) }
+        let writers = Writers::new(opener);
+        Draft { text: text.into(), changed: false, emptied: false, spoilt: None, writers }
     }
 
     pub fn empty(opener: u32) -> Self {
@@ -46,14 +49,22 @@ impl Draft {
     ) -> Result<()> {
         handle.admit(door).inspect_err(|e| handle.refused(door, e))?;
         self.writers.wrote(by);
-        write_at(&mut self.text, at, data).inspect_err(|e| handle.refused(door, e))?;
         self.changed = true;
-        Ok(())
+        if let Some(why) = &self.spoilt {
+            return Err(why.clone());
+        }
+        write_at(&mut self.text, at, data).inspect_err(|e| {
+            handle.refused(door, e);
+            self.spoilt = Some(e.clone());
+        })
     }
 
     pub fn resize(&mut self, size: u64) -> Result<()> {
         resize(&mut self.text, size)?;
         self.changed = true;
+        if size == 0 {
+            self.spoilt = None;
+        }
         Ok(())
     }
 
@@ -74,7 +85,10 @@ impl Draft {
         }
         (self.changed, self.emptied) = (false, false);
         self.writers.again();
-        self.save(door, handle).await
+        match self.spoilt.take() {
+            Some(why) => Err(why),
+            None => self.save(door, handle).await,
+        }
     }
 
     async fn save(&self, door: &Door, handle: &Handle) -> Result<()> {

@@ -8,6 +8,7 @@ use muxfs::{error, tree};
 
 mod cli;
 mod doc;
+mod editors;
 mod examples;
 mod fs_door;
 mod node;

@@ -196,3 +196,114 @@ impl Node {
         self.tree.list(&Self::path(path)).unwrap().into_iter().map(|e| e.name).collect()
     }
 }
+
+/// The real program as a daemon of its own, mounted, on a tmux server of its own.
+pub struct Mount {
+    pub lab: Lab,
+    pub dir: PathBuf,
+    daemon: std::process::Child,
+}
+
+impl Mount {
+    pub fn start() -> Self {
+        Mount::start_in(Lab::new())
+    }
+
+    pub fn start_in(lab: Lab) -> Self {
+        lab.configure("");
+        let dir = lab.path("mux");
+        std::fs::create_dir(&dir).unwrap();
+        let daemon = Mount::daemon(&lab, &dir);
+        Mount { lab, dir, daemon }
+    }
+
+    /// The variables that keep a lab's programs apart from everything of the user.
+    pub fn environment(lab: &Lab) -> Vec<(&'static str, PathBuf)> {
+        std::fs::create_dir_all(lab.path("run")).unwrap();
+        vec![
+            ("HOME", lab.home()),
+            ("SHELL", "/bin/bash".into()),
+            ("TERM", "xterm".into()),
+            ("XDG_CONFIG_HOME", lab.path("xdg")),
+            ("XDG_STATE_HOME", lab.path("state")),
+            ("XDG_RUNTIME_DIR", lab.path("run")),
+            ("MUXFS_CONFIG", lab.dirs().config),
+            ("MUXFS_TMUX_SOCKET", lab.socket()),
+        ]
+    }
+
+    fn daemon(lab: &Lab, dir: &Path) -> std::process::Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_muxfs"));
+        let stderr = std::fs::File::options().append(true).create(true).open(lab.path("stderr")).unwrap();
+        command.envs(Mount::environment(lab)).arg("mount").arg("-f").arg(dir).stderr(stderr);
+        let mut child = command.stdin(std::process::Stdio::null()).spawn().unwrap();
+        until("the mount answers", || {
+            assert_eq!(child.try_wait().unwrap(), None, "{}", said(lab));
+            dir.join(".self/status").exists().then_some(())
+        });
+        child
+    }
+
+    /// `demo/logs` is a path below the node.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(".self").join(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        let text = std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// A program in the node's directory, ended when it takes too long.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["-k", "1", "30", program]).current_dir(self.dir.join(".self"));
+        command.envs(Mount::environment(&self.lab)).env("MUX", &self.dir).env_remove("TMUX");
+        command.stdin(std::process::Stdio::null());
+        command
+    }
+
+    pub fn run(&self, script: &str) -> Output {
+        self.command("bash").args(["-c", script]).output().unwrap()
+    }
+
+    /// What a script in the node's directory prints; it must succeed and complain of nothing.
+    pub fn sh(&self, script: &str) -> String {
+        let out = self.run(script);
+        let err = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success() && err.is_empty(), "{script}: {} {err}", out.status);
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// What is seen of the daemon's own diagnostics.
+    pub fn said(&self) -> String {
+        said(&self.lab)
+    }
+
+    fn unmount(&mut self) {
+        let mut umount = Command::new("umount");
+        let lazily = || Command::new("umount").args(["-l"]).arg(&self.dir).output();
+        if !umount.arg(&self.dir).output().is_ok_and(|o| o.status.success()) {
+            let _ = lazily();
+        }
+    }
+}
+
+fn said(lab: &Lab) -> String {
+    std::fs::read_to_string(lab.path("stderr")).unwrap_or_default()
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.unmount();
+        // Unmounted, it ends by itself; a test must not wait for one that does not.
+        let begun = Instant::now();
+        while self.daemon.try_wait().is_ok_and(|ended| ended.is_none()) {
+            if begun.elapsed() > Duration::from_secs(5) {
+                let _ = self.daemon.kill();
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        // Lab's own drop ends the tmux server.
+    }
+}
