@@ -9,6 +9,7 @@ use muxfs::{error, tree};
 mod cli;
 mod doc;
 mod editors;
+mod errors;
 mod examples;
 mod fs_door;
 mod node;
