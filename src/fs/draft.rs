@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::gesture::{Asker, Close, Writers};
 use super::handle::{Door, End, Handle, gone, verdict};
 use super::scratch::{resize, slice, write_at};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tree::Place;
 
 pub struct Draft {
@@ -16,12 +16,17 @@ pub struct Draft {
     /// Opened empty and never written: a shell closes a copy of the file before it writes, and
     /// an empty document must not come into force in between.
     emptied: bool,
+    /// A part was refused, and the rest of a text is none. Emptying it starts anew.
+    spoilt: Option<Error>,
+    /// The last fsync was refused.
+    unheard: Option<Error>,
     writers: Writers,
 }
 
 impl Draft {
     pub fn of(opener: u32, text: Bytes) -> Self {
-        Draft { text: text.into(), changed: false, emptied: false, writers: Writers::new(opener) }
+        let writers = Writers::new(opener);
+        Draft { text: text.into(), changed: false, emptied: false, spoilt: None, unheard: None, writers }
     }
 
     pub fn empty(opener: u32) -> Self {
@@ -46,20 +51,28 @@ impl Draft {
     ) -> Result<()> {
         handle.admit(door).inspect_err(|e| handle.refused(door, e))?;
         self.writers.wrote(by);
-        write_at(&mut self.text, at, data).inspect_err(|e| handle.refused(door, e))?;
         self.changed = true;
-        Ok(())
+        if let Some(why) = &self.spoilt {
+            return Err(why.clone());
+        }
+        write_at(&mut self.text, at, data).inspect_err(|e| {
+            handle.refused(door, e);
+            self.spoilt = Some(e.clone());
+        })
     }
 
     pub fn resize(&mut self, size: u64) -> Result<()> {
         resize(&mut self.text, size)?;
         self.changed = true;
+        if size == 0 {
+            self.spoilt = None;
+        }
         Ok(())
     }
 
     pub async fn end(&mut self, door: &Door, handle: &Handle, end: End) -> Result<()> {
         if !self.unsaved() {
-            return Ok(());
+            return self.say_again(door, end);
         }
         match verdict(&mut self.writers, door, end) {
             Close::Nothing => return Ok(()),
@@ -74,19 +87,28 @@ impl Draft {
         }
         (self.changed, self.emptied) = (false, false);
         self.writers.again();
-        self.save(door, handle).await
+        let saved = match self.spoilt.take() {
+            Some(why) => Err(why),
+            None => self.save(door, handle).await,
+        };
+        self.unheard = saved.as_ref().err().filter(|_| matches!(end, End::Sync)).cloned();
+        saved
     }
 
+    /// Emacs takes an fsync's EINVAL for "cannot be synced" and goes on: the close says it too.
+    fn say_again(&mut self, door: &Door, end: End) -> Result<()> {
+        match (&self.unheard, end) {
+            (Some(why), End::Flush(_)) if verdict(&mut self.writers, door, end) == Close::Done => {
+                Err(why.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The text in force saved again is the tree's to see: it takes an earlier refusal back.
     async fn save(&self, door: &Door, handle: &Handle) -> Result<()> {
         let (path, id) = handle.inode.place().inspect_err(|e| handle.refused(door, e))?;
-        save(door, handle, Place::new(&path, id), &self.text).await
+        let text = Bytes::copy_from_slice(&self.text);
+        door.tree.write(&handle.who, Place::new(&path, id), text).await.map_err(gone)
     }
-}
-
-/// The same text again is no change, and leaves the document's mtime alone.
-async fn save(door: &Door, handle: &Handle, place: Place<'_>, text: &[u8]) -> Result<()> {
-    if door.tree.read(&handle.who, place).await.is_ok_and(|now| now == text) {
-        return Ok(());
-    }
-    door.tree.write(&handle.who, place, Bytes::copy_from_slice(text)).await.map_err(gone)
 }

@@ -307,6 +307,7 @@ impl Tree for Fake {
                 fail(Kind::Invalid, "a bad text")
             } else {
                 match node.stat.shape {
+                    Shape::Document if node.text == body => return Ok(()),
                     Shape::Document => {
                         node.text = body;
                         node.stat.mtime += Duration::from_secs(1);

@@ -5,21 +5,35 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Level, Session, Sessions, Tap, record};
-use crate::config::{Fault, NodeConfig, SessionConfig, file};
-use crate::error::{Error, Kind, Result, fail};
+use crate::config::{Fault, NodeConfig, SessionConfig, file, schema};
+use crate::error::{Kind, Result, fail};
 
-/// The text of a message as settings: UTF-8.
-fn text(body: &[u8]) -> Result<&str> {
-    std::str::from_utf8(body)
-        .map_err(|e| Error::new(Kind::NotUtf8, format!("not UTF-8 at byte {}", e.valid_up_to())))
+/// The text of a message as settings: UTF-8. What is not is refused with its place, and kept as
+/// far as it can be shown.
+fn text(body: &[u8]) -> Result<&str, (Fault, String)> {
+    std::str::from_utf8(body).map_err(|e| {
+        let shown = String::from_utf8_lossy(body).into_owned();
+        // Up to there both texts are the same.
+        (schema::fault(&shown, e.valid_up_to(), "not UTF-8".to_owned()), shown)
+    })
+}
+
+fn not_utf8<T>(fault: &Fault) -> Result<T> {
+    fail(Kind::NotUtf8, format!("config: {fault}"))
 }
 
 impl Sessions {
     /// Takes `body` as the session's settings, or keeps it as `config.rejected` and says why.
     pub fn save_config(self: &Arc<Self>, session: &Arc<Session>, body: &[u8]) -> Result<()> {
-        let text = text(body)?;
         let _saving = session.saving.lock();
-        self.save_text(session, text, false)
+        match text(body) {
+            Ok(text) => self.save_text(session, text, false),
+            Err((fault, shown)) => {
+                let refused = not_utf8(&fault);
+                self.reject(session, Some((fault, shown)));
+                refused
+            }
+        }
     }
 
     /// `from_file`: it is what the file holds, which may have been edited again meanwhile and is
@@ -146,8 +160,15 @@ impl Sessions {
 
     /// Takes `body` as the node's settings.
     pub fn save_node_config(&self, body: &[u8]) -> Result<()> {
-        let text = text(body)?;
         let _saving = self.saving.lock();
+        let text = match text(body) {
+            Ok(text) => text,
+            Err((fault, shown)) => {
+                let refused = not_utf8(&fault);
+                self.node.lock().rejected = Some((fault, shown));
+                return refused;
+            }
+        };
         if self.node_config_text().is_ok_and(|old| old == text) {
             self.node.lock().rejected = None;
             return Ok(());

@@ -111,7 +111,8 @@ pub trait Tree: Send + Sync + 'static {
     /// A log from its first byte, or the lines of an events or wait file from now on.
     async fn follow(&self, who: &Caller, at: Place<'_>) -> Result<Follow>;
 
-    /// One whole message, command line, document or entry, by the file's shape.
+    /// One whole message, command line, document or entry, by the file's shape. A document's own
+    /// text again leaves it as it is, its mtime too, and takes an earlier refusal back.
     async fn write(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()>;
 
     /// A prompt and its answer. Dropping the future leaves the prompt in the queue.

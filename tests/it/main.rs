@@ -9,6 +9,8 @@ use muxfs::{error, tree};
 mod blocking;
 mod cli;
 mod doc;
+mod editors;
+mod errors;
 mod examples;
 mod faults;
 mod fs_door;
