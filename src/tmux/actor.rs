@@ -101,6 +101,12 @@ impl Server {
         &self.info
     }
 
+    /// Has the server look which of its children ended: a second SIGCHLD for one that it missed.
+    pub fn tell_of_children(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.info.pid as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCHLD); // another user's stays as it is
+    }
+
     /// Runs a line; the bodies of its replies, joined. A failing command's own words are the
     /// error: `Gone` where the target is not there, `Exists` for a taken name, else `Invalid`.
     /// `Gone` when the server is lost, `TimedOut` after 10 s (the line may still take effect).
