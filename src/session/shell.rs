@@ -57,6 +57,12 @@ pub fn look(pid: i32, tty: &str) -> Look {
     Look::Shell(ShellLook { foreground, raw, editor, unread, idle })
 }
 
+/// Whether process `pid` has ended, and its parent has not asked how.
+pub fn is_zombie(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
 /// Whether the terminal keeps whole lines for its reader (ICANON), where it can be read.
 pub fn canonical(tty: &str) -> Option<bool> {
     terminal(tty).map(|(raw, _)| !raw)

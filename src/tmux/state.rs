@@ -122,11 +122,13 @@ const CLIENT: &[&str] = &["client_name", "session_id", "window_id", "client_cont
 /// Everything at one moment, but for our hidden session and our own client.
 ///
 /// tmux 3.3a now and then misses SIGCHLD: the pane is dead, its process a zombie, its status
-/// unknown until another child ends (at least 10 of 480 deaths on a busy machine, none of 480 with the nudge). So where a status is
-/// missing the server is nudged, and asked again a few times.
+/// unknown until another child ends (at least 10 of 480 deaths on a busy machine, none of 480 with
+/// the nudge). So where a status is missing the server is nudged, and asked again a few times.
+/// (tmux 3.2 never tells a signal: there a status may be missing for good.)
 pub async fn snapshot(server: &Server) -> Result<Snapshot> {
     let mut all = ask(server).await?;
-    for _ in 0..3 {
+    let tells = super::process::version_of(&server.info().version) >= Some((3, 3));
+    for _ in 0..if tells { 3 } else { 0 } {
         if !all.panes.iter().any(|p| p.dead && p.dead_status.is_none() && p.dead_signal.is_none()) {
             break;
         }
