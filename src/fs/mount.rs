@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -353,8 +354,7 @@ fn lock(locks: &Path, dir: &Path) -> Result<Flock<File>> {
 /// Takes dead mounts of ours away; refuses live and foreign ones.
 fn clear(dir: &Path) -> Result<()> {
     while let Some(mount) = mounts::at(dir).map_err(|e| Error::io(MOUNTINFO, e))? {
-        let dead = std::fs::metadata(dir).is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN));
-        if mount.fstype != FSTYPE || !dead {
+        if mount.fstype != FSTYPE || !is_dead(&mount) {
             let text =
                 format!("{}: {} (type {}) is mounted there", dir.display(), mount.source, mount.fstype);
             return fail(Kind::Busy, text);
@@ -362,6 +362,22 @@ fn clear(dir: &Path) -> Result<()> {
         detach(dir)?;
     }
     Ok(())
+}
+
+/// Asks with statfs(2), which is answered from no cache: the attributes of a mount's root outlive
+/// its daemon in the kernel's.
+fn is_dead(mount: &mounts::Mount) -> bool {
+    let own = nix::unistd::geteuid();
+    match mount.owner() {
+        // Without allow_other the kernel lets only the owner ask, and root no more than others.
+        Some(owner) if owner != own.as_raw() && !mount.options.split(',').any(|o| o == "allow_other") => {
+            let mut ask = Command::new("stat");
+            ask.args(["-f", "-c", "", "--"]).arg(&mount.dir).uid(owner).env("LC_ALL", "C");
+            let said = ask.stdin(Stdio::null()).output();
+            said.is_ok_and(|o| String::from_utf8_lossy(&o.stderr).contains(Errno::ENOTCONN.desc()))
+        }
+        _ => nix::sys::statfs::statfs(&mount.dir).err() == Some(Errno::ENOTCONN),
+    }
 }
 
 fn check_dir(dir: &Path) -> Result<()> {

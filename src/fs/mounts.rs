@@ -21,6 +21,13 @@ pub struct Mount {
     pub options: String,
 }
 
+impl Mount {
+    /// Of a FUSE mount: who may use it, and always may take it off.
+    pub fn owner(&self) -> Option<u32> {
+        self.options.split(',').find_map(|o| o.strip_prefix("user_id="))?.parse().ok()
+    }
+}
+
 pub fn all() -> std::io::Result<Vec<Mount>> {
     Ok(parse(&std::fs::read(MOUNTINFO)?))
 }

@@ -155,7 +155,11 @@ fn a_control_group_freezes_although_a_reader_is_blocked() {
 #[test]
 fn readers_and_pollers_of_a_session_that_ends_return() {
     let mount = Mount::start();
-    for how in ["rmdir demo", "tmux -S $MUXFS_TMUX_SOCKET kill-session -t demo", "tmux -S $MUXFS_TMUX_SOCKET kill-server"] {
+    for how in [
+        "rmdir demo",
+        "tmux -S $MUXFS_TMUX_SOCKET kill-session -t demo",
+        "tmux -S $MUXFS_TMUX_SOCKET kill-server",
+    ] {
         mount.sh("mkdir demo; cat demo/wait");
         keep_busy(&mount, "demo");
         let (mut wait, mut events) = (blocked(&mount, "demo/wait"), blocked(&mount, "demo/events"));
@@ -169,13 +173,18 @@ fn readers_and_pollers_of_a_session_that_ends_return() {
         let poller = poller.args(["-c", poll]).arg(mount.path("demo/wait"));
         let mut poller = poller.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         until_true("it polls", || {
-            std::fs::read_to_string(format!("/proc/{}/wchan", poller.id())).unwrap_or_default().contains("poll")
+            std::fs::read_to_string(format!("/proc/{}/wchan", poller.id()))
+                .unwrap_or_default()
+                .contains("poll")
         });
         mount.sh(how);
         let (status, out, err) = ended(&mut wait);
         assert!(status.success() && out == "ended\n", "{how}: wait: {status} {out:?} {err}");
         let (status, out, err) = ended(&mut events);
-        assert!(status.success() && out.lines().last().unwrap().contains("\"ended\""), "{how}: {status} {out} {err}");
+        assert!(
+            status.success() && out.lines().last().unwrap().contains("\"ended\""),
+            "{how}: {status} {out} {err}"
+        );
         let (status, out, _) = ended(&mut poller);
         assert!(status.success() && out.ends_with("[17]\n"), "{how}: IN|HUP is told: {out:?}");
         tail.kill().unwrap();
@@ -187,7 +196,9 @@ fn readers_and_pollers_of_a_session_that_ends_return() {
 #[test]
 fn a_new_tmux_server_fills_the_tree_again_without_a_restart() {
     let mount = Mount::start();
-    mount.sh("mkdir demo && echo 'logs = true\n# kept' > demo/config && chmod 0640 demo/status && chmod 0750 demo");
+    mount.sh(
+        "mkdir demo && echo 'logs = true\n# kept' > demo/config && chmod 0640 demo/status && chmod 0750 demo",
+    );
     mount.lab.tmux_ok(&["new-session", "-d", "-s", "theirs", "sh"]);
     until_true("both are there", || mount.path("theirs/status").exists());
     mount.lab.tmux_ok(&["kill-server"]);
@@ -239,14 +250,18 @@ fn crash_rounds(mount: &mut Mount, rounds: usize) {
             );
             writers.push(Command::new("bash").args(["-c", &script]).spawn().unwrap());
         }
-        let mut readers: Vec<_> =
-            ["events", "w0/events", "w1/wait", "plain/events"].iter().map(|f| {
+        let mut readers: Vec<_> = ["events", "w0/events", "w1/wait", "plain/events"]
+            .iter()
+            .map(|f| {
                 let mut cat = Command::new("cat");
                 cat.arg(mount.path(f)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-            }).collect();
+            })
+            .collect();
         let least = 5 + round * 7 % 23;
         until_true("every writer got some through", || {
-            (0..WRITERS).all(|w| oks(mount, w).iter().filter(|l| l.starts_with(&format!("{round}."))).count() >= least)
+            (0..WRITERS).all(|w| {
+                oks(mount, w).iter().filter(|l| l.starts_with(&format!("{round}."))).count() >= least
+            })
         });
         mount.kill9();
         for mut child in writers.into_iter().chain(readers.drain(..)) {
@@ -324,7 +339,8 @@ fn logs_that_cannot_be_written_keep_nobody_from_working() {
     let _hidden = ReadOnly::over(&mount.lab.path("state/muxfs/logs"));
     mount.start_again();
     assert_eq!(mount.sh("echo 'echo still here' > demo/input; cat demo/wait"), "ready\n");
-    assert!(mount.sh("cat demo/output").contains("\nstill here\n"));
+    let output = mount.sh("cat demo/output; cat demo/status demo/logs errors");
+    assert!(output.contains("\nstill here\n"), "{output}");
     until_true("status says what is wrong", || mount.read("demo/status").contains("Read-only"));
     let seen = mount.sh("cat demo/logs; cat demo/raw; cat errors");
     assert!(seen.contains("Read-only"), "{seen}");
@@ -336,7 +352,8 @@ struct ReadOnly(PathBuf);
 
 impl ReadOnly {
     fn over(dir: &Path) -> Self {
-        let run = |args: &[&str]| assert!(Command::new("mount").args(args).arg(dir).status().unwrap().success());
+        let run =
+            |args: &[&str]| assert!(Command::new("mount").args(args).arg(dir).status().unwrap().success());
         run(&["--bind", dir.to_str().unwrap()]);
         run(&["-o", "remount,bind,ro"]);
         ReadOnly(dir.to_owned())
