@@ -178,6 +178,11 @@ impl Judge {
         }
     }
 
+    /// Its shell is past its start: this pane was served by an earlier daemon.
+    pub fn known_before(&mut self) {
+        self.state = State::Unknown;
+    }
+
     pub fn output(&mut self, now: Instant) {
         self.last_output = now;
     }
