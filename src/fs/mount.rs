@@ -369,10 +369,11 @@ fn clear(dir: &Path) -> Result<()> {
 fn is_dead(mount: &mounts::Mount) -> bool {
     let own = nix::unistd::geteuid();
     match mount.owner() {
-        // Without allow_other the kernel lets only the owner ask, and root no more than others.
-        Some(owner) if owner != own.as_raw() && !mount.options.split(',').any(|o| o == "allow_other") => {
+        // Without allow_other the kernel lets only processes that are the owner's through and
+        // through ask, and root no more than others.
+        Some((uid, gid)) if uid != own.as_raw() && !mount.options.split(',').any(|o| o == "allow_other") => {
             let mut ask = Command::new("stat");
-            ask.args(["-f", "-c", "", "--"]).arg(&mount.dir).uid(owner).env("LC_ALL", "C");
+            ask.args(["-f", "-c", "", "--"]).arg(&mount.dir).uid(uid).gid(gid).env("LC_ALL", "C");
             let said = ask.stdin(Stdio::null()).output();
             said.is_ok_and(|o| String::from_utf8_lossy(&o.stderr).contains(Errno::ENOTCONN.desc()))
         }

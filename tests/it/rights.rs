@@ -30,7 +30,19 @@ fn account(name: &str) -> nix::unistd::User {
 /// Runs a script as `user`, with their groups.
 fn as_user(user: &str, script: &str) -> Output {
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", user, "--regid", user, "--init-groups", "timeout", "30", "bash", "-c", script]);
+    let group = account(user).gid.to_string();
+    command.args([
+        "--reuid",
+        user,
+        "--regid",
+        &group,
+        "--init-groups",
+        "timeout",
+        "30",
+        "bash",
+        "-c",
+        script,
+    ]);
     command.current_dir("/").stdin(Stdio::null()).output().unwrap()
 }
 
@@ -179,9 +191,10 @@ fn nobody_but_the_owner_reads_config_however_it_was_copied() {
     mount.sh("echo '[env]' > demo/config; echo 'TOKEN = \"geheim\"' >> demo/config; chmod 0644 demo/config config || true");
     // By hand, by an editor's ways, by a rename onto it and off it: the copies in the tree as well.
     mount.sh(
-        "cp demo/config demo/config~; cp -p demo/config demo/.config.swp; chmod 0666 demo/config~ demo/.config.swp || true; \
+        "chmod 0644 demo/config.rejected demo/config.error || true; echo 'geheim =' > demo/config || true; \
+         cp demo/config demo/config~; cp -p demo/config demo/.config.swp; chmod 0666 demo/config~ demo/.config.swp || true; \
          umask 0; cat demo/config > demo/4913; install -m 0644 /dev/null demo/config.new && cat demo/config > demo/config.new; \
-         mv demo/config.new demo/config; chmod a+r demo/config || true; ls -la demo >&2 2>/dev/null",
+         mv demo/config.new demo/config; chmod a+r demo/config || true; true",
     );
     let names = mount.sh("ls -a demo");
     let mut seen = 0;
