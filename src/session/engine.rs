@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::oneshot;
 
 use super::output::Told;
-use super::{Sessions, Tap};
+use super::{Pane, Sessions, Tap};
 use crate::error::Kind;
 use crate::error::Result;
 use crate::tmux::watch::SocketWatch;

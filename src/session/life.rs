@@ -15,6 +15,9 @@ use crate::tree::Caller;
 
 /// Ending a process tree takes 5 s at most; a stuck `/proc` is not waited for.
 const STOPPED: Duration = Duration::from_secs(6);
+/// tmux gets this long to take our hidden session away when the node ends: `muxfs umount` waits
+/// for that end.
+const CLOSED: Duration = Duration::from_secs(3);
 
 impl Sessions {
     /// `mkdir NAME`: makes a session and starts its program.
@@ -354,7 +357,7 @@ impl Sessions {
     pub async fn close(&self) {
         let server = self.server.write().take();
         if let Some(server) = server {
-            server.close().await;
+            let _ = tokio::time::timeout(CLOSED, server.close()).await; // a hung tmux keeps the session
         }
         self.journal.log(super::Level::Info, "", "muxfs ends");
     }

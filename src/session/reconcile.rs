@@ -101,9 +101,10 @@ impl Sessions {
 
     fn new_pane(&self, server: &Server, info: &PaneInfo) -> Arc<Pane> {
         let dir = self.pane_dir(server, &info.id);
-        let known = dir.join("logs").exists();
+        let known = ["logs", "raw"].iter().any(|name| dir.join(name).exists());
         let pane = Arc::new(Pane::new(info.clone(), self.serial(), &dir, self.limits(), Instant::now()));
         if known {
+            pane.judge(|j| j.known_before());
             // The daemon was away: what the pane printed meanwhile is not in the logs.
             pane.note("bytes were not kept while muxfs was not running", SystemTime::now());
             pane.raw.append(

@@ -161,6 +161,8 @@ pub struct Judge {
     /// The shell sends OSC 133, and said this last.
     marked: Option<Mark>,
     state: State,
+    /// It is known to be past its start.
+    started: bool,
 }
 
 /// What to publish, and when to look again (`None`: when something happens).
@@ -181,7 +183,13 @@ impl Judge {
             ready_since: None,
             marked: None,
             state: State::Starting,
+            started: false,
         }
+    }
+
+    /// Its shell is past its start: this pane was served by an earlier daemon.
+    pub fn known_before(&mut self) {
+        self.started = true;
     }
 
     pub fn output(&mut self, now: Instant) {
@@ -246,7 +254,10 @@ impl Judge {
         if !ready {
             self.ready_since = None;
             // A shell that still starts has typed nothing away and run no message.
-            let starting = self.state == State::Starting && self.last_input.is_none() && look.foreground;
+            let starting = self.state == State::Starting
+                && !self.started
+                && self.last_input.is_none()
+                && look.foreground;
             self.worked |= !look.foreground || (look.editor && !look.raw) || marked_busy;
             return if starting {
                 (State::Starting, Evidence::Process, Some(Duration::from_millis(50)))
@@ -279,6 +290,15 @@ mod tests {
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_shell_that_was_served_before_is_busy_and_not_starting() {
+        let t = Instant::now();
+        let mut j = Judge::new(t);
+        j.known_before();
+        assert_eq!(j.decide(shell(true, false), t).state, State::Busy);
+        assert_ne!(j.decide(shell(true, true), t).state, State::Unknown, "a shell's state is always known");
     }
 
     #[test]
