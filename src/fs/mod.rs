@@ -14,6 +14,7 @@ mod fuse;
 mod gesture;
 mod handle;
 mod inode;
+mod later;
 pub mod mount;
 mod mounts;
 mod notify;

@@ -4,9 +4,9 @@
 //!
 //! Values may hold anything (a directory may have a newline in its name), tmux before 3.4 prints
 //! control bytes as they are and later ones as `\ooo`; so fields are parted by a separator that
-//! is printable and random for each query, not by any fixed byte.
+//! is printable and random for each connection, not by any fixed byte.
 
-use super::actor::Server;
+use super::actor::{Bodies, Server};
 use super::command::Command;
 use crate::error::{Kind, Result, fail};
 
@@ -118,23 +118,35 @@ const PANE: &[&str] = &[
 ];
 const CLIENT: &[&str] = &["client_name", "session_id", "window_id", "client_control_mode", "client_activity"];
 
-/// Everything at one moment, but for our hidden session and our own client.
-pub async fn snapshot(server: &Server) -> Result<Snapshot> {
-    let sep = separator()?;
-    let line = Command::new("list-sessions")
-        .arg("-F")
-        .arg(format(SESSION, &sep))
-        .then(Command::new("list-panes").arg("-a").arg("-F").arg(format(PANE, &sep)))
-        .then(Command::new("list-clients").arg("-F").arg(format(CLIENT, &sep)));
-    let bodies = server.run_each(line).await?;
-    let [sessions, panes, clients] = &bodies[..] else {
-        return fail(Kind::Bug, format!("three commands, {} answers from tmux", bodies.len()));
-    };
-    parse(sessions, panes, clients, &sep, server.hidden_session(), server.own_client())
+/// tmux's lists as it printed them: equal ones of one connection mean that nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lists(Bodies);
+
+impl Lists {
+    /// Everything at one moment, as tmux prints it.
+    pub async fn ask(server: &Server) -> Result<Lists> {
+        let sep = server.separator();
+        let line = Command::new("list-sessions")
+            .arg("-F")
+            .arg(format(SESSION, sep))
+            .then(Command::new("list-panes").arg("-a").arg("-F").arg(format(PANE, sep)))
+            .then(Command::new("list-clients").arg("-F").arg(format(CLIENT, sep)));
+        Ok(Lists(server.run_each(line).await?))
+    }
+
+    /// The same parsed, but for our hidden session and our own client.
+    pub fn parse(&self, server: &Server) -> Result<Snapshot> {
+        let [sessions, panes, clients] = &self.0[..] else {
+            return fail(Kind::Bug, format!("three commands, {} answers from tmux", self.0.len()));
+        };
+        let sep = server.separator();
+        parse(sessions, panes, clients, sep, server.hidden_session(), server.own_client())
+    }
 }
 
-fn separator() -> Result<String> {
-    Ok(format!("|{}|", &super::secret::secret()?[..12]))
+/// Everything at one moment, but for our hidden session and our own client.
+pub async fn snapshot(server: &Server) -> Result<Snapshot> {
+    Lists::ask(server).await?.parse(server)
 }
 
 /// `#{a}SEP#{b}SEP`: the end of a record is a separator too, followed by tmux's newline.
