@@ -117,7 +117,7 @@ impl Engine {
                 Next::Notice(Some(notice)) => self.notice(&sessions, notice).await,
                 Next::Notice(None) => self.lost(&sessions),
                 Next::Appeared => self.connect().await,
-                Next::Poll => self.refresh(&sessions).await,
+                Next::Poll => self.settle(&sessions, sessions.poll().await).await,
                 Next::Tidy => sessions.tidy(),
             }
         }
@@ -236,7 +236,11 @@ impl Engine {
     }
 
     async fn refresh(&mut self, sessions: &Arc<Sessions>) {
-        match sessions.refresh().await {
+        self.settle(sessions, sessions.refresh().await).await;
+    }
+
+    async fn settle(&mut self, sessions: &Arc<Sessions>, refreshed: Result<()>) {
+        match refreshed {
             Ok(()) => {}
             // The notice of its end follows, or came.
             Err(e) if e.kind == Kind::Gone => {}
