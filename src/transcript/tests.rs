@@ -414,21 +414,3 @@ impl Transcript {
             + self.terminal.marks.capacity() * std::mem::size_of::<Mark>()
     }
 }
-#[test]
-fn dbg_zsh() {
-    let b = std::fs::read("tests/fixtures/transcript/zsh.bytes").unwrap();
-    let i = b.windows(6).rposition(|w| w == b"\x1b[H\x1b[J").unwrap();
-    let mut t = Transcript::new(60, 20);
-    let n = Instant::now();
-    t.feed(&b[..i], n);
-    let s = &t.terminal.screen;
-    eprintln!("hold {} top {} r {} len {}", s.hold, s.top, s.r, s.live.len());
-    for k in 0..s.live.len() {
-        eprintln!("{k} {} {:?}", s.live[k].wrapped, s.text(k, k + 1));
-    }
-    t.feed(&b[i..i + 3], n);
-    let s = &t.terminal.screen;
-    eprintln!("hold {} top {} r {} len {}", s.hold, s.top, s.r, s.live.len());
-    eprintln!("{}", String::from_utf8(t.take()).unwrap());
-    panic!();
-}
