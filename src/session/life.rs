@@ -15,6 +15,9 @@ use crate::tree::Caller;
 
 /// Ending a process tree takes 5 s at most; a stuck `/proc` is not waited for.
 const STOPPED: Duration = Duration::from_secs(6);
+/// How often, and how long apart, a session is tried again under a server that is leaving.
+const LEAVING_TRIES: u32 = 10;
+const LEAVING: Duration = Duration::from_millis(50);
 /// tmux gets this long to take our hidden session away when the node ends: `muxfs umount` waits
 /// for that end.
 const CLOSED: Duration = Duration::from_secs(3);
@@ -22,6 +25,25 @@ const CLOSED: Duration = Duration::from_secs(3);
 impl Sessions {
     /// `mkdir NAME`: makes a session and starts its program.
     pub async fn make(
+        self: &Arc<Self>,
+        who: &Caller,
+        shown: &str,
+        cwd: Option<&str>,
+    ) -> Result<Arc<Session>> {
+        let mut tries = LEAVING_TRIES;
+        loop {
+            match self.make_once(who, shown, cwd).await {
+                // A server that was just leaving, with its last session: the next one is ours.
+                Err(e) if e.kind == Kind::Gone && tries > 0 && self.connected().is_none_or(|s| s.lost()) => {
+                    tries -= 1;
+                    tokio::time::sleep(LEAVING).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn make_once(
         self: &Arc<Self>,
         who: &Caller,
         shown: &str,

@@ -17,8 +17,14 @@ const SIGNAL_LIMIT: Duration = Duration::from_millis(1000);
 /// `cat FILE`, blocked.
 fn blocked(mount: &Mount, file: &str) -> Child {
     let mut cat = Command::new("cat");
-    let child = cat.arg(mount.path(file)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    until_true("cat waits in its read", || waits_in_fuse(child.id()));
+    let cat = cat.arg(mount.path(file)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = cat.spawn().unwrap();
+    until_true("cat waits in its read", || {
+        if child.try_wait().unwrap().is_some() {
+            panic!("{file} did not block: {:?}", ended(&mut child));
+        }
+        waits_in_fuse(child.id())
+    });
     child
 }
 
@@ -35,6 +41,15 @@ fn ended(child: &mut Child) -> (std::process::ExitStatus, String, String) {
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     (status, out, err)
+}
+
+/// The tmux server dies, and its process is gone: a client that comes in between finds it leaving.
+/// (`kill-server` sometimes leaves it asleep for minutes.)
+fn end_tmux(mount: &Mount) {
+    let pid = mount.lab.tmux_ok(&["display-message", "-p", "#{pid}"]);
+    let signalled = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
+    nix::sys::signal::kill(signalled, Signal::SIGKILL).unwrap();
+    until_true("the tmux server has ended", || !Path::new("/proc").join(pid.trim()).exists());
 }
 
 /// Kept busy until it is told to go on, so that `wait` blocks.
@@ -204,11 +219,13 @@ fn a_new_tmux_server_fills_the_tree_again_without_a_restart() {
     );
     mount.lab.tmux_ok(&["new-session", "-d", "-s", "theirs", "sh"]);
     until_true("both are there", || mount.path("theirs/status").exists());
-    mount.lab.tmux_ok(&["kill-server"]);
+    end_tmux(&mount);
     until_true("the tree is empty", || !mount.path("demo").exists() && !mount.path("theirs").exists());
     assert_eq!(mount.sh("cat index"), "");
     assert!(mount.run("echo x > demo/input").status.code() != Some(0));
-    mount.lab.tmux_ok(&["new-session", "-d", "-s", "again", "sh"]);
+    // tmux itself may still be told "server exited" right after the old one's end.
+    let again = || mount.lab.tmux(&["new-session", "-d", "-s", "again", "sh"]).status.success();
+    until_true("a new server starts", again);
     until_true("what others make is seen", || mount.path("again/status").exists());
     assert!(!mount.path("demo").exists(), "a directory exists exactly while its session does");
     // The record of the one made here stayed.
@@ -217,7 +234,7 @@ fn a_new_tmux_server_fills_the_tree_again_without_a_restart() {
     assert_eq!(mount.sh("stat -c %a demo demo/status"), "750\n640\n");
     // And it outlives both, the server and the daemon.
     mount.kill9();
-    mount.lab.tmux_ok(&["kill-server"]);
+    end_tmux(&mount);
     mount.start_again();
     assert!(!mount.path("demo").exists());
     mount.sh("mkdir demo");

@@ -135,6 +135,7 @@ fn a_second_mount_or_node_names_the_first() {
     let mount = Mount::start();
     let other = mount.lab.path("other");
     std::fs::create_dir(&other).unwrap();
+    let _off = Off(other.clone());
     let (pid, dir) = (mount.pid().to_string(), mount.dir.display().to_string());
     for args in [&["mount", other.to_str().unwrap()][..], &["mount", &dir], &["node"]] {
         let out = muxfs(&mount.lab, args);

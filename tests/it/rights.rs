@@ -110,9 +110,24 @@ fn no_mount_at(dir: &Path) -> bool {
     !list.lines().any(|l| l.split(' ').nth(4) == dir.to_str())
 }
 
-/// Ends the user's tmux server, which belongs to no `Lab`.
-fn end_tmux(env: &str) {
-    as_user(USER, &format!("{env} tmux -S $MUXFS_TMUX_SOCKET kill-server"));
+/// Ends what belongs to no `Lab`, however the test ends: the user's daemon and tmux server.
+struct UsersOwn(PathBuf);
+
+impl UsersOwn {
+    fn of(lab: &Lab) -> Self {
+        UsersOwn(lab.path("."))
+    }
+}
+
+impl Drop for UsersOwn {
+    fn drop(&mut self) {
+        let at = self.0.display();
+        let script = format!(
+            "tmux -S {at}/urun/tmux kill-server; pid=$(cut -d' ' -f1 {at}/uhome/.local/state/muxfs/lock) && \
+             grep -q muxfs /proc/$pid/cmdline && kill $pid"
+        );
+        as_user(USER, &script);
+    }
 }
 
 #[test]
@@ -122,7 +137,8 @@ fn by_default_only_the_owner_gets_in() {
     }
     let mount = Mount::start();
     open_to_all(&mount.lab);
-    mount.sh("mkdir demo; chmod -R a+rX . 2>/dev/null; true");
+    // The modes would let everybody in.
+    mount.sh(&format!("mkdir demo; chmod 0755 {} . demo && chmod 0644 demo/status", mount.dir.display()));
     for script in ["ls", "cat .self/demo/status", "cat .self/config", "mkdir .self/x"] {
         let out = as_user(STRANGER, &format!("cd / && cd {} && {script}", mount.dir.display()));
         let text = said(&out);
@@ -232,6 +248,7 @@ fn an_unprivileged_user_mounts_through_fusermount3() {
     fuse_for_all(&lab);
     program(&lab);
     let env = users_place(&lab);
+    let _ended = UsersOwn::of(&lab);
     let dir = lab.path("umux");
     let run = |script: &str| {
         let out = as_user(USER, &format!("{env}{script}"));
@@ -269,7 +286,6 @@ fn an_unprivileged_user_mounts_through_fusermount3() {
     let stranger = as_user(STRANGER, &format!("{}/muxfs umount {}", lab.path(".").display(), dir.display()));
     assert!(!stranger.status.success() && !no_mount_at(&dir), "{}", said(&stranger));
     run(&format!("muxfs umount {}", dir.display()));
-    end_tmux(&env);
 }
 
 /// Every process whose environment names this lab: uid, command line, and its HOME and USER.
@@ -298,6 +314,7 @@ fn setuid_drops_root_before_anything_of_tmux() {
     own_mounts();
     program(&lab);
     users_place(&lab);
+    let _ended = UsersOwn::of(&lab);
     // The account as it would be for a person: a home and a shell, in a user database of our own.
     let user = account(USER);
     let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
@@ -397,7 +414,6 @@ fn setuid_drops_root_before_anything_of_tmux() {
     let out = umount.arg("umount").arg(&dir).env_clear().env("HOME", "/root").output().unwrap();
     assert!(out.status.success(), "{}", said(&out));
     gone("root's umount", &last);
-    as_user(USER, &format!("tmux -S {} kill-server", socket.display()));
 }
 
 #[test]
