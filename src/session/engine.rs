@@ -21,6 +21,8 @@ const POLL: Duration = Duration::from_millis(700);
 const SOON: Duration = Duration::from_millis(5);
 /// After a failure to reach a server that seems to be there.
 const RETRY: Duration = Duration::from_secs(1);
+/// A server is there before its first session: `tmux new-session` starts it, then asks it.
+const NEWCOMER: Duration = Duration::from_secs(2);
 /// Housekeeping: old logs, idle descriptors.
 const TIDY: Duration = Duration::from_secs(60);
 
@@ -161,6 +163,7 @@ impl Engine {
         let info = server.info();
         let text = format!("tmux {} at {}, pid {}", info.version, info.socket.display(), info.pid);
         sessions.journal.log(super::Level::Info, "", &text);
+        *sessions.stay_until.lock() = Instant::now() + NEWCOMER;
         *sessions.server.write() = Some(server);
         *sessions.last_error.lock() = None;
         self.notices = Some(notices);

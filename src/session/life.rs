@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::env::{self, Env};
 use super::{Pane, Record, Session, Sessions, engine, reap, record};
@@ -369,8 +369,12 @@ impl Sessions {
         let Some(server) = self.connected() else { return };
         let _one = self.reconcile.lock().await;
         let making = self.making.load(Ordering::Acquire) > 0;
-        if self.count() == 0 && !making && tmux::snapshot(&server).await.is_ok_and(|s| s.sessions.is_empty())
-        {
+        if self.count() > 0 {
+            *self.stay_until.lock() = Instant::now(); // from now on its last session is its end
+            return;
+        }
+        let early = Instant::now() < *self.stay_until.lock();
+        if !early && !making && tmux::snapshot(&server).await.is_ok_and(|s| s.sessions.is_empty()) {
             server.close().await;
         }
     }

@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -210,6 +210,8 @@ pub struct Sessions {
     reconcile: tokio::sync::Mutex<()>,
     /// What the tables were made from.
     lists: Mutex<Option<Lists>>,
+    /// Until when a server without sessions is not left: who started it may be about to make one.
+    stay_until: Mutex<Instant>,
     /// Sessions being made.
     making: AtomicUsize,
     serials: AtomicU64,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -58,6 +58,7 @@ impl Sessions {
             login: tokio::sync::Mutex::new(None),
             reconcile: tokio::sync::Mutex::new(()),
             lists: Mutex::new(None),
+            stay_until: Mutex::new(Instant::now()),
             making: AtomicUsize::new(0),
             serials: AtomicU64::new(first_serial),
             reserved,
