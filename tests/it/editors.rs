@@ -41,7 +41,7 @@ impl<'a> Terminal<'a> {
     /// The screen, once it shows `text`.
     fn shows(&self, text: &str) -> String {
         let mut last = String::new();
-        let found = until_or(|| {
+        let found = soon(|| {
             last = self.screen();
             last.contains(text)
         });
@@ -55,7 +55,7 @@ impl<'a> Terminal<'a> {
 }
 
 /// Whether it was met within a few seconds: then the screen tells more than a time limit.
-fn until_or(mut met: impl FnMut() -> bool) -> bool {
+fn soon(mut met: impl FnMut() -> bool) -> bool {
     let begun = std::time::Instant::now();
     until("a time", || if met() { Some(true) } else { (begun.elapsed().as_secs() > 8).then_some(false) })
 }

@@ -7,12 +7,14 @@
 use muxfs::{error, tree};
 
 mod cli;
+mod crawlers;
 mod doc;
 mod editors;
 mod errors;
 mod examples;
 mod fs_door;
 mod node;
+mod seam;
 mod support;
 mod tidy;
 mod tmux_engine;

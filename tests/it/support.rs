@@ -244,6 +244,10 @@ impl Mount {
         child
     }
 
+    pub fn daemon_pid(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// `demo/logs` is a path below the node.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(".self").join(name)
