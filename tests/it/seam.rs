@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::PermissionsExt;
 
+use muxfs::error::Kind;
 use muxfs::tree::{Access, Caller, Follow, Place, Tree};
 
 use crate::support::{LIMIT, Lab, Mount, Node, until, until_true};
@@ -124,7 +125,13 @@ impl Steps for ThroughTrait {
         self.0
             .runtime
             .block_on(async {
-                self.tree().admit(&who, Place::from(&path), Access::Write)?;
+                // As a door does it: asked first, and what is refused is told.
+                let admitted = self.tree().admit(&who, Place::from(&path), Access::Write);
+                admitted.inspect_err(|e| {
+                    if e.kind != Kind::NotFound {
+                        self.tree().refused(&who, &path, e);
+                    }
+                })?;
                 self.tree().write(&who, Place::from(&path), body).await
             })
             .map_err(|e| errno(&e))
