@@ -98,6 +98,7 @@ async fn start_node(paths: &Paths) -> Result<Node> {
     let dirs =
         Dirs { state: paths.state.clone(), runtime: paths.runtime.clone(), config: paths.config.clone() };
     let sessions = Sessions::start(dirs, OwnProgram::new(own), NODE_SERIAL + 1, rows_node::reserved).await?;
+    sessions.prepare();
     let (modes, wrong) = NodeModes::load(paths.state.join("modes.json"));
     if let Some(e) = wrong {
         sessions.journal.trouble("modes", e.text());

@@ -1,6 +1,9 @@
 //! A tree in memory with one file of every shape, for tests of the door: kernel-free here, and on
 //! real mounts in `tests/it`. Knows the seam alone.
 
+// Compiled for two sets of tests, neither of which needs all of it.
+#![allow(dead_code, clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

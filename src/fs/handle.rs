@@ -361,12 +361,16 @@ async fn follow_log(door: &Door, who: &Caller, place: Place<'_>) -> Result<Arc<d
 /// A name that leads elsewhere by now: ESTALE lets the kernel look it up again, and open that or
 /// say ENOENT. What is gone under the same name and id stays gone.
 fn renewed(door: &Door, place: Place<'_>, why: Error) -> Error {
-    let moved = match why.kind {
+    if moved(door, place, &why) { Error::new(Kind::Stale, why.text()) } else { why }
+}
+
+/// Whether the error means that the name is not, or no longer, that of this object.
+fn moved(door: &Door, place: Place<'_>, why: &Error) -> bool {
+    match why.kind {
         Kind::NotFound => true,
         Kind::Gone => door.tree.stat(place.path).map_or(true, |now| Some(now.id) != place.id),
         _ => false,
-    };
-    if moved { Error::new(Kind::Stale, why.text()) } else { why }
+    }
 }
 
 /// On an open handle a name that is not there any more means that the object ended.

@@ -10,6 +10,7 @@ mod ask;
 mod dirs;
 mod draft;
 pub mod errno;
+mod freezer;
 mod fuse;
 mod gesture;
 mod handle;
@@ -27,5 +28,9 @@ mod watch;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
 
 pub use mount::{Device, MountOptions, Mounted, serve};

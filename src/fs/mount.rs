@@ -126,7 +126,7 @@ impl Device {
     /// and privileges may be dropped after it.
     pub fn open(options: &MountOptions, owner: Option<(u32, u32)>, locks: &Path) -> Result<Device> {
         let dir = resolve(&options.dir)?;
-        let lock = lock(locks, &dir)?;
+        let lock = lock(locks, &dir, owner)?;
         clear(&dir)?;
         check_dir(&dir)?;
         let mut device = Device { options: options.clone(), fd: None, point: None, dir, _lock: lock };
@@ -179,7 +179,7 @@ impl Drop for Device {
 pub fn serve(mut device: Device, tree: Arc<dyn Tree>, rt: Handle) -> Result<Mounted> {
     let queue = Arc::new(Queue::default());
     let changes = tree.changes(); // before the first look
-    let vfs = Vfs::new(tree, Arc::new(Linux), queue.clone(), device.options.look(), rt.clone())?;
+    let vfs = Vfs::new(tree, Arc::new(Linux::default()), queue.clone(), device.options.look(), rt.clone())?;
     let fuse = Fuse::new(vfs.clone(), rt.clone());
     let what = format!("mounting on {}", device.dir.display());
     let config = device.options.config();
@@ -216,7 +216,7 @@ pub fn serve(mut device: Device, tree: Arc<dyn Tree>, rt: Handle) -> Result<Moun
     Ok(Mounted { shared, _device: device })
 }
 
-/// A mount that is being served.
+/// A mount that is being served. Dropping this does not end it, it only lets the lock go.
 pub struct Mounted {
     shared: Arc<Shared>,
     _device: Device, // its lock
@@ -338,10 +338,14 @@ fn resolve(dir: &Path) -> Result<PathBuf> {
 }
 
 /// One daemon a directory, also while neither has mounted yet.
-fn lock(locks: &Path, dir: &Path) -> Result<Flock<File>> {
+fn lock(locks: &Path, dir: &Path, owner: Option<(u32, u32)>) -> Result<Flock<File>> {
     let path = locks.join(format!("mount-{}.lock", mounts::short(dir)));
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|e| Error::io(path.display(), e))?;
+    if let Some((uid, gid)) = owner {
+        // Or the user could not mount there without root later. Who is not root owns it already.
+        let _ = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
+    }
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| match e {
         Errno::EWOULDBLOCK => {
             Error::new(Kind::Busy, format!("{}: another muxfs mounts it or has it mounted", dir.display()))
@@ -353,7 +357,8 @@ fn lock(locks: &Path, dir: &Path) -> Result<Flock<File>> {
 /// Takes dead mounts of ours away; refuses live and foreign ones.
 fn clear(dir: &Path) -> Result<()> {
     while let Some(mount) = mounts::at(dir).map_err(|e| Error::io(MOUNTINFO, e))? {
-        let dead = std::fs::metadata(dir).is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN));
+        // Not by stat(2): the kernel may still know the root's attributes.
+        let dead = nix::sys::statvfs::statvfs(dir) == Err(Errno::ENOTCONN);
         if mount.fstype != FSTYPE || !dead {
             let text =
                 format!("{}: {} (type {}) is mounted there", dir.display(), mount.source, mount.fstype);

@@ -12,9 +12,13 @@ pub const MOUNTINFO: &str = "/proc/self/mountinfo";
 pub struct Mount {
     /// Not used again while the mount exists.
     pub id: u64,
+    /// The part of the file system that is seen there.
+    pub root: PathBuf,
     pub dir: PathBuf,
     pub fstype: String,
     pub source: String,
+    /// The file system's own, comma-separated.
+    pub options: String,
 }
 
 pub fn all() -> std::io::Result<Vec<Mount>> {
@@ -37,9 +41,11 @@ fn line(text: &[u8]) -> Option<Mount> {
     let word = |i: usize| fields.get(i).map(|f| unescape(f));
     Some(Mount {
         id: std::str::from_utf8(fields[0]).ok()?.parse().ok()?,
+        root: word(3)?.into(),
         dir: word(4)?.into(),
         fstype: word(dash + 1)?.into_string().ok()?,
         source: word(dash + 2)?.to_string_lossy().into_owned(),
+        options: word(dash + 3).unwrap_or_default().to_string_lossy().into_owned(),
     })
 }
 
@@ -86,7 +92,8 @@ mod tests {
         let mounts = parse(text);
         assert_eq!(mounts.len(), 2);
         assert_eq!(mounts[0].dir, Path::new("/a b\\c"));
-        assert_eq!(mounts[0].source, "mux x");
+        assert_eq!((mounts[0].source.as_str(), mounts[0].options.as_str()), ("mux x", "rw"));
+        assert_eq!(mounts[0].root, Path::new("/mnt1"));
         assert_eq!(mounts[0].fstype, "fuse.muxfs");
         assert_eq!((mounts[1].id, mounts[1].fstype.as_str()), (37, "proc"));
         assert!(at(Path::new("/proc")).unwrap().is_some());

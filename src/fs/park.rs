@@ -1,5 +1,5 @@
-//! Reads that wait without a limit, and what ends them early: a signal for their caller, or the
-//! end of the mount. fuser passes no FUSE_INTERRUPT on, so one task looks at the callers of all
+//! Reads that wait without a limit, and what ends them early: a signal for their caller, a control
+//! group that freezes, or the end of the mount. fuser passes no FUSE_INTERRUPT on, so one task looks at the callers of all
 //! parked reads. Knows no shapes.
 
 use std::collections::HashMap;

@@ -10,6 +10,8 @@ use crate::tree::MAX_MESSAGE;
 
 pub struct Pending {
     text: Vec<u8>,
+    /// Bytes of `text` that are known to be UTF-8; what follows is less than one character.
+    valid: usize,
     wrote: bool,
     /// Part of the message was refused, and the rest of one is no message.
     spoilt: Option<Error>,
@@ -18,7 +20,7 @@ pub struct Pending {
 
 impl Pending {
     pub fn new(opener: u32) -> Self {
-        Pending { text: Vec::new(), wrote: false, spoilt: None, writers: Writers::new(opener) }
+        Pending { text: Vec::new(), valid: 0, wrote: false, spoilt: None, writers: Writers::new(opener) }
     }
 
     pub fn wrote(&self) -> bool {
@@ -47,6 +49,22 @@ impl Pending {
             return Err(self.spoil(door, handle, by, why));
         }
         self.text.extend_from_slice(data);
+        self.check(door, handle, by)
+    }
+
+    /// What can become no text any more is refused here and not at the close, whose errors a
+    /// shell's builtins do not report. A character may still be divided between two writes.
+    fn check(&mut self, door: &Door, handle: &Handle, by: Asker) -> Result<()> {
+        match std::str::from_utf8(&self.text[self.valid..]) {
+            Ok(_) => self.valid = self.text.len(),
+            Err(e) => {
+                self.valid += e.valid_up_to();
+                if e.error_len().is_some() {
+                    let why = format!("not UTF-8 at byte {}; nothing is used", self.valid);
+                    return Err(self.spoil(door, handle, by, Error::new(Kind::NotUtf8, why)));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -54,6 +72,7 @@ impl Pending {
         self.wrote = true;
         self.writers.wrote(by);
         self.text = Vec::new();
+        self.valid = 0;
         handle.refused(door, &why);
         self.spoilt = Some(why.clone());
         why
@@ -121,6 +140,7 @@ impl Pending {
 
     pub fn reset(&mut self) -> Bytes {
         self.wrote = false;
+        self.valid = 0;
         self.spoilt = None;
         self.writers.again();
         std::mem::take(&mut self.text).into()

@@ -1,9 +1,12 @@
-//! What `/proc` says of a calling thread: whose it is, whether a signal waits for it, whether one
-//! killed it. FUSE names callers by thread id alone. Knows no files of ours.
+//! What `/proc` says of a calling thread: whose it is, whether a signal waits for it or its control
+//! group freezes, whether a signal killed it. FUSE names callers by thread id alone. Knows no files of ours.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use super::freezer::Freezers;
 
 /// A caller of another PID namespace has no id we could look up, so its blocked reads end with
 /// EINTR this often: late enough to be rare, soon enough for Ctrl-C.
@@ -18,7 +21,7 @@ pub trait Procs: Send + Sync + 'static {
     fn group(&self, tid: u32) -> Option<u32>;
     /// The signal this thread's process is dying of.
     fn killed(&self, tid: u32) -> Option<i32>;
-    /// For asking again and again whether a signal waits for this thread.
+    /// For asking again and again whether this thread is wanted elsewhere: by a signal, or to freeze.
     fn watch(&self, tid: u32) -> Box<dyn Watch>;
 }
 
@@ -26,8 +29,14 @@ pub trait Watch: Send {
     fn signalled(&mut self) -> bool;
 }
 
+/// A caller's control group is asked at every so many looks at its signals.
+const FREEZER_LOOKS: u32 = 4;
+
 /// The kernel's own `/proc`.
-pub struct Linux;
+#[derive(Default)]
+pub struct Linux {
+    freezers: Arc<Freezers>,
+}
 
 impl Procs for Linux {
     fn group(&self, tid: u32) -> Option<u32> {
@@ -46,25 +55,29 @@ impl Procs for Linux {
     fn watch(&self, tid: u32) -> Box<dyn Watch> {
         // The open file stays with this thread even when its number is used again.
         let status = (tid != 0).then(|| File::open(format!("/proc/{tid}/status")).ok()).flatten();
-        Box::new(Status { status, known: tid != 0, since: Instant::now() })
+        Box::new(Status { status, tid, since: Instant::now(), looks: 0, freezers: self.freezers.clone() })
     }
 }
 
 struct Status {
     status: Option<File>,
-    known: bool,
+    tid: u32,
     since: Instant,
+    looks: u32,
+    freezers: Arc<Freezers>,
 }
 
 impl Watch for Status {
     fn signalled(&mut self) -> bool {
-        if !self.known {
+        if self.tid == 0 {
             return self.since.elapsed() >= UNKNOWN_CALLER;
         }
         let mut buf = [0; 4096];
         // A thread that cannot be read any more is not there to be answered otherwise.
         let Some(len) = self.status.as_ref().and_then(|f| f.read_at(&mut buf, 0).ok()) else { return true };
+        self.looks = self.looks.wrapping_add(1);
         std::str::from_utf8(&buf[..len]).is_ok_and(pending_in)
+            || (self.looks.is_multiple_of(FREEZER_LOOKS) && self.freezers.freezing(self.tid))
     }
 }
 
@@ -167,9 +180,9 @@ mod tests {
     #[test]
     fn our_own_thread_is_alive_and_ours() {
         let tid = nix::unistd::gettid().as_raw() as u32;
-        assert_eq!(Linux.group(tid), Some(std::process::id()));
-        assert_eq!(Linux.killed(tid), None);
-        assert!(!Linux.watch(tid).signalled());
-        assert!(!Linux.watch(0).signalled());
+        assert_eq!(Linux::default().group(tid), Some(std::process::id()));
+        assert_eq!(Linux::default().killed(tid), None);
+        assert!(!Linux::default().watch(tid).signalled());
+        assert!(!Linux::default().watch(0).signalled());
     }
 }

@@ -51,6 +51,7 @@ pub fn node_status(n: &NodeAt) -> Fields {
     let server = s.connected();
     let now = SystemTime::now();
     f.add("name", s.journal.node());
+    f.add("id", s.node_id.as_str());
     f.add("state", "online");
     f.add("since", rfc3339(s.started));
     f.add("last_seen", rfc3339(now));

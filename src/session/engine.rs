@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::oneshot;
 
 use super::output::Told;
-use super::{Pane, Sessions, Tap};
+use super::{Sessions, Tap};
 use crate::error::Kind;
 use crate::error::Result;
 use crate::tmux::watch::SocketWatch;
@@ -93,11 +93,13 @@ impl Engine {
         Engine { sessions: Arc::downgrade(sessions), events, told, notices: None, presence, socket }
     }
 
-    pub async fn run(mut self) {
+    /// `looked` is told when the first look is over, whether or not there was a server to see.
+    pub async fn run(mut self, looked: oneshot::Sender<()>) {
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY);
         self.connect().await;
+        let _ = looked.send(()); // who waited may have given up
         loop {
             let next = tokio::select! {
                 event = self.events.recv() => event.map_or(Next::End, Next::Event),
@@ -189,13 +191,17 @@ impl Engine {
         match told {
             Told::Active(pane) => sessions.observer.poke(&pane),
             Told::PipeEnded(pane) => {
-                if pane.tap() == Tap::Ours {
-                    pane.set_tap(Tap::Taken);
-                }
                 self.refresh(sessions).await; // the pane may simply be gone
-                taken(&pane);
+                if pane.tap() == Tap::Ours && !pane.is_gone() {
+                    sessions.pipe_taken(&pane);
+                }
             }
-            Told::Exited(_) => self.refresh(sessions).await,
+            Told::Exited(_) => {
+                if let Some(server) = sessions.connected() {
+                    server.nudge(); // tmux 3.3 misses the death of a pane now and then
+                }
+                self.refresh(sessions).await;
+            }
         }
     }
 
@@ -255,14 +261,5 @@ async fn notice(notices: &mut Option<UnboundedReceiver<Notice>>) -> Option<Notic
     match notices {
         Some(notices) => notices.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-/// States the gap in both logs of a pane whose pipe was taken.
-fn taken(pane: &Arc<Pane>) {
-    if pane.tap() == Tap::Taken && !pane.is_gone() && !pane.fact(|f| f.dead) {
-        let now = std::time::SystemTime::now();
-        pane.note("our pipe was taken: from here on the transcript comes from the screen", now);
-        pane.raw.append(b"\r\n[muxfs: our pipe was taken: bytes are missing here]\r\n", now);
     }
 }

@@ -126,7 +126,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_real_shell_answers() {
-        let env = ask("/bin/bash").await.unwrap();
+        // Bash itself, but without the start-up files of whoever runs the test.
+        let dir = tempfile::tempdir().unwrap();
+        let shell = dir.path().join("shell");
+        let script = format!("#!/bin/sh\nHOME={} exec /bin/bash \"$@\"\n", dir.path().display());
+        std::fs::write(&shell, script).unwrap();
+        std::fs::set_permissions(&shell, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let env = ask(shell.to_str().unwrap()).await.unwrap();
         assert!(env.contains_key("PATH"));
         assert!(!env.contains_key("PWD"));
     }

@@ -1,68 +1,93 @@
 //! Sees hand edits of settings files by inotify: the node's own and each session's.
+//!
+//! An editor that writes in place empties the file first, so a file is read when nothing has
+//! happened to it for a moment, never in between.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Sessions, engine};
 use crate::config::file;
 use crate::error::{Error, Result};
 
 /// An editor writes in place or renames onto the name.
-const WRITTEN: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE.union(AddWatchFlags::IN_MOVED_TO);
+const TOUCHED: AddWatchFlags =
+    AddWatchFlags::IN_CLOSE_WRITE.union(AddWatchFlags::IN_MOVED_TO).union(AddWatchFlags::IN_MODIFY);
+/// Nothing happened to any of them for this long: a writer is done.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// What was touched: the node's settings, or a session's by its id.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Touched {
+    Node,
+    Session(String),
+}
+
+struct Places {
+    records: WatchDescriptor,
+    node: Option<WatchDescriptor>,
+    config: Option<OsString>,
+}
 
 pub(super) fn watch(sessions: &Arc<Sessions>) -> Result<()> {
     let io = |e: nix::Error| Error::io("inotify", e.into());
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io)?;
-    let records = inotify.add_watch(sessions.store.dir(), WRITTEN).map_err(io)?;
+    let records = inotify.add_watch(sessions.store.dir(), TOUCHED).map_err(io)?;
     let node = match sessions.dirs.config.parent() {
         Some(dir) => {
             file::make_dir(dir)?;
-            Some(inotify.add_watch(dir, WRITTEN).map_err(io)?)
+            Some(inotify.add_watch(dir, TOUCHED).map_err(io)?)
         }
         None => None,
     };
     let config = sessions.dirs.config.file_name().map(OsStr::to_owned);
+    let places = Places { records, node, config };
     let inotify = crate::sys::async_inotify(inotify).map_err(|e| Error::io("inotify", e))?;
     let pokes = sessions.pokes.clone();
     let weak = Arc::downgrade(sessions);
     tokio::spawn(async move {
-        while let Ok(mut ready) = inotify.readable().await {
-            let events = match inotify.get_ref().0.read_events() {
-                Ok(events) => events,
-                Err(nix::Error::EAGAIN) => {
-                    ready.clear_ready();
+        let mut touched = BTreeSet::new();
+        loop {
+            let mut ready = tokio::select! {
+                ready = inotify.readable() => match ready {
+                    Ok(ready) => ready,
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep(SETTLED), if !touched.is_empty() => {
+                    for what in std::mem::take(&mut touched) {
+                        let _ = pokes.send(match what { // fails only at the end of the program
+                            Touched::Node => engine::Event::NodeConfigFile,
+                            Touched::Session(id) => engine::Event::ConfigFile(id),
+                        });
+                    }
                     continue;
                 }
-                Err(_) => return,
             };
+            match inotify.get_ref().0.read_events() {
+                Ok(events) => {
+                    touched.extend(events.into_iter().filter_map(|e| places.of(e.wd, e.name.as_deref()?)));
+                }
+                Err(nix::Error::EAGAIN) => ready.clear_ready(),
+                Err(_) => return,
+            }
             if weak.strong_count() == 0 {
                 return;
-            }
-            for event in events {
-                tell(&pokes, event.wd, event.name.as_deref(), (records, node), config.as_deref());
             }
         }
     });
     Ok(())
 }
 
-fn tell(
-    pokes: &UnboundedSender<engine::Event>,
-    wd: WatchDescriptor,
-    name: Option<&OsStr>,
-    (records, node): (WatchDescriptor, Option<WatchDescriptor>),
-    config: Option<&OsStr>,
-) {
-    let Some(name) = name else { return };
-    if Some(wd) == node && Some(name) == config {
-        let _ = pokes.send(engine::Event::NodeConfigFile); // fails only at the end of the program
-    }
-    if wd == records
-        && let Some(id) = name.to_str().and_then(|n| n.strip_suffix(".toml"))
-    {
-        let _ = pokes.send(engine::Event::ConfigFile(id.to_owned()));
+impl Places {
+    fn of(&self, wd: WatchDescriptor, name: &OsStr) -> Option<Touched> {
+        if Some(wd) == self.node && Some(name) == self.config.as_deref() {
+            return Some(Touched::Node);
+        }
+        let id = name.to_str()?.strip_suffix(".toml")?;
+        (wd == self.records).then(|| Touched::Session(id.to_owned()))
     }
 }

@@ -16,6 +16,9 @@ use crate::tree::Caller;
 /// Ending a process tree takes 5 s at most; a stuck `/proc` is not waited for.
 const STOPPED: Duration = Duration::from_secs(6);
 
+/// Servers that are tried in turn, where one after the other ends while a session is made.
+const STARTS: usize = 5;
+
 impl Sessions {
     /// `mkdir NAME`: makes a session and starts its program.
     pub async fn make(
@@ -29,19 +32,39 @@ impl Sessions {
         let login = self.login_env().await;
         // A server without sessions is left at once, but for one that is about to get its first.
         let _making = Making::begin(&self.making);
+        for _ in 1..STARTS {
+            let server = self.server_or_start().await?;
+            match self.make_on(&server, shown, &name, &login, cwd, here.clone()).await {
+                // The one that ended with its last session a moment ago: the next one takes it.
+                Err(e) if e.kind == Kind::Gone && server.lost() => {}
+                made => return made,
+            }
+        }
         let server = self.server_or_start().await?;
+        self.make_on(&server, shown, &name, &login, cwd, here).await
+    }
+
+    async fn make_on(
+        self: &Arc<Self>,
+        server: &Server,
+        shown: &str,
+        name: &str,
+        login: &Env,
+        cwd: Option<&str>,
+        here: Option<String>,
+    ) -> Result<Arc<Session>> {
         let _one = self.reconcile.lock().await;
         if self.get(shown).is_some() {
             return fail(Kind::Exists, format!("{shown}: there is such a session"));
         }
-        let record = self.record_for(&name)?;
+        let record = self.record_for(name)?;
         let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
         let size = config.size.unwrap_or(self.config().size);
-        let program = self.program(&config, &login, cwd.map(str::to_owned).or(here));
+        let program = self.program(&config, login, cwd.map(str::to_owned).or(here));
         let made = tmux::session::new_session(
-            &server,
+            server,
             NewSession {
-                name: &name,
+                name,
                 cwd: program.cwd.as_bytes(),
                 env: &program.env,
                 command: Some(&program.command),
@@ -53,7 +76,7 @@ impl Sessions {
             config.logs.then_some(&self.pipes),
         )
         .await?;
-        self.tables.write().lost.insert(name.clone(), record);
+        self.tables.write().lost.insert(name.to_owned(), record);
         // Before the refresh shows the pane: it is not to be asked for a second pipe.
         self.expect_tap(&made.pane, made.pipe);
         self.refresh_locked().await?;
@@ -123,6 +146,12 @@ impl Sessions {
         dir.to_str().filter(|d| !d.ends_with(" (deleted)")).map(str::to_owned)
     }
 
+    /// Asks the login shell before anyone waits for it: a `mkdir` is held up less.
+    pub fn prepare(self: &Arc<Self>) {
+        let sessions = self.clone();
+        tokio::spawn(async move { sessions.login_env().await });
+    }
+
     /// The login shell's environment, asked once.
     async fn login_env(&self) -> Arc<Env> {
         let mut kept = self.login.lock().await;
@@ -166,6 +195,7 @@ impl Sessions {
     /// too live on.
     async fn end_session(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
         let server = self.server()?;
+        self.refresh().await?; // a window linked into another session a moment ago is spared too
         let elsewhere: Vec<String> = self
             .all()
             .iter()
@@ -185,8 +215,10 @@ impl Sessions {
     }
 
     async fn end_processes(&self, name: &str, panes: &[Arc<Pane>]) {
-        let roots: Vec<i32> =
-            panes.iter().filter(|p| !p.fact(|f| f.dead)).map(|p| p.fact(|f| f.pid as i32)).collect();
+        let (dead, alive): (Vec<_>, Vec<_>) =
+            panes.iter().map(|p| p.fact(|f| (f.dead, f.pid as i32))).partition(|(dead, _)| *dead);
+        let mut roots: Vec<i32> = alive.into_iter().map(|(_, pid)| pid).collect();
+        roots.extend(reap::left_by(&dead.into_iter().map(|(_, pid)| pid).collect::<Vec<_>>()));
         let left = match tokio::time::timeout(STOPPED, reap::end(&roots)).await {
             Ok(left) => left,
             Err(_) => roots,

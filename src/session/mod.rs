@@ -191,6 +191,8 @@ pub struct Sessions {
     pub own: OwnProgram,
     pub journal: Journal,
     pub started: SystemTime,
+    /// Of this machine's node, for good: a name may change.
+    pub node_id: String,
     config: RwLock<Arc<NodeConfig>>,
     tables: RwLock<Tables>,
     server: RwLock<Option<Server>>,

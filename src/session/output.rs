@@ -211,13 +211,12 @@ impl Drain {
                 if transcript.next_deadline().is_some() {
                     self.unfinished.insert(key);
                 }
-                let _ = self.told.send(if ended {
-                    Told::PipeEnded(pane.clone())
-                } else {
-                    Told::Active(pane.clone())
-                });
+                let pane = pane.clone();
                 if ended {
-                    self.finish(key);
+                    self.finish(key); // first: its last line stands before what is said of the end
+                    let _ = self.told.send(Told::PipeEnded(pane));
+                } else {
+                    let _ = self.told.send(Told::Active(pane));
                 }
             }
         }

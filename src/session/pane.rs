@@ -22,6 +22,8 @@ use crate::tmux::state::PaneInfo;
 pub enum Tap {
     /// Not asked for yet.
     None,
+    /// tmux was asked for a pipe.
+    Asked,
     /// A pipe of ours.
     Ours,
     /// `logs = false`.
@@ -40,7 +42,7 @@ impl Tap {
     /// As `status` shows it.
     pub fn describe(&self) -> String {
         match self {
-            Tap::None => "starting".into(),
+            Tap::None | Tap::Asked => "starting".into(),
             Tap::Ours => "pipe".into(),
             Tap::Off => "off".into(),
             Tap::Theirs => "screen (the pane has a pipe-pane of its own)".into(),

@@ -60,6 +60,16 @@ pub async fn end(roots: &[i32]) -> Vec<i32> {
     }
 }
 
+/// What is left of the terminal sessions of processes that ended themselves: jobs that ignored
+/// the hang-up. A number is not used again while a session has it, so where a process bears it
+/// now, nothing is left and that process is a stranger.
+pub fn left_by(dead: &[i32]) -> Vec<i32> {
+    let rows = table();
+    let taken = |pid: i32| rows.iter().any(|r| r.process.pid == pid);
+    let dead: Vec<i32> = dead.iter().copied().filter(|pid| *pid > 1 && !taken(*pid)).collect();
+    rows.iter().filter(|r| dead.contains(&r.session)).map(|r| r.process.pid).collect()
+}
+
 fn send(tree: &BTreeSet<Process>, signal: Signal) {
     for p in tree.iter().filter(|p| started(p.pid) == Some(p.started)) {
         let _ = kill(Pid::from_raw(p.pid), signal); // it may be gone meanwhile
@@ -138,6 +148,18 @@ mod tests {
         assert_eq!(end(&[root]).await, Vec::<i32>::new());
         assert!(tree.iter().all(|p| started(p.pid) != Some(p.started)));
         reaper.join().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn jobs_outlive_their_shell_only_until_they_are_looked_for() {
+        let script = "trap '' HUP; sleep 1002 & exit";
+        let mut shell = Command::new("setsid").args(["bash", "-c", script]).spawn().unwrap();
+        let root = shell.id() as i32;
+        shell.wait().unwrap();
+        let left = left_by(&[root]);
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(left_by(&[left[0]]), Vec::<i32>::new(), "a number that lives is no dead one's");
+        assert_eq!(end(&left).await, Vec::<i32>::new());
     }
 
     #[tokio::test]

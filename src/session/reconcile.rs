@@ -47,23 +47,30 @@ impl Sessions {
         }
         let known: HashMap<String, Arc<Session>> = self.all().into_iter().map(|s| (s.tmux_id(), s)).collect();
         let mut here = BTreeSet::new();
+        let mut new = Vec::new();
+        let mut old = Vec::new();
         for info in &snapshot.sessions {
             let Some(panes) = by_session.remove(info.id.as_str()).filter(|p| !p.is_empty()) else { continue };
             here.insert(info.id.clone());
             match known.get(&info.id) {
-                Some(session) => self.update(session, info, panes),
-                None => {
-                    let first = active.get(info.id.as_str()).unwrap_or(&panes[0].1).clone();
-                    self.adopt(server, info, panes, first);
-                }
+                Some(session) => old.push((session, info, panes)),
+                None => new.push((info, panes)),
             }
         }
-        for (id, session) in known {
-            if !here.contains(&id) {
-                self.end(&session);
-            }
+        // A name may have gone from one session to another between two looks: those that ended
+        // leave theirs first, then those that were renamed, and the new ones find theirs free.
+        for session in known.iter().filter(|(id, _)| !here.contains(*id)).map(|(_, session)| session) {
+            self.end(session);
+        }
+        for (session, info, panes) in old {
+            self.update(session, info, panes);
+        }
+        for (info, panes) in new {
+            let first = active.get(info.id.as_str()).unwrap_or(&panes[0].1).clone();
+            self.adopt(server, info, panes, first);
         }
         self.forget_panes(&panes);
+        self.give_back(server);
     }
 
     /// Creates, updates; returns every pane that tmux has, by id.
@@ -192,10 +199,7 @@ impl Sessions {
             life: tokio::sync::RwLock::new(()),
         });
         self.load_config_file(&session);
-        let old = self.tables.write().sessions.insert(shown.clone(), session.clone());
-        if let Some(old) = old {
-            self.end_object(&old); // the name was taken over between two looks
-        }
+        self.tables.write().sessions.insert(shown.clone(), session.clone());
         self.tell_moved(Moved::Session(shown.clone()));
         let fields = json!({"ours": session.ours, "tmux": info.id});
         self.journal.tell(Told { what: "made", session: (session.serial, &shown), fields });

@@ -9,15 +9,33 @@ const KEEP: usize = 200;
 pub struct Tail {
     lines: Vec<Vec<u8>>,
     begun: bool,
+    /// The lines are an earlier transcript's.
+    seeded: bool,
 }
 
+/// Lines of an earlier transcript that are looked for.
+const SEED: usize = 20;
+/// Of those, how many at the end may look otherwise on the screen: a prompt that was continued.
+const CHANGED: usize = 2;
+
 impl Tail {
+    /// Goes on after a transcript that ends with `text`. Where the screen does not show its end
+    /// any more, it goes on after what is on the screen.
+    pub fn after(text: &[u8]) -> Self {
+        let ours = |l: &&[u8]| !l.starts_with(b"[muxfs: ");
+        let mut lines: Vec<_> = text.split(|b| *b == b'\n').filter(ours).map(|l| l.to_vec()).collect();
+        lines.pop(); // what follows the last newline
+        lines.drain(..lines.len().saturating_sub(SEED));
+        Tail { seeded: !lines.is_empty(), begun: false, lines }
+    }
+
     /// `text` holds every finished line, oldest first. Returns the new ones, each with its
     /// newline. What scrolled out of tmux's history between two captures is a stated gap.
     pub fn advance(&mut self, text: &[u8]) -> Vec<u8> {
         let lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
         let lines = &lines[..lines.len() - 1]; // what follows the last newline is not finished
-        let (new, gap) = match self.position(lines) {
+        let at = if std::mem::take(&mut self.seeded) { self.place(lines) } else { self.position(lines) };
+        let (new, gap) = match at {
             Some(at) => (&lines[at..], false),
             None => (lines, self.begun && !self.lines.is_empty()),
         };
@@ -34,6 +52,17 @@ impl Tail {
         self.begun = true;
         self.lines = lines[lines.len().saturating_sub(KEEP)..].iter().map(|l| l.to_vec()).collect();
         out
+    }
+
+    /// Where the lines go on after an earlier transcript.
+    fn place(&mut self, lines: &[&[u8]]) -> Option<usize> {
+        for _ in 0..=CHANGED {
+            if let Some(at) = self.position(lines) {
+                return Some(at);
+            }
+            self.lines.pop();
+        }
+        Some(lines.len())
     }
 
     /// Where the lines go on after what is known: behind the last place that the known tail, or
@@ -73,6 +102,17 @@ mod tests {
         add(&mut t, "a\nb\n");
         assert!(add(&mut t, "x\ny\n").starts_with("[muxfs: lines may be missing"));
         assert_eq!(add(&mut t, "x\ny\nz\n"), "z\n");
+    }
+
+    #[test]
+    fn it_goes_on_after_an_earlier_transcript() {
+        let after = |text: &str| Tail::after(text.as_bytes());
+        assert_eq!(add(&mut after("a\nb\n[muxfs: taken]\n"), "a\nb\nc\n"), "c\n");
+        assert_eq!(add(&mut after("a\nb\n$\n"), "a\nb\n$ ls\nc\n"), "$ ls\nc\n", "a prompt went on");
+        let mut elsewhere = after("p\nq\nr\ns\n");
+        assert_eq!(add(&mut elsewhere, "a\nb\n"), "", "of a screen that was cleared nothing is known");
+        assert_eq!(add(&mut elsewhere, "a\nb\nc\n"), "c\n");
+        assert_eq!(add(&mut after(""), "a\n"), "a\n");
     }
 
     #[test]

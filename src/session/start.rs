@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{Dirs, Journal, Level, NodeText, Sessions, Tables, engine, observer, output, record, settings};
 use crate::config::{NodeConfig, file};
@@ -17,6 +17,8 @@ use crate::tmux::{OwnProgram, PipeHub, Socket};
 
 /// Names that changed, for a listener that is slow.
 const MOVES: usize = 4096;
+/// How long a start waits for tmux to say which sessions there are.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 impl Sessions {
     /// `first_serial` is the first number for a session or pane; `reserved` says which names the
@@ -42,6 +44,7 @@ impl Sessions {
             pipes: PipeHub::listen(&dirs.runtime.join("pipe"), &own)?,
             output: output::Output::start(told)?,
             expected: Mutex::default(),
+            node_id: node_id(&dirs.state)?,
             journal,
             started: SystemTime::now(),
             config: RwLock::new(Arc::new(config)),
@@ -77,9 +80,24 @@ impl Sessions {
         tokio::spawn(observer::run(Arc::downgrade(&sessions), looks));
         super::files::watch(&sessions)?;
         let presence = engine::Presence::watch(&socket)?;
-        tokio::spawn(engine::Engine::new(&sessions, events, output_queue, presence, socket).run());
+        let (looked, first_look) = oneshot::channel();
+        tokio::spawn(engine::Engine::new(&sessions, events, output_queue, presence, socket).run(looked));
+        // `muxfs mount DIR; cat DIR/.self/demo/status` is to find the session that was there before.
+        let _ = tokio::time::timeout(FIRST_LOOK, first_look).await; // a slow tmux is no reason not to mount
         Ok(sessions)
     }
+}
+
+/// Made at the first start, then kept.
+fn node_id(state: &Path) -> Result<String> {
+    let path = state.join("node/id");
+    if let Some(id) = file::read(&path)?.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()) {
+        return Ok(id);
+    }
+    let id = record::new_id()?;
+    file::make_dir(&state.join("node"))?;
+    file::replace(&path, format!("{id}\n").as_bytes())?;
+    Ok(id)
 }
 
 type ReadConfig = (NodeConfig, String, Option<(crate::config::Fault, String)>);

@@ -123,6 +123,14 @@ impl Server {
         self.link.0.send(&line.into())
     }
 
+    /// Makes the server look for children that ended. To be called when a pane's process is seen
+    /// to have ended: tmux 3.3a sometimes misses it. A signal that every other process ignores,
+    /// so that a process id used again does no harm.
+    pub fn nudge(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.info.pid as i32); // it came from tmux as a pid
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCHLD); // gone is as well
+    }
+
     /// Whether the connection has ended. It does not come back: connect again.
     pub fn lost(&self) -> bool {
         self.link.0.state.lock().lost.is_some()

@@ -107,7 +107,7 @@ impl Server {
             Some(Command::new("kill-session").arg("-t").arg(TARGET).into()),
             None,
         );
-        let _ = self.send(alone);
+        drop(self.send(alone));
         if !self.hang_up().await {
             tracing::warn!("tmux's control client did not end within {LIMIT:?}");
         }

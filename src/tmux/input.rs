@@ -103,7 +103,9 @@ fn memory_file(text: &[u8]) -> Result<OwnedFd> {
 pub async fn type_text(server: &Server, pane: &str, text: &str) -> Result<()> {
     let mut rest = text;
     while !rest.is_empty() {
-        let (now, later) = rest.split_at(rest.floor_char_boundary(PIECE));
+        // A character is at most 4 bytes, so an end is found.
+        let end = (0..=PIECE.min(rest.len())).rev().find(|&i| rest.is_char_boundary(i)).unwrap_or(rest.len());
+        let (now, later) = rest.split_at(end);
         let line = leave_mode(pane).then(Command::new("send-keys").args(["-l", "-t", pane, "--", now]));
         answer(pane, &server.run_each(guard(pane, line)).await?)?;
         rest = later;

@@ -9,6 +9,7 @@
 
 use super::actor::{Bodies, Server};
 use super::command::{Command, Line};
+use super::leftover;
 use super::process::{OwnProgram, own_command};
 use super::secret::{SECRET, secret};
 use crate::error::{Error, Kind, Result, fail};
@@ -28,8 +29,8 @@ use tokio::sync::oneshot;
 const HELPER: Duration = Duration::from_secs(5);
 /// Descriptors left free in the server: this many, or a quarter of its limit if that is more.
 const KEEP_FREE: u64 = 64;
-/// What the guarded command prints where a pipe is there already.
-const TAKEN: &[u8] = b"muxfs-taken\n";
+/// What the guarded command prints where a pipe is there already, before the mark of who opened it.
+const TAKEN: &str = "muxfs-taken ";
 
 /// How an attempt to read a pane ended, short of a failure.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ struct Shared {
 /// One expected helper. Dropped without use, its token is worth nothing.
 pub struct Ticket {
     token: String,
+    mark: String,
     line: Vec<u8>,
     fd: oneshot::Receiver<OwnedFd>,
     shared: Arc<Shared>,
@@ -98,7 +100,14 @@ impl PipeHub {
                 return Ok(full);
             }
             let ticket = self.ticket()?;
-            let bodies = server.run_each(ticket.command(pane)).await?;
+            let mut bodies = server.run_each(ticket.command(pane)).await?;
+            if let Some(mark) = taken(&bodies).filter(|mark| leftover::is_dead(mark, server.info().pid)) {
+                // Closed in the same step that finds it still the same.
+                let same = format!("#{{==:#{{{}}},{mark}}}", leftover::MARK);
+                let close = Command::new("pipe-pane").args(["-t", pane]);
+                let close = Command::either(pane, &same, Some(close.into()), None);
+                bodies = server.run_each(close.then(ticket.command(pane))).await?;
+            }
             (ticket, bodies)
         };
         ticket.finish(&bodies).await
@@ -119,7 +128,7 @@ impl PipeHub {
         let line = own_command(&self.own, self.own.pipe, &[self.path.as_os_str(), OsStr::new(&token)]);
         let (sender, fd) = oneshot::channel();
         self.shared.waiting.lock().insert(token.clone(), sender);
-        Ok(Ticket { token, line, fd, shared: Arc::clone(&self.shared) })
+        Ok(Ticket { token, mark: leftover::own_mark(), line, fd, shared: Arc::clone(&self.shared) })
     }
 }
 
@@ -134,14 +143,16 @@ impl Ticket {
     /// Opens the pipe of `target`, in the same step that finds it without one. (`-o` would
     /// *close* a pipe that is there.)
     pub fn command(&self, target: &str) -> Command {
-        let taken = Command::new("display-message").arg("-p").arg(TAKEN.trim_ascii_end());
+        let taken = format!("{TAKEN}#{{{}}}", leftover::MARK);
+        let taken = Command::new("display-message").args(["-p", "-t", target, &taken]);
         let open = Command::new("pipe-pane").arg("-O").arg("-t").arg(target).pipe_literal(&self.line);
-        Command::either(target, "#{pane_pipe}", Some(Line::from(taken)), Some(open.into()))
+        let mark = Command::new("set-option").args(["-p", "-t", target, leftover::MARK, &self.mark]);
+        Command::either(target, "#{pane_pipe}", Some(Line::from(taken)), Some(open.then(mark)))
     }
 
     /// Waits for the helper, 5 s at most. `bodies`: what the line printed.
     pub async fn finish(mut self, bodies: &Bodies) -> Result<PipeStart> {
-        if bodies.iter().any(|b| b == TAKEN) {
+        if taken(bodies).is_some() {
             return Ok(PipeStart::Theirs);
         }
         match tokio::time::timeout(HELPER, &mut self.fd).await {
@@ -153,11 +164,32 @@ impl Ticket {
     }
 }
 
+/// The mark on the pipe that is there already, empty where it is not ours.
+fn taken(bodies: &Bodies) -> Option<&str> {
+    bodies.iter().find_map(|b| std::str::from_utf8(b).ok()?.strip_prefix(TAKEN)).map(str::trim)
+}
+
 /// Whether the server has descriptors for `more` pipes, with a part left free; the refusal if not.
 fn no_room(server_pid: u32, more: u64) -> Option<PipeStart> {
     let (used, limit) = descriptors(server_pid)?;
-    let keep = KEEP_FREE.max(limit / 4);
-    (used + more + keep > limit).then_some(PipeStart::NoRoom { used, limit })
+    (used + more + keep_free(limit) > limit).then_some(PipeStart::NoRoom { used, limit })
+}
+
+/// How many pipes are to be given back, with the descriptors in use and their limit. Only below
+/// three quarters of what is kept free, so that none is given back and taken again by turns.
+pub fn missing_room(server: &Server) -> Option<(u64, u64, u64)> {
+    let (used, limit) = descriptors(server.info().pid)?;
+    Some((missing(used, limit)?, used, limit))
+}
+
+fn missing(used: u64, limit: u64) -> Option<u64> {
+    let least = keep_free(limit) * 3 / 4;
+    let free = limit.saturating_sub(used);
+    (free < least).then(|| least - free)
+}
+
+fn keep_free(limit: u64) -> u64 {
+    KEEP_FREE.max(limit / 4)
 }
 
 /// Descriptors the server has open, and its soft limit. None where there is no limit, or where
@@ -239,6 +271,13 @@ mod tests {
             "Limit  Soft Limit  Hard Limit  Units\nMax open files            256        4096      files\n";
         assert_eq!(open_files(text), Some(256));
         assert_eq!(open_files("Max open files   unlimited  unlimited  files\n"), None);
+    }
+
+    #[test]
+    fn pipes_are_given_back_before_the_server_runs_out() {
+        assert_eq!(missing(200, 256), None, "56 are free, 48 are enough");
+        assert_eq!(missing(210, 256), Some(2));
+        assert_eq!(missing(300, 256), Some(48));
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command as Process};
@@ -141,10 +142,15 @@ pub fn plain(socket: &Socket, args: &[&str]) -> std::process::Command {
     p.into_std()
 }
 
+/// The soft limit of descriptors before we raised ours.
+static DESCRIPTORS: OnceLock<u64> = OnceLock::new();
+
 /// A pane has a pipe and a pidfd, a log its file: the soft limit of 1,024 is soon reached.
+/// A tmux server that we start gets the old one again, and so do the programs in it.
 pub fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = DESCRIPTORS.set(soft); // the first call knows
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard); // what cannot be raised stays
     }
 }
@@ -193,11 +199,14 @@ impl Tmux {
         for scoped in [systemd_user_manager(), false] {
             let mut p = if scoped {
                 let mut p = Process::new("systemd-run");
-                p.args(["--user", "--scope", "--quiet", "--collect", "--"]).arg(&self.program);
-                self.prepare(p)
+                p.args(["--user", "--scope", "--quiet", "--collect", "--", "/bin/sh"]);
+                p
             } else {
-                self.process()
+                Process::new("/bin/sh")
             };
+            let limit = DESCRIPTORS.get().map_or_else(String::new, u64::to_string);
+            p.args(["-c", "test -z \"$0\" || ulimit -Sn \"$0\"; exec \"$@\"", &limit]).arg(&self.program);
+            let mut p = self.prepare(p);
             let child = p.args(args).spawn().map_err(cannot_run)?;
             let (ok, said) = finish(child).await?;
             if ok || said.contains("duplicate session") {

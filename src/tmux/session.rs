@@ -203,7 +203,7 @@ async fn with_history(server: &Server, limit: Option<u32>, line: Line) -> Result
     let before = String::from_utf8_lossy(&before).trim().to_owned();
     let set = Command::new("set-option").args(option).arg(limit.to_string());
     // Three lines, not one: a failure in the middle must not keep the last from running.
-    let _ = server.send(set)?;
+    drop(server.send(set)?); // its answer says nothing that matters
     let made = server.send(line)?;
     server.run(Command::new("set-option").args(option).arg(before)).await?;
     made.await.unwrap_or_else(|_| fail(Kind::Gone, "the tmux server is gone"))

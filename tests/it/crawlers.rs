@@ -18,7 +18,7 @@ fn children(of: &str) -> usize {
 
 /// Lines of tmux's own log that were commands of a client, since `from`.
 fn made_by_daemon(mount: &Mount) -> u64 {
-    let pid = mount.daemon_pid();
+    let pid = mount.pid();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     // Page faults of children that were waited for grow with each program that ran and ended.
     stat.rsplit(')').next().unwrap().split_whitespace().nth(8).unwrap().parse().unwrap()
@@ -40,7 +40,7 @@ fn crawlers_end_soon_start_nothing_and_leave_nothing_blocked() {
         mount.sh("ls").lines().filter(|n| n.starts_with('s')).count() >= SESSIONS + 4
     });
     let helpers =
-        || (children(&mount.daemon_pid().to_string()), mount.lab.tmux_ok(&["list-clients"]).lines().count());
+        || (children(&mount.pid().to_string()), mount.lab.tmux_ok(&["list-clients"]).lines().count());
     until_true("every pane is tapped", || (0..SESSIONS).all(|n| mount.path(&format!("s{n}/raw")).exists()));
     let before = helpers();
     let sessions = mount.lab.tmux_ok(&["list-sessions", "-F", "#S"]);

@@ -6,13 +6,17 @@
 // `src/fs/fake.rs` is compiled here as well, and names the crate's modules from its root.
 use muxfs::{error, tree};
 
+mod blocking;
 mod cli;
 mod crawlers;
 mod doc;
 mod editors;
 mod errors;
 mod examples;
+mod faults;
 mod fs_door;
+mod input;
+mod model;
 mod node;
 mod seam;
 mod support;

@@ -244,8 +244,24 @@ impl Mount {
         child
     }
 
-    pub fn daemon_pid(&self) -> u32 {
-        self.daemon.id()
+    pub fn pid(&self) -> nix::unistd::Pid {
+        nix::unistd::Pid::from_raw(self.daemon.id().cast_signed())
+    }
+
+    /// A crash: the dead mount stays, as it does in life.
+    pub fn kill9(&mut self) {
+        self.end(nix::sys::signal::Signal::SIGKILL);
+    }
+
+    /// Sends the daemon a signal and waits for its end; how it ended.
+    pub fn end(&mut self, signal: nix::sys::signal::Signal) -> std::process::ExitStatus {
+        nix::sys::signal::kill(self.pid(), signal).unwrap();
+        until("the daemon ends", || self.daemon.try_wait().unwrap())
+    }
+
+    /// The next daemon, after the end of the one before; whatever that one left is taken over.
+    pub fn start_again(&mut self) {
+        self.daemon = Mount::daemon(&self.lab, &self.dir);
     }
 
     /// `demo/logs` is a path below the node.
