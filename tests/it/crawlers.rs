@@ -16,11 +16,10 @@ fn children(of: &str) -> usize {
     lists.map(|l| l.split_whitespace().count()).sum()
 }
 
-/// Lines of tmux's own log that were commands of a client, since `from`.
+/// Grows with each child that ran and was waited for: the page faults of those.
 fn made_by_daemon(mount: &Mount) -> u64 {
     let pid = mount.pid();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // Page faults of children that were waited for grow with each program that ran and ended.
     stat.rsplit(')').next().unwrap().split_whitespace().nth(8).unwrap().parse().unwrap()
 }
 
@@ -42,32 +41,28 @@ fn crawlers_end_soon_start_nothing_and_leave_nothing_blocked() {
     let helpers =
         || (children(&mount.pid().to_string()), mount.lab.tmux_ok(&["list-clients"]).lines().count());
     until_true("every pane is tapped", || (0..SESSIONS).all(|n| mount.path(&format!("s{n}/raw")).exists()));
+    // The control client is there for good; the shell that was asked for its environment is not.
+    until_true("only tmux's client is left", || helpers().0 == 1);
     let before = helpers();
     let sessions = mount.lab.tmux_ok(&["list-sessions", "-F", "#S"]);
     let ran = made_by_daemon(&mount);
     for crawler in [
         "find . s0",
-        "find . -type f -size +1 -newer config",
+        "find . -type f -perm -200",
         "ls -lR",
         "ls -laR",
         "du -a",
         "du -sh *",
-        "stat s*/* > /dev/null",
+        "stat s*/*",
         "find . -name '*.json' -perm -400 -ls",
-        "python3 -c 'import os; [os.stat(os.path.join(d, f)) for d, _, fs in os.walk(\".\") for f in fs]'",
+        "python3 -c 'import os; [print(os.stat(os.path.join(d, f))) for d, _, fs in os.walk(\".\") for f in fs]'",
     ] {
         let begun = Instant::now();
         let seen = mount.sh(&format!("cd {}/; {crawler}", mount.path("").display())).lines().count();
         let took = begun.elapsed();
         eprintln!("{crawler}: {took:?}, {seen} lines");
         assert!(took < SOON, "{crawler}: {took:?}");
-        assert!(
-            seen > SESSIONS
-                || crawler.contains("> /dev/null")
-                || crawler.contains("-c")
-                || crawler.contains("find . -type"),
-            "{crawler}: {seen} lines"
-        );
+        assert!(seen > SESSIONS, "{crawler}: {seen} lines");
     }
     assert_eq!(helpers(), before, "children of the daemon and clients of tmux");
     assert_eq!(made_by_daemon(&mount), ran, "no program was run");
@@ -84,7 +79,7 @@ fn a_search_of_contents_ends_where_it_leaves_out_what_blocks() {
     let mount = Mount::start();
     mount.sh("mkdir one two; cat one/wait two/wait; echo 'echo needle' > one/input; cat one/wait");
     let help = std::fs::read_to_string(mount.dir.join(".help")).unwrap();
-    assert!(help.contains("exclude `events` and `wait`"), "{help}");
+    assert!(help.contains("exclude") && help.contains("`wait`"), "{help}");
     let out = mount.run("grep -rl --exclude=events --exclude=wait needle .");
     let found = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(found.contains("./one/output") && !found.contains("./two/output"), "{found}");

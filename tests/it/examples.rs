@@ -328,3 +328,28 @@ fn the_services_command_mounts_in_an_empty_environment() {
     assert!(until("it ends", || daemon.try_wait().unwrap()).success());
     assert!(!dir.join(".self").exists(), "SIGTERM unmounts");
 }
+
+/// mount(8) itself only adds `-o rw` and looks the helper up in /sbin, where a test puts nothing.
+#[test]
+fn the_line_of_fstab_mounts() {
+    let lab = Lab::new();
+    lab.configure("");
+    let (dir, helper) = (lab.path("mux"), lab.path("mount.fuse.muxfs"));
+    std::fs::create_dir(&dir).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_muxfs"), &helper).unwrap();
+    let fields = fstab_fields();
+    // No ann lives here: root's own sessions, which are the lab's.
+    let options = format!("rw,{}", fields[3].replace("setuid=ann,", ""));
+    let mut command = Command::new(&helper);
+    command.env_clear().envs(Mount::environment(&lab)).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let out = command.arg(&fields[0]).arg(&dir).args(["-o", &options]).output().unwrap();
+    assert!(out.status.success(), "{}", said(&out));
+    std::fs::create_dir(dir.join(".self/demo")).unwrap();
+    assert_eq!(std::fs::read_to_string(dir.join(".self/demo/wait")).unwrap(), "ready\n");
+    let findmnt = Command::new("findmnt").args(["-n", "-o", "SOURCE,FSTYPE,OPTIONS"]).arg(&dir).output().unwrap();
+    let line = said(&findmnt);
+    assert!(line.starts_with("muxfs") && line.contains("fuse.muxfs") && line.contains("nosuid,nodev"), "{line}");
+    std::fs::remove_dir(dir.join(".self/demo")).unwrap();
+    let out = Command::new("umount").arg(&dir).output().unwrap();
+    assert!(out.status.success(), "{}", said(&out));
+}

@@ -1,7 +1,7 @@
 //! The README's tour as a script: what people are told to type is what a test runs.
 
 use super::doc::root;
-use super::support::Mount;
+use super::support::{Lab, Mount};
 
 /// The commands of the fenced block after `<!-- tour -->`, with `/mux` replaced by `dir`.
 /// One a line, in the order in which a reader types them.
@@ -91,4 +91,53 @@ fn a_newcomers_first_lines_work() {
     assert!(tail.contains("demo"), "{tail}");
     mount.sh(&format!("vim -u NONE -N -es -c 'norm! ggO# mine' -c wq {mux}/.self/demo/config"));
     assert!(mount.read("demo/config").starts_with("# mine\n"));
+}
+
+/// `make` with the program under test in the place of the release it would build.
+struct Make {
+    lab: Lab,
+}
+
+impl Make {
+    fn run(&self, target: &str) -> std::process::Output {
+        let mut make = std::process::Command::new("make");
+        make.args(["-s", "-C"]).arg(root()).arg(target).arg("CARGO=true").env_remove("MAKEFLAGS");
+        make.arg(format!("DIR={}", self.lab.path("mux").display()));
+        make.envs(Mount::environment(&self.lab)).env("CARGO_TARGET_DIR", self.lab.path("target"));
+        // Under sudo it would be that user's sessions.
+        make.env_remove("SUDO_USER").env_remove("TMUX").output().unwrap()
+    }
+}
+
+impl Drop for Make {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.lab.path("mux")).output();
+    }
+}
+
+#[test]
+fn make_mount_mounts_and_prints_a_tour_that_works() {
+    let make = Make { lab: Lab::new() };
+    make.lab.configure("");
+    let mux = make.lab.path("mux");
+    std::fs::create_dir(&mux).unwrap();
+    std::fs::create_dir_all(make.lab.path("target/release")).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_muxfs"), make.lab.path("target/release/muxfs")).unwrap();
+
+    let out = make.run("mount");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    assert!(said.lines().any(|l| l == format!("mounted: {}", mux.display())), "{said}");
+    let (_, tour) = said.split_once("line by line:").expect("a tour");
+    let tour: Vec<_> = tour.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    assert_eq!(tour[0], format!("mkdir {}/.self/demo", mux.display()));
+    for line in tour {
+        let out = std::process::Command::new("timeout").args(["20", "bash", "-c", line]).output().unwrap();
+        assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    let again = make.run("mount");
+    assert!(String::from_utf8_lossy(&again.stdout).contains("mounted already"), "{again:?}");
+    assert!(make.run("umount").status.success());
+    assert!(!mux.join(".self").exists());
 }
