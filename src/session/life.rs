@@ -18,6 +18,8 @@ const STOPPED: Duration = Duration::from_secs(6);
 
 /// Servers that are tried in turn, where one after the other ends while a session is made.
 const STARTS: usize = 5;
+/// How long an ending server may take to be gone.
+const ENDING: Duration = Duration::from_millis(30);
 
 impl Sessions {
     /// `mkdir NAME`: makes a session and starts its program.
@@ -28,22 +30,33 @@ impl Sessions {
         cwd: Option<&str>,
     ) -> Result<Arc<Session>> {
         let name = names::new_session(shown, &self.reserved)?;
+        // Before a record of it is on disk.
+        tmux::session::check_name(&name)?;
         let here = self.caller_dir(who);
         let login = self.login_env().await;
         // A server without sessions is left at once, but for one that is about to get its first.
         let _making = Making::begin(&self.making);
-        for _ in 1..STARTS {
-            let server = self.server_or_start().await?;
-            match self.make_on(&server, shown, &name, &login, cwd, here.clone()).await {
-                // The one that ended with its last session a moment ago: the next one takes it.
-                Err(e) if e.kind == Kind::Gone && server.lost() => {}
-                made => return made,
+        let mut left = STARTS;
+        loop {
+            left -= 1;
+            // A server ends with its last session: one that is about to takes no
+            // other ("server exited unexpectedly", or the connection is lost), the next one does.
+            let why = match self.server_or_start().await {
+                Ok(server) => match self.make_on(&server, shown, &name, &login, cwd, here.clone()).await {
+                    Err(e) if e.kind == Kind::Gone && server.lost() => e,
+                    made => return made,
+                },
+                Err(e) if matches!(e.kind, Kind::Gone | Kind::Unreachable) => e,
+                Err(e) => return Err(e),
+            };
+            if left == 0 {
+                return Err(why);
             }
+            tokio::time::sleep(ENDING).await;
         }
-        let server = self.server_or_start().await?;
-        self.make_on(&server, shown, &name, &login, cwd, here).await
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what one call of `make` knows")]
     async fn make_on(
         self: &Arc<Self>,
         server: &Server,

@@ -346,9 +346,13 @@ fn the_line_of_fstab_mounts() {
     assert!(out.status.success(), "{}", said(&out));
     std::fs::create_dir(dir.join(".self/demo")).unwrap();
     assert_eq!(std::fs::read_to_string(dir.join(".self/demo/wait")).unwrap(), "ready\n");
-    let findmnt = Command::new("findmnt").args(["-n", "-o", "SOURCE,FSTYPE,OPTIONS"]).arg(&dir).output().unwrap();
+    let findmnt =
+        Command::new("findmnt").args(["-n", "-o", "SOURCE,FSTYPE,OPTIONS"]).arg(&dir).output().unwrap();
     let line = said(&findmnt);
-    assert!(line.starts_with("muxfs") && line.contains("fuse.muxfs") && line.contains("nosuid,nodev"), "{line}");
+    assert!(
+        line.starts_with("muxfs") && line.contains("fuse.muxfs") && line.contains("nosuid,nodev"),
+        "{line}"
+    );
     std::fs::remove_dir(dir.join(".self/demo")).unwrap();
     let out = Command::new("umount").arg(&dir).output().unwrap();
     assert!(out.status.success(), "{}", said(&out));

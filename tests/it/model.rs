@@ -129,7 +129,8 @@ fn answered<T>(what: &str, result: Result<T>) -> std::result::Result<T, Kind> {
 
 /// Whether a session of this name can be made here.
 fn possible(name: &str) -> bool {
-    muxfs::names::new_session(name, &muxfs::node::rows_node::reserved).is_ok()
+    let name = muxfs::names::new_session(name, &muxfs::node::rows_node::reserved);
+    name.is_ok_and(|name| muxfs::tmux::session::check_name(&name).is_ok())
 }
 
 impl Run<'_> {
