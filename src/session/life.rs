@@ -56,7 +56,6 @@ impl Sessions {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what one call of `make` knows")]
     async fn make_on(
         self: &Arc<Self>,
         server: &Server,
