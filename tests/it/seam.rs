@@ -275,7 +275,7 @@ fn walk(on: &dyn Steps) -> Vec<String> {
     note("events", told.join(", "));
     // Refusals: where and why, without when and who. What the kernel answers by itself is not ours.
     for line in on.text("errors").lines() {
-        let place = line.splitn(4, ' ').nth(2).unwrap_or_default();
+        let place = line.split(' ').nth(2).unwrap_or_default();
         note("errors", place.to_owned());
     }
     seen
