@@ -81,10 +81,15 @@ test:
 	  $(CARGO) test --locked -- --test-threads=4; \
 	fi
 
-# Ignored tests, named soak… and bench…, on the program as it is released.
-soak bench:
+# Ignored tests, named soak…, on the program as it is released.
+soak:
 	@.ci/need test
 	$(CARGO) nextest run --locked --release --profile long --run-ignored only --no-capture -E 'test(/\b$@/)'
+
+# Prints the table of README.md; UPDATE=1 puts it there. ONLY=few, many or flood: a part of it.
+bench:
+	@.ci/need run
+	$(CARGO) bench --locked --bench speed -- $(ONLY)
 
 # The manual pages and the README's tables, printed anew from the program's tables.
 man:

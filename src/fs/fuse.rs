@@ -1,14 +1,14 @@
 //! Carries the file system to the kernel: requests in, replies out. Decides nothing.
 //!
-//! What may wait is polled once on the event-loop thread, and goes on in the runtime only if it
-//! has to wait: an answer from memory costs no change of thread, and no request ever holds the
-//! loop. Nothing unwinds into it either: a reply that is dropped is EIO.
+//! What may wait is polled once on the event-loop thread, and goes on in the runtime when what it
+//! waits for is there: an answer from memory costs no change of thread, one of tmux's is sent from
+//! the thread that read it, and no request ever holds the loop. Nothing unwinds into it either: a
+//! reply that is dropped is EIO.
 
 use std::ffi::OsStr;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -45,15 +45,8 @@ impl Fuse {
 
     /// Runs what may wait.
     fn go(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let mut work = Box::pin(work);
-        let _in_runtime = self.rt.enter();
-        // A future keeps the waker of its last poll alone, so the first may have none.
-        let first = catch_unwind(AssertUnwindSafe(|| {
-            work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
-        }));
-        if let Ok(true) = first {
-            self.rt.spawn(work);
-        }
+        // A panic is told by its hook; the reply it dropped is EIO.
+        let _ = catch_unwind(AssertUnwindSafe(|| super::later::run(&self.rt, Box::pin(work))));
     }
 
     /// Runs what is answered from memory.

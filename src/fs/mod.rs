@@ -15,6 +15,7 @@ mod fuse;
 mod gesture;
 mod handle;
 mod inode;
+mod later;
 pub mod mount;
 mod mounts;
 mod notify;

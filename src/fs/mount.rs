@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -357,9 +358,7 @@ fn lock(locks: &Path, dir: &Path, owner: Option<(u32, u32)>) -> Result<Flock<Fil
 /// Takes dead mounts of ours away; refuses live and foreign ones.
 fn clear(dir: &Path) -> Result<()> {
     while let Some(mount) = mounts::at(dir).map_err(|e| Error::io(MOUNTINFO, e))? {
-        // Not by stat(2): the kernel may still know the root's attributes.
-        let dead = nix::sys::statvfs::statvfs(dir) == Err(Errno::ENOTCONN);
-        if mount.fstype != FSTYPE || !dead {
+        if mount.fstype != FSTYPE || !is_dead(&mount) {
             let text =
                 format!("{}: {} (type {}) is mounted there", dir.display(), mount.source, mount.fstype);
             return fail(Kind::Busy, text);
@@ -367,6 +366,23 @@ fn clear(dir: &Path) -> Result<()> {
         detach(dir)?;
     }
     Ok(())
+}
+
+/// Asks with statfs(2), which is answered from no cache: the attributes of a mount's root outlive
+/// its daemon in the kernel's.
+fn is_dead(mount: &mounts::Mount) -> bool {
+    let own = nix::unistd::geteuid();
+    match mount.owner() {
+        // Without allow_other the kernel lets only processes that are the owner's through and
+        // through ask, and root no more than others.
+        Some((uid, gid)) if uid != own.as_raw() && !mount.options.split(',').any(|o| o == "allow_other") => {
+            let mut ask = Command::new("stat");
+            ask.args(["-f", "-c", "", "--"]).arg(&mount.dir).uid(uid).gid(gid).env("LC_ALL", "C");
+            let said = ask.stdin(Stdio::null()).output();
+            said.is_ok_and(|o| String::from_utf8_lossy(&o.stderr).contains(Errno::ENOTCONN.desc()))
+        }
+        _ => nix::sys::statfs::statfs(&mount.dir).err() == Some(Errno::ENOTCONN),
+    }
 }
 
 fn check_dir(dir: &Path) -> Result<()> {

@@ -21,6 +21,14 @@ pub struct Mount {
     pub options: String,
 }
 
+impl Mount {
+    /// Of a FUSE mount: the user and group it is for.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        let number = |key| self.options.split(',').find_map(|o| o.strip_prefix(key))?.parse().ok();
+        Some((number("user_id=")?, number("group_id=")?))
+    }
+}
+
 pub fn all() -> std::io::Result<Vec<Mount>> {
     Ok(parse(&std::fs::read(MOUNTINFO)?))
 }
@@ -87,13 +95,16 @@ mod tests {
     #[test]
     fn lines_are_read_with_their_escapes_and_optional_fields() {
         let text =
-            b"36 35 98:0 /mnt1 /a\\040b\\134c rw,noatime master:1 shared:2 - fuse.muxfs mux\\040x rw\n\
+            b"36 35 98:0 /mnt1 /a\\040b\\134c rw,noatime master:1 shared:2 - fuse.muxfs mux\\040x rw,user_id=7,group_id=8\n\
             37 35 0:3 / /proc rw - proc proc rw\nbad line\n";
         let mounts = parse(text);
         assert_eq!(mounts.len(), 2);
         assert_eq!(mounts[0].dir, Path::new("/a b\\c"));
-        assert_eq!((mounts[0].source.as_str(), mounts[0].options.as_str()), ("mux x", "rw"));
-        assert_eq!(mounts[0].root, Path::new("/mnt1"));
+        assert_eq!(
+            (mounts[0].source.as_str(), mounts[0].options.as_str()),
+            ("mux x", "rw,user_id=7,group_id=8")
+        );
+        assert_eq!((mounts[0].root.as_path(), mounts[0].owner()), (Path::new("/mnt1"), Some((7, 8))));
         assert_eq!(mounts[0].fstype, "fuse.muxfs");
         assert_eq!((mounts[1].id, mounts[1].fstype.as_str()), (37, "proc"));
         assert!(at(Path::new("/proc")).unwrap().is_some());

@@ -53,7 +53,8 @@ impl ScratchFile {
 
     pub fn change(&self, mode: Option<u32>, gid: Option<u32>, mtime: Option<SystemTime>) {
         let stat = &mut self.inner.lock().stat;
-        stat.mode = mode.map_or(stat.mode, |m| m & 0o777);
+        // It may be a copy of a document, which is its owner's alone.
+        stat.mode = mode.map_or(stat.mode, |m| m & 0o700);
         stat.gid = gid.unwrap_or(stat.gid);
         stat.mtime = mtime.unwrap_or(stat.mtime);
     }

@@ -30,21 +30,27 @@ pub static ROWS: &[RootRow] = &[
 
 pub struct Root {
     node: String,
-    help: fn() -> String,
+    help: Bytes,
     modes: Arc<NodeModes>,
     started: SystemTime,
     changes: broadcast::Sender<Change>,
 }
 
 impl Root {
-    /// `node` is this machine's name; `help` prints `.help` from the tables.
-    pub fn new(node: &str, help: fn() -> String, modes: Arc<NodeModes>) -> Arc<Self> {
+    /// `node` is this machine's name; `help` is the text of `.help`.
+    pub fn new(node: &str, help: String, modes: Arc<NodeModes>) -> Arc<Self> {
         let changes = broadcast::channel(1).0; // nothing here ever changes
-        Arc::new(Root { node: node.to_owned(), help, modes, started: SystemTime::now(), changes })
+        Arc::new(Root {
+            node: node.to_owned(),
+            help: help.into(),
+            modes,
+            started: SystemTime::now(),
+            changes,
+        })
     }
 
-    fn text(&self, row: &RootRow) -> String {
-        if row.shape == Shape::Link { self.node.clone() } else { (self.help)() }
+    fn text(&self, row: &RootRow) -> Bytes {
+        if row.shape == Shape::Link { self.node.clone().into() } else { self.help.clone() }
     }
 
     fn row(&self, at: &TreePath) -> Result<(usize, &'static RootRow)> {
@@ -89,7 +95,7 @@ impl Tree for Root {
     }
 
     async fn read(&self, _: &Caller, at: Place<'_>) -> Result<Bytes> {
-        Ok(self.text(self.row(at.path)?.1).into())
+        Ok(self.text(self.row(at.path)?.1))
     }
 
     async fn follow(&self, _: &Caller, at: Place<'_>) -> Result<Follow> {

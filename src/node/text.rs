@@ -26,14 +26,13 @@ impl Fields {
     pub fn lines(&self) -> String {
         let mut out = String::new();
         for (key, value) in &self.0 {
-            let text = match value {
-                Value::Null => String::new(),
-                Value::String(s) => s.clone(),
-                other => other.to_string(),
-            };
             out.push_str(key);
             out.push_str(": ");
-            out.push_str(&field(&text));
+            match value {
+                Value::Null => out.push('-'),
+                Value::String(s) => out.push_str(&field(s)),
+                other => out.push_str(&other.to_string()),
+            }
             out.push('\n');
         }
         out

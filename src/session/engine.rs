@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::oneshot;
 
 use super::output::Told;
-use super::{Sessions, Tap};
+use super::{Pane, Sessions, Tap};
 use crate::error::Kind;
 use crate::error::Result;
 use crate::tmux::watch::SocketWatch;
@@ -117,7 +117,7 @@ impl Engine {
                 Next::Notice(Some(notice)) => self.notice(&sessions, notice).await,
                 Next::Notice(None) => self.lost(&sessions),
                 Next::Appeared => self.connect().await,
-                Next::Poll => self.refresh(&sessions).await,
+                Next::Poll => self.settle(&sessions, sessions.poll().await).await,
                 Next::Tidy => sessions.tidy(),
             }
         }
@@ -196,11 +196,8 @@ impl Engine {
                     sessions.pipe_taken(&pane);
                 }
             }
-            Told::Exited(_) => {
-                if let Some(server) = sessions.connected() {
-                    server.nudge(); // tmux 3.3 misses the death of a pane now and then
-                }
-                self.refresh(sessions).await;
+            Told::Exited(pane) => {
+                tokio::spawn(how_it_ended(Arc::downgrade(sessions), pane));
             }
         }
     }
@@ -239,13 +236,42 @@ impl Engine {
     }
 
     async fn refresh(&mut self, sessions: &Arc<Sessions>) {
-        match sessions.refresh().await {
+        self.settle(sessions, sessions.refresh().await).await;
+    }
+
+    async fn settle(&mut self, sessions: &Arc<Sessions>, refreshed: Result<()>) {
+        match refreshed {
             Ok(()) => {}
             // The notice of its end follows, or came.
             Err(e) if e.kind == Kind::Gone => {}
             Err(e) => sessions.journal.trouble("tmux", e.text()),
         }
         sessions.leave_if_last().await;
+    }
+}
+
+/// tmux learns of a process's end about when we do, and tells nobody: asked again until it has
+/// (1 ms more each time, 210 ms in all; then the poll will see it).
+///
+/// Before 3.5 it may never learn of it: libutempter, which it calls when a pane's terminal closes,
+/// takes SIGCHLD away for that moment (tmux#311). The zombie stays, and its exit status with it,
+/// until the next child of the server ends, or until the server is told again.
+async fn how_it_ended(sessions: Weak<Sessions>, pane: Arc<Pane>) {
+    let pid = pane.fact(|f| f.pid);
+    for pause in 0..=20 {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let Some(sessions) = sessions.upgrade() else { return };
+        if pause > 1
+            && super::shell::is_zombie(pid as i32)
+            && let Some(server) = sessions.connected()
+        {
+            server.nudge();
+        }
+        let asked = sessions.refresh().await;
+        let known = pane.is_gone() || pane.fact(|f| f.dead || f.pid != pid);
+        if asked.is_err() || known {
+            return sessions.leave_if_last().await;
+        }
     }
 }
 

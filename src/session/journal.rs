@@ -83,6 +83,9 @@ impl Journal {
     }
 
     fn tell_one(&self, told: Told<'_>, last: bool) {
+        if self.events.receiver_count() == 0 {
+            return; // nobody listens, and what was is not told again
+        }
         let mut object = Map::new();
         object.insert("time".into(), clock::rfc3339(clock::now()).into());
         object.insert("event".into(), told.what.into());

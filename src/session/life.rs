@@ -15,6 +15,9 @@ use crate::tree::Caller;
 
 /// Ending a process tree takes 5 s at most; a stuck `/proc` is not waited for.
 const STOPPED: Duration = Duration::from_secs(6);
+/// tmux gets this long to take our hidden session away when the node ends: `muxfs umount` waits
+/// for that end.
+const CLOSED: Duration = Duration::from_secs(3);
 
 /// Servers that are tried in turn, where one after the other ends while a session is made.
 const STARTS: usize = 5;
@@ -389,7 +392,7 @@ impl Sessions {
     pub async fn close(&self) {
         let server = self.server.write().take();
         if let Some(server) = server {
-            server.close().await;
+            let _ = tokio::time::timeout(CLOSED, server.close()).await; // a hung tmux keeps the session
         }
         self.journal.log(super::Level::Info, "", "muxfs ends");
     }

@@ -40,7 +40,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::config::{NodeConfig, SessionConfig};
 use crate::error::{Error, Kind, Result};
 use crate::log::LogLimits;
-use crate::tmux::{ClientInfo, OwnProgram, PipeHub, Server};
+use crate::tmux::{ClientInfo, Lists, OwnProgram, PipeHub, Server};
 
 pub use journal::{Journal, Level, Told};
 pub use pane::{Pane, Tap};
@@ -208,6 +208,8 @@ pub struct Sessions {
     login: tokio::sync::Mutex<Option<Arc<env::Env>>>,
     /// One refresh of the tables at a time; also held while a session is made or renamed.
     reconcile: tokio::sync::Mutex<()>,
+    /// What the tables were made from.
+    lists: Mutex<Option<Lists>>,
     /// Sessions being made.
     making: AtomicUsize,
     serials: AtomicU64,

@@ -1,12 +1,13 @@
 //! One tmux pane: what tmux says of it, its state, its messages' queue, its logs.
 //!
 //! Belongs to its tmux pane id: handles, queues and logs follow it from session to session.
-//! Lock order: `facts`, `judge`, `tap` are leaves, never held together or across a wait.
+//! Lock order: `dying` before `facts`; `facts`, `judge`, `tap` are leaves, never held together or across a
+//! wait.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -16,6 +17,10 @@ use super::state::{Evidence, Exit, Seen, State};
 use crate::error::{Kind, Result, fail};
 use crate::log::{LogFile, LogLimits, text_gap};
 use crate::tmux::state::PaneInfo;
+
+/// A pane is dead for tmux as soon as its terminal closes, and how its process ended is known
+/// only when tmux has waited for it; tmux 3.2 never tells of a signal. So long may that take.
+const STATUS: Duration = Duration::from_secs(1);
 
 /// Who gets the pane's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +84,8 @@ pub struct Pane {
     /// Set by `ctl stop`: the exit that follows is a stop.
     stopping: AtomicBool,
     gone: AtomicBool,
+    /// Dead since then, how is not known yet.
+    dying: Mutex<Option<Instant>>,
     /// The program paints the alternate screen.
     full_screen: AtomicBool,
     shell: AtomicBool,
@@ -105,6 +112,7 @@ impl Pane {
             held: Mutex::new(None),
             stopping: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            dying: Mutex::new(None),
             full_screen: AtomicBool::new(false),
             shell: AtomicBool::new(false),
             poked: AtomicBool::new(false),
@@ -122,15 +130,28 @@ impl Pane {
 
     /// Takes over what tmux says now. True where a look is due: another process, another
     /// foreground command, dead or alive.
-    pub fn update(&self, new: PaneInfo) -> bool {
+    pub fn update(&self, mut new: PaneInfo) -> bool {
+        new.dead &= !self.is_dying(&new);
         let mut facts = self.facts.write();
-        let look = (facts.pid, facts.dead, &facts.command) != (new.pid, new.dead, &new.command);
+        let end = |f: &PaneInfo| (f.pid, f.dead, f.dead_status, f.dead_signal);
+        let look = end(&facts) != end(&new) || facts.command != new.command;
         if facts.dead && !new.dead || facts.pid != new.pid {
             self.stopping.store(false, Ordering::Relaxed); // a new life
             *self.judge.lock() = Judge::new(Instant::now());
         }
         *facts = new;
         look
+    }
+
+    /// Whether `new` says that it ended, but not how, and that may still come.
+    fn is_dying(&self, new: &PaneInfo) -> bool {
+        let untold = new.dead && new.dead_status.is_none() && new.dead_signal.is_none();
+        let mut dying = self.dying.lock();
+        if !untold || self.fact(|f| f.dead) {
+            *dying = None;
+            return false;
+        }
+        dying.get_or_insert_with(Instant::now).elapsed() < STATUS
     }
 
     pub fn is_gone(&self) -> bool {
@@ -194,7 +215,7 @@ impl Pane {
 
     /// Looks at the process and publishes what is seen. Returns the state before where it
     /// changed, and when to look again.
-    pub fn observe(&self) -> (Option<(State, State)>, Option<std::time::Duration>) {
+    pub fn observe(&self) -> (Option<(State, State)>, Option<Duration>) {
         if self.is_gone() {
             return (None, None);
         }

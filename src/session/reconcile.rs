@@ -15,7 +15,7 @@ use super::{Face, Level, Moved, Pane, Record, Session, Sessions, Tables, Tap, To
 use crate::config::{SessionConfig, session};
 use crate::error::Result;
 use crate::names;
-use crate::tmux::{self, PaneInfo, Server, SessionInfo, Snapshot};
+use crate::tmux::{Lists, PaneInfo, Server, SessionInfo, Snapshot};
 
 impl Sessions {
     /// Asks tmux and makes the tables match.
@@ -27,8 +27,26 @@ impl Sessions {
     /// The same, for who holds the lock already.
     pub(super) async fn refresh_locked(self: &Arc<Self>) -> Result<()> {
         let server = self.server()?;
-        let snapshot = tmux::snapshot(&server).await?;
-        self.apply(&server, snapshot);
+        let lists = Lists::ask(&server).await?;
+        self.take(&server, lists).await
+    }
+
+    /// Asks tmux; where it says the very same as last time there is nothing to do, which is the
+    /// rule while nothing happens.
+    pub async fn poll(self: &Arc<Self>) -> Result<()> {
+        let _one = self.reconcile.lock().await;
+        let server = self.server()?;
+        let lists = Lists::ask(&server).await?;
+        if self.lists.lock().as_ref() == Some(&lists) {
+            return Ok(());
+        }
+        self.take(&server, lists).await
+    }
+
+    async fn take(self: &Arc<Self>, server: &Server, lists: Lists) -> Result<()> {
+        let (lists, snapshot) = lists.settled(server).await?;
+        self.apply(server, snapshot);
+        *self.lists.lock() = Some(lists);
         Ok(())
     }
 
@@ -101,9 +119,10 @@ impl Sessions {
 
     fn new_pane(&self, server: &Server, info: &PaneInfo) -> Arc<Pane> {
         let dir = self.pane_dir(server, &info.id);
-        let known = dir.join("logs").exists();
+        let known = ["logs", "raw"].iter().any(|name| dir.join(name).exists());
         let pane = Arc::new(Pane::new(info.clone(), self.serial(), &dir, self.limits(), Instant::now()));
         if known {
+            pane.judge(|j| j.known_before());
             // The daemon was away: what the pane printed meanwhile is not in the logs.
             pane.note("bytes were not kept while muxfs was not running", SystemTime::now());
             pane.raw.append(

@@ -57,6 +57,12 @@ pub fn look(pid: i32, tty: &str) -> Look {
     Look::Shell(ShellLook { foreground, raw, editor, unread, idle })
 }
 
+/// Whether process `pid` has ended, and its parent has not asked how.
+pub fn is_zombie(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
 /// Whether the terminal keeps whole lines for its reader (ICANON), where it can be read.
 pub fn canonical(tty: &str) -> Option<bool> {
     terminal(tty).map(|(raw, _)| !raw)
@@ -155,6 +161,8 @@ pub struct Judge {
     /// The shell sends OSC 133, and said this last.
     marked: Option<Mark>,
     state: State,
+    /// It is known to be past its start.
+    started: bool,
 }
 
 /// What to publish, and when to look again (`None`: when something happens).
@@ -175,7 +183,13 @@ impl Judge {
             ready_since: None,
             marked: None,
             state: State::Starting,
+            started: false,
         }
+    }
+
+    /// Its shell is past its start: this pane was served by an earlier daemon.
+    pub fn known_before(&mut self) {
+        self.started = true;
     }
 
     pub fn output(&mut self, now: Instant) {
@@ -240,7 +254,10 @@ impl Judge {
         if !ready {
             self.ready_since = None;
             // A shell that still starts has typed nothing away and run no message.
-            let starting = self.state == State::Starting && self.last_input.is_none() && look.foreground;
+            let starting = self.state == State::Starting
+                && !self.started
+                && self.last_input.is_none()
+                && look.foreground;
             self.worked |= !look.foreground || (look.editor && !look.raw) || marked_busy;
             return if starting {
                 (State::Starting, Evidence::Process, Some(Duration::from_millis(50)))
@@ -273,6 +290,15 @@ mod tests {
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_shell_that_was_served_before_is_busy_and_not_starting() {
+        let t = Instant::now();
+        let mut j = Judge::new(t);
+        j.known_before();
+        assert_eq!(j.decide(shell(true, false), t).state, State::Busy);
+        assert_ne!(j.decide(shell(true, true), t).state, State::Unknown, "a shell's state is always known");
     }
 
     #[test]

@@ -57,6 +57,7 @@ impl Sessions {
             pokes,
             login: tokio::sync::Mutex::new(None),
             reconcile: tokio::sync::Mutex::new(()),
+            lists: Mutex::new(None),
             making: AtomicUsize::new(0),
             serials: AtomicU64::new(first_serial),
             reserved,

@@ -53,8 +53,11 @@ impl Wait {
         let seen = pane.seen();
         let busy = pane.waiting.load(std::sync::atomic::Ordering::Acquire) > 0;
         let restart = self.session.pending_restart() && !seen.state.ended();
+        // Being ended or started anew: what its panes go through meanwhile is no answer.
+        let changing = self.session.life.try_read().is_err();
         let settled = seen.state.ended() || matches!(seen.state, State::Ready | State::Unknown);
-        (settled && seen.fresh && seen.at >= self.since && !busy && !restart).then_some(seen.state)
+        (settled && seen.fresh && seen.at >= self.since && !busy && !restart && !changing)
+            .then_some(seen.state)
     }
 }
 

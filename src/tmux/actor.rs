@@ -72,6 +72,9 @@ pub(super) struct Shared {
     wake: tokio::sync::Notify,
     /// Beginning of every mark: random, so that no pane can print one.
     mark: String,
+    /// Between the fields of lists: random, so that no value holds one; the same for this
+    /// connection's life, so that equal lists are equal bytes.
+    separator: String,
     /// True when the client's output has ended.
     ended: watch::Sender<bool>,
 }
@@ -131,6 +134,10 @@ impl Server {
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCHLD); // gone is as well
     }
 
+    pub(super) fn separator(&self) -> &str {
+        &self.link.0.separator
+    }
+
     /// Whether the connection has ended. It does not come back: connect again.
     pub fn lost(&self) -> bool {
         self.link.0.state.lock().lost.is_some()
@@ -161,6 +168,7 @@ pub(super) fn drive(control: Control) -> Result<(Arc<Shared>, mpsc::UnboundedRec
         state: Mutex::new(state),
         wake: tokio::sync::Notify::new(),
         mark: format!("muxfs-{}-", super::secret::secret()?),
+        separator: format!("|{}|", &super::secret::secret()?[..12]),
         ended: watch::Sender::new(false),
     });
     let (notices, receiver) = mpsc::unbounded_channel();

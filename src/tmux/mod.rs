@@ -32,4 +32,4 @@ pub use keys::Key;
 pub use pipe::{PipeHub, PipeStart, missing_room};
 pub use process::{OwnProgram, Socket};
 pub use session::{Made, NewSession};
-pub use state::{ClientInfo, PaneInfo, SessionInfo, Snapshot, snapshot};
+pub use state::{ClientInfo, Lists, PaneInfo, SessionInfo, Snapshot, snapshot};

@@ -4,9 +4,9 @@
 //!
 //! Values may hold anything (a directory may have a newline in its name), tmux before 3.4 prints
 //! control bytes as they are and later ones as `\ooo`; so fields are parted by a separator that
-//! is printable and random for each query, not by any fixed byte.
+//! is printable and random for each connection, not by any fixed byte.
 
-use super::actor::Server;
+use super::actor::{Bodies, Server};
 use super::command::Command;
 use crate::error::{Kind, Result, fail};
 
@@ -119,39 +119,54 @@ const PANE: &[&str] = &[
 ];
 const CLIENT: &[&str] = &["client_name", "session_id", "window_id", "client_control_mode", "client_activity"];
 
-/// Everything at one moment, but for our hidden session and our own client.
-///
-/// tmux 3.3a now and then misses SIGCHLD: the pane is dead, its process a zombie, its status
-/// unknown until another child ends (at least 10 of 480 deaths on a busy machine, none of 480 with the nudge). So where a status is
-/// missing the server is nudged, and asked again a few times.
-pub async fn snapshot(server: &Server) -> Result<Snapshot> {
-    let mut all = ask(server).await?;
-    for _ in 0..3 {
-        if !all.panes.iter().any(|p| p.dead && p.dead_status.is_none() && p.dead_signal.is_none()) {
-            break;
-        }
-        server.nudge();
-        all = ask(server).await?;
+/// tmux's lists as it printed them: equal ones of one connection mean that nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lists(Bodies);
+
+impl Lists {
+    /// Everything at one moment, as tmux prints it.
+    pub async fn ask(server: &Server) -> Result<Lists> {
+        let sep = server.separator();
+        let line = Command::new("list-sessions")
+            .arg("-F")
+            .arg(format(SESSION, sep))
+            .then(Command::new("list-panes").arg("-a").arg("-F").arg(format(PANE, sep)))
+            .then(Command::new("list-clients").arg("-F").arg(format(CLIENT, sep)));
+        Ok(Lists(server.run_each(line).await?))
     }
-    Ok(all)
+
+    /// The same parsed, once tmux knows how each dead pane ended; and the lists it is from.
+    ///
+    /// tmux 3.3a now and then misses SIGCHLD: the pane is dead, its process a zombie, its status
+    /// unknown until another child ends (at least 10 of 480 deaths on a busy machine, none of 480
+    /// with the nudge). So where a status is missing the server is nudged, and asked again a few
+    /// times. (tmux 3.2 never tells a signal: there a status may be missing for good.)
+    pub async fn settled(mut self, server: &Server) -> Result<(Lists, Snapshot)> {
+        let mut all = self.parse(server)?;
+        let tells = super::process::version_of(&server.info().version) >= Some((3, 3));
+        for _ in 0..if tells { 3 } else { 0 } {
+            if !all.panes.iter().any(|p| p.dead && p.dead_status.is_none() && p.dead_signal.is_none()) {
+                break;
+            }
+            server.nudge();
+            self = Lists::ask(server).await?;
+            all = self.parse(server)?;
+        }
+        Ok((self, all))
+    }
+
+    fn parse(&self, server: &Server) -> Result<Snapshot> {
+        let [sessions, panes, clients] = &self.0[..] else {
+            return fail(Kind::Bug, format!("three commands, {} answers from tmux", self.0.len()));
+        };
+        let sep = server.separator();
+        parse(sessions, panes, clients, sep, server.hidden_session(), server.own_client())
+    }
 }
 
-async fn ask(server: &Server) -> Result<Snapshot> {
-    let sep = separator()?;
-    let line = Command::new("list-sessions")
-        .arg("-F")
-        .arg(format(SESSION, &sep))
-        .then(Command::new("list-panes").arg("-a").arg("-F").arg(format(PANE, &sep)))
-        .then(Command::new("list-clients").arg("-F").arg(format(CLIENT, &sep)));
-    let bodies = server.run_each(line).await?;
-    let [sessions, panes, clients] = &bodies[..] else {
-        return fail(Kind::Bug, format!("three commands, {} answers from tmux", bodies.len()));
-    };
-    parse(sessions, panes, clients, &sep, server.hidden_session(), server.own_client())
-}
-
-fn separator() -> Result<String> {
-    Ok(format!("|{}|", &super::secret::secret()?[..12]))
+/// Everything at one moment, but for our hidden session and our own client.
+pub async fn snapshot(server: &Server) -> Result<Snapshot> {
+    Lists::ask(server).await?.settled(server).await.map(|(_, all)| all)
 }
 
 /// `#{a}SEP#{b}SEP`: the end of a record is a separator too, followed by tmux's newline.

@@ -187,3 +187,18 @@ fn the_end_of_the_tmux_server_ends_readers_and_pollers() {
     let mount = Mount::start();
     ends_under_readers(&mount, "demo", || drop(mount.lab.tmux_ok(&["kill-server"])));
 }
+
+/// tmux says that a pane is dead before it says how: the number must not be missed.
+#[test]
+fn wait_tells_the_exit_status_every_time() {
+    let mount = Mount::start();
+    std::fs::create_dir(mount.path("demo")).unwrap();
+    for n in 1..=20 {
+        std::fs::write(mount.path("demo/input"), format!("exit {n}\n")).unwrap();
+        assert_eq!(mount.read("demo/wait"), format!("exited {n}\n"));
+        std::fs::write(mount.path("demo/ctl"), "start\n").unwrap();
+        assert_eq!(mount.read("demo/wait"), "ready\n");
+    }
+    std::fs::write(mount.path("demo/input"), "kill -KILL $$\n").unwrap();
+    assert_eq!(mount.read("demo/wait"), "exited signal 9\n");
+}

@@ -3,8 +3,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -435,4 +434,110 @@ fn prompts_of_many_writers_keep_their_order() {
         assert!(ended >= latest, "prompt {at} was overtaken");
         latest = latest.max(begun);
     }
+}
+
+/// A person's tmux client on a terminal of its own; keys go through the terminal.
+struct Person(Child);
+
+impl Person {
+    fn attach(mount: &Mount, name: &str) -> Self {
+        let line = format!("tmux -S {} attach -t ={name}", mount.lab.socket().display());
+        let mut client = Command::new("script");
+        client.args(["-qfc", &line, "/dev/null"]).env("TERM", "xterm").env_remove("TMUX");
+        let client = client.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        until_true("a client is attached", || {
+            mount.read(&format!("{name}/status")).contains("attached: 1\n")
+        });
+        Person(client)
+    }
+
+    /// One key, and the time at which it was pressed.
+    fn press(&mut self, key: u8) -> Instant {
+        self.0.stdin.as_mut().unwrap().write_all(&[key]).unwrap();
+        Instant::now()
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_person_typing_holds_delivery() {
+    let mount = Mount::start();
+    shell(&mount, "demo", "bash");
+    let (mine, yours) = (mount.lab.path("mine"), mount.lab.path("yours"));
+    let mut person = Person::attach(&mount, "demo");
+    let line = format!("echo typed >> {}\r", yours.display());
+    let (start, rest) = line.split_at(10);
+    start.bytes().for_each(|key| drop(person.press(key)));
+    until_true("the typing is on the screen", || mount.read("demo/screen").contains(start));
+    let mut command = mount.command("sh");
+    let mut writers: Vec<_> = (0..3)
+        .map(|n| {
+            let text = format!("echo 'echo {n} >> {}' > demo/input", mine.display());
+            let writer = command.args(["-c", &text]).spawn().unwrap();
+            command = mount.command("sh");
+            until_true("it waits", || mount.read("demo/status").contains("held: draft\n"));
+            writer
+        })
+        .collect();
+    // Typed over more than the 2 s that one key holds.
+    let mut last = Instant::now();
+    for key in rest.bytes() {
+        last = person.press(key);
+        until_true("a moment", || last.elapsed() > Duration::from_millis(3000 / rest.len() as u64));
+        assert!(!mine.exists(), "delivered into what a person types");
+    }
+    until_true("delivered", || writers.iter_mut().all(|w| w.try_wait().unwrap().is_some()));
+    let after = last.elapsed();
+    assert!(after >= Duration::from_secs(2), "delivered {after:?} after the last key");
+    assert_eq!(mount.read("demo/wait"), "ready\n");
+    assert_eq!(std::fs::read_to_string(&yours).unwrap(), "typed\n");
+    let mut got: Vec<_> = std::fs::read_to_string(&mine).unwrap().lines().map(str::to_owned).collect();
+    got.sort();
+    assert_eq!(got, ["0", "1", "2"]);
+    assert!(mount.read("demo/status").contains("held: -\n"));
+    // Keys are for just this: they wait for nobody.
+    let pressed = person.press(b'#');
+    std::fs::write(mount.path("demo/keys"), "C-u").unwrap();
+    assert!(pressed.elapsed() < Duration::from_secs(2), "{:?}", pressed.elapsed());
+    // A client that looks on and types nothing holds nothing.
+    std::fs::write(mount.path("demo/input"), "true\n").unwrap();
+    let begun = Instant::now();
+    std::fs::write(mount.path("demo/input"), "true\n").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+/// The system's cron, with a crontab, a spool and a /run of its own (in a mount namespace); its
+/// `@reboot` job runs at once, as no mark says that it ran since the start of the machine.
+#[test]
+fn a_cron_job_sends_a_prompt() {
+    let mount = Mount::start();
+    let mut pane = Recorder::start(&mount, "demo");
+    let lab = mount.lab.path("cron");
+    for dir in ["spool/crontabs", "run", "cron.d"] {
+        std::fs::create_dir_all(lab.join(dir)).unwrap();
+    }
+    std::fs::write(lab.join("crontab"), "").unwrap();
+    let input = mount.path("demo/input").display().to_string();
+    let table = format!("@reboot printf 'from\\ncron' > {input}; echo '-l $HOME' | tee {input}\n");
+    let mut file = std::fs::OpenOptions::new();
+    let file = file.write(true).create_new(true).mode(0o600).open(lab.join("spool/crontabs/root"));
+    file.unwrap().write_all(table.as_bytes()).unwrap();
+    let script = "mount --bind $L/spool /var/spool/cron && mount --bind $L/run /run \
+        && mount --bind $L/cron.d /etc/cron.d && mount --bind $L/crontab /etc/crontab && exec cron -f";
+    let mut cron = Command::new("unshare");
+    cron.args(["--mount", "sh", "-c", script]).env("L", &lab).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut cron = cron.spawn().unwrap();
+    let got = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        pane.expect("both prompts", &[pasted(b"from\ncron"), pasted(b"-l $HOME")].concat());
+    }));
+    cron.kill().unwrap();
+    cron.wait().unwrap();
+    got.unwrap();
+    assert_eq!(mount.read("errors"), "");
 }

@@ -202,6 +202,7 @@ pub struct Mount {
     pub lab: Lab,
     pub dir: PathBuf,
     daemon: std::process::Child,
+    words: Vec<String>,
 }
 
 impl Mount {
@@ -210,11 +211,21 @@ impl Mount {
     }
 
     pub fn start_in(lab: Lab) -> Self {
+        Mount::start_in_with(lab, &[])
+    }
+
+    /// With words of its own for `muxfs mount`.
+    pub fn start_with(words: &[&str]) -> Self {
+        Mount::start_in_with(Lab::new(), words)
+    }
+
+    fn start_in_with(lab: Lab, words: &[&str]) -> Self {
         lab.configure("");
         let dir = lab.path("mux");
         std::fs::create_dir(&dir).unwrap();
-        let daemon = Mount::daemon(&lab, &dir);
-        Mount { lab, dir, daemon }
+        let words: Vec<String> = words.iter().map(|w| w.to_string()).collect();
+        let daemon = Mount::daemon(&lab, &dir, &words);
+        Mount { lab, dir, daemon, words }
     }
 
     /// The variables that keep a lab's programs apart from everything of the user.
@@ -232,10 +243,10 @@ impl Mount {
         ]
     }
 
-    fn daemon(lab: &Lab, dir: &Path) -> std::process::Child {
+    fn daemon(lab: &Lab, dir: &Path, words: &[String]) -> std::process::Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_muxfs"));
         let stderr = std::fs::File::options().append(true).create(true).open(lab.path("stderr")).unwrap();
-        command.envs(Mount::environment(lab)).arg("mount").arg("-f").arg(dir).stderr(stderr);
+        command.envs(Mount::environment(lab)).arg("mount").arg("-f").args(words).arg(dir).stderr(stderr);
         let mut child = command.stdin(std::process::Stdio::null()).spawn().unwrap();
         until("the mount answers", || {
             assert_eq!(child.try_wait().unwrap(), None, "{}", said(lab));
@@ -256,12 +267,17 @@ impl Mount {
     /// Sends the daemon a signal and waits for its end; how it ended.
     pub fn end(&mut self, signal: nix::sys::signal::Signal) -> std::process::ExitStatus {
         nix::sys::signal::kill(self.pid(), signal).unwrap();
+        self.ended()
+    }
+
+    /// Waits until the daemon has ended; how.
+    pub fn ended(&mut self) -> std::process::ExitStatus {
         until("the daemon ends", || self.daemon.try_wait().unwrap())
     }
 
     /// The next daemon, after the end of the one before; whatever that one left is taken over.
     pub fn start_again(&mut self) {
-        self.daemon = Mount::daemon(&self.lab, &self.dir);
+        self.daemon = Mount::daemon(&self.lab, &self.dir, &self.words);
     }
 
     /// `demo/logs` is a path below the node.
