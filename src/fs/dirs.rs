@@ -28,8 +28,8 @@ impl Vfs {
         name: &OsStr,
         flags: i32,
     ) -> Result<(Entry, Opened)> {
-        let name = new_name(name)?;
         let dir = self.dir(parent)?;
+        let name = self.new_name(who, &dir.1, name)?;
         match self.find(&dir, name) {
             Ok(_) if flags & libc::O_EXCL != 0 => {
                 return fail(Kind::Exists, format!("{name} is there already"));
@@ -56,9 +56,8 @@ impl Vfs {
             }
             Accepts::Items => Ok(self.create_item(who, state, name, flags)),
             Accepts::Nothing | Accepts::Dirs => {
-                let why = Error::new(Kind::Never, format!("{name}: this directory takes no files"));
-                self.door.tree.refused(who, &state.path.join(name), &why);
-                Err(why)
+                let at = state.path.join(name);
+                self.refuse(who, &at, Kind::Never, format!("{name}: this directory takes no files"))
             }
         }
     }
@@ -85,7 +84,12 @@ impl Vfs {
         let (inode, file) = {
             let mut inodes = self.inodes.lock();
             let file = ScratchFile::new(inodes.fresh(), Vec::new(), stat, Instant::now());
-            self.scratch.lock().put(dir, name, file.clone())?;
+            let put = self.scratch.lock().put(dir, name, file.clone());
+            if let Err(why) = put {
+                drop(inodes);
+                self.door.tree.refused(who, &state.path.join(name), &why);
+                return Err(why);
+            }
             (inodes.take_scratch(state.path.join(name), &file), file)
         };
         let opened = self.keep(Handle::open_scratch(&inode, who, Mode::of(flags), file));
@@ -110,18 +114,17 @@ impl Vfs {
         }
         let listed = self.door.tree.list(&dir.path)?;
         let Some(meant) = listed.iter().find(|e| is_slip(&e.name, name)) else { return Ok(()) };
-        let why = Error::new(Kind::Never, format!("{name}: no such file; {} is one", meant.name));
-        self.door.tree.refused(who, &dir.path.join(name), &why);
-        Err(why)
+        let why = format!("{name}: no such file; {} is one", meant.name);
+        self.refuse(who, &dir.path.join(name), Kind::Never, why)
     }
 
     pub async fn mkdir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<Entry> {
-        let name = new_name(name)?;
         let (_, dir, accepts) = self.dir(parent)?;
-        if accepts != Accepts::Dirs {
-            return fail(Kind::Never, format!("{name}: no directory can be made here"));
-        }
+        let name = self.new_name(who, &dir, name)?;
         let path = dir.path.join(name);
+        if accepts != Accepts::Dirs {
+            return self.refuse(who, &path, Kind::Never, format!("{name}: no directory can be made here"));
+        }
         let stat = self.door.tree.make(who, &path, None).await?;
         Ok(self.enter(path, &Found::Tree(stat)))
     }
@@ -133,7 +136,7 @@ impl Vfs {
         match found {
             Found::Tree(stat) if stat.shape.is_dir() && dir.2 == Accepts::Dirs => {}
             Found::Tree(stat) if stat.shape.is_dir() => {
-                return fail(Kind::Never, format!("{name} is part of the tree"));
+                return self.fixed(who, &path);
             }
             _ => return fail(Kind::NotDir, format!("{name} is no directory")),
         }
@@ -160,7 +163,7 @@ impl Vfs {
                 self.door.tree.remove(who, &path).await?;
                 self.unname(&path);
             }
-            _ => return fail(Kind::Never, format!("{name} is part of the tree")),
+            _ => return self.fixed(who, &path),
         }
         Ok(())
     }
@@ -181,16 +184,16 @@ impl Vfs {
         flags: u32,
     ) -> Result<()> {
         let Some(name) = valid(name) else { return fail(Kind::NotFound, "no such name") };
-        let new = new_name(new_name_)?;
+        let dir = self.dir(parent)?;
+        let (from, found) = self.find(&dir, name)?;
+        let new = self.new_name(who, &dir.1, new_name_)?;
         if flags & !libc::RENAME_NOREPLACE != 0 {
-            return fail(Kind::Invalid, "names cannot be exchanged");
+            return self.refuse(who, &from, Kind::Invalid, "names cannot be exchanged");
         }
         // Never EXDEV, or mv would copy.
         if parent != new_parent {
-            return fail(Kind::Never, "nothing moves to another directory");
+            return self.refuse(who, &from, Kind::Never, "nothing moves to another directory");
         }
-        let dir = self.dir(parent)?;
-        let (from, found) = self.find(&dir, name)?;
         if name == new {
             return Ok(());
         }
@@ -205,7 +208,7 @@ impl Vfs {
             (Accepts::Scratch, Found::Tree(stat)) if stat.shape == Shape::Document => {
                 self.move_away(who, &dir, (name, stat), new, replace).await
             }
-            _ => fail(Kind::Never, format!("{name} is part of the tree")),
+            _ => self.fixed(who, &from),
         }
     }
 
@@ -213,7 +216,7 @@ impl Vfs {
         let to = dir.path.join(new);
         // The kernel does not look whether a directory may be replaced; no session ever is.
         if self.door.tree.stat(&to).is_ok() {
-            return fail(Kind::Exists, format!("{new} is there already"));
+            return self.refuse(who, from, Kind::Exists, format!("{new} is there already"));
         }
         self.door.tree.rename(who, from, &to).await?;
         self.inodes.lock().renamed(from, &to);
@@ -238,11 +241,7 @@ impl Vfs {
                 self.door.tree.write(who, Place::new(&to, stat.id), body).await?;
                 self.becomes_document(dir, (name, file), (new, &to), stat)
             }
-            Ok(_) => {
-                let why = Error::new(Kind::Never, format!("{name} cannot take the place of {new}"));
-                self.door.tree.refused(who, &to, &why);
-                Err(why)
-            }
+            Ok(_) => self.refuse(who, &to, Kind::Never, format!("{name} cannot take the place of {new}")),
             Err(_) => {
                 if !replace && self.scratch.lock().get(dir.1.stat.id, new).is_some() {
                     return fail(Kind::Exists, format!("{new} is there already"));
@@ -301,7 +300,8 @@ impl Vfs {
         let (from, to) = (dir.1.path.join(name), dir.1.path.join(new));
         let id = dir.1.stat.id;
         if self.door.tree.stat(&to).is_ok() {
-            return fail(Kind::Never, format!("{name} cannot take the place of {new}"));
+            let why = format!("{name} cannot take the place of {new}");
+            return self.refuse(who, &to, Kind::Never, why);
         }
         if !replace && self.scratch.lock().get(id, new).is_some() {
             return fail(Kind::Exists, format!("{new} is there already"));
@@ -327,14 +327,33 @@ impl Vfs {
         self.sweep_after(KEEP);
         Ok(())
     }
-}
 
-/// A name for something new; the kernel takes any bytes.
-fn new_name(name: &OsStr) -> Result<&str> {
-    match valid(name) {
-        Some(name) if name.len() <= MAX_NAME => Ok(name),
-        Some(_) => fail(Kind::Invalid, format!("a name of more than {MAX_NAME} bytes")),
-        None => fail(Kind::Invalid, "a name must be UTF-8"),
+    /// A name for something new; the kernel takes any bytes.
+    fn new_name<'a>(&self, who: &Caller, dir: &State, name: &'a OsStr) -> Result<&'a str> {
+        match valid(name) {
+            Some(name) if name.len() <= MAX_NAME => Ok(name),
+            Some(_) => {
+                self.refuse(who, &dir.path, Kind::Invalid, format!("a name of more than {MAX_NAME} bytes"))
+            }
+            None => self.refuse(who, &dir.path, Kind::Invalid, format!("{name:?}: a name must be UTF-8")),
+        }
+    }
+
+    fn fixed<T>(&self, who: &Caller, at: &TreePath) -> Result<T> {
+        self.refuse(who, at, Kind::Never, format!("{} is part of the tree", at.name()))
+    }
+
+    /// What the tree was not asked for; it has the line in `errors` all the same.
+    pub(super) fn refuse<T>(
+        &self,
+        who: &Caller,
+        at: &TreePath,
+        kind: Kind,
+        why: impl Into<String>,
+    ) -> Result<T> {
+        let why = Error::new(kind, why);
+        self.door.tree.refused(who, at, &why);
+        Err(why)
     }
 }
 

@@ -95,9 +95,13 @@ impl Handle {
             _ => {
                 let (path, id) = inode.place()?;
                 let place = Place::new(&path, id);
-                open_file(door, who, place, state.stat.shape, mode)
-                    .await
-                    .map_err(|e| renewed(door, place, e))?
+                let opened = open_file(door, who, place, state.stat.shape, mode).await;
+                opened.map_err(|e| renewed(door, place, e)).inspect_err(|e| {
+                    // A name that leads elsewhere by now is asked for again.
+                    if mode.access.writes() && e.kind != Kind::Stale {
+                        door.tree.refused(who, place.path, e);
+                    }
+                })?
             }
         };
         let handle = Handle { inode: inode.clone(), who: who.clone(), mode, file };
@@ -182,7 +186,10 @@ impl Handle {
                 draft.lock().await.write(door, self, by, offset, data)?;
             }
             File::Ask(exchange) => exchange.write(door, self, by, data).await?,
-            File::Scratch(file) => file.write((!self.mode.append).then_some(offset), data)?,
+            File::Scratch(file) => {
+                let written = file.write((!self.mode.append).then_some(offset), data);
+                written.inspect_err(|e| self.refused(door, e))?;
+            }
             File::Text(_) | File::Log(_) | File::Stream(_) => {
                 return fail(Kind::Denied, "it can only be read");
             }
@@ -305,16 +312,8 @@ async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mo
         let kind = if shape == Shape::Item { Kind::Exists } else { Kind::Denied };
         return fail(kind, format!("a {} cannot be opened like this", shape.word()));
     }
-    let admit = |access| {
-        door.tree.admit(who, place, access).inspect_err(|e| {
-            // A name that leads elsewhere by now is an answer, not a refusal.
-            if writes && e.kind != Kind::Stale && !moved(door, place, e) {
-                door.tree.refused(who, place.path, e);
-            }
-        })
-    };
     if writes {
-        admit(mode.access)?;
+        door.tree.admit(who, place, mode.access)?;
     }
     let pending = || Mutex::new(Pending::new(tid(who)));
     Ok(match shape {
@@ -326,7 +325,7 @@ async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mo
             File::Message(log, pending())
         }
         Shape::Events | Shape::Wait => {
-            admit(Access::Read)?;
+            door.tree.admit(who, place, Access::Read)?;
             match door.tree.follow(who, place).await? {
                 Follow::Lines(lines) => File::Stream(Stream::new(lines, &door.rt)),
                 Follow::Log(_) => {

@@ -88,12 +88,12 @@ impl Pending {
         let mut done = 0;
         while let Some(end) = data[done..].iter().position(|b| *b == b'\n') {
             let line = &data[done..done + end];
+            // A line that is too long stays so until the close: its tail is no command.
             let judged = match self.push(door, handle, by, line) {
-                Ok(()) => self.command(door, handle).await,
+                Ok(()) => self.command(door, handle).await.inspect_err(|_| drop(self.reset())),
                 Err(why) => Err(why),
             };
             if let Err(why) = judged {
-                self.reset();
                 return if done > 0 { Ok(done) } else { Err(why) };
             }
             done += end + 1;
@@ -101,7 +101,6 @@ impl Pending {
         if done < data.len()
             && let Err(why) = self.push(door, handle, by, &data[done..])
         {
-            self.reset();
             return if done > 0 { Ok(done) } else { Err(why) };
         }
         Ok(data.len())

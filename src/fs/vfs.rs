@@ -170,7 +170,8 @@ impl Vfs {
         let stat = self.now(&inode)?;
         let shown = self.attr(ino, &stat);
         if set.uid.is_some_and(|uid| uid != shown.uid) {
-            return fail(Kind::Never, "a file's owner is its session's");
+            let path = inode.state().path;
+            return self.refuse(who, &path, Kind::Never, "a file's owner is its session's");
         }
         let mode = set.mode.map(|m| m & 0o777).filter(|m| *m != shown.mode);
         let gid = set.gid.filter(|gid| *gid != shown.gid);
@@ -208,7 +209,7 @@ impl Vfs {
                 saved.map(|()| size)
             }
             shape if shape.writable() => Ok(stat.size),
-            _ => fail(Kind::Denied, "it can only be read"),
+            _ => self.refuse(who, &inode.state().path, Kind::Denied, "it can only be read"),
         }
     }
 

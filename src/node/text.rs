@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::subject::{NodeAt, PaneAt, SessionAt};
 use crate::clock::rfc3339;
-use crate::config::Fault;
 use crate::log::field;
+use crate::session::settings::Rejected;
 use crate::session::{Pane, State};
 
 /// `key: value` lines, or the same as one JSON object.
@@ -185,6 +185,6 @@ pub fn settings_json(n: &NodeAt) -> String {
 }
 
 /// `config.error` and `config.rejected`.
-pub fn rejection(rejected: Option<(Fault, String)>) -> (String, String) {
-    rejected.map_or_else(Default::default, |(fault, text)| (format!("{fault}\n"), text))
+pub fn rejection(rejected: Option<Rejected>) -> (String, String) {
+    rejected.map_or_else(Default::default, |r| (format!("{}\n", r.fault), r.text))
 }

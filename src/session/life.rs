@@ -22,6 +22,11 @@ const LEAVING: Duration = Duration::from_millis(50);
 /// for that end.
 const CLOSED: Duration = Duration::from_secs(3);
 
+/// Servers that are tried in turn, where one after the other ends while a session is made.
+const STARTS: usize = 5;
+/// How long an ending server may take to be gone.
+const ENDING: Duration = Duration::from_millis(30);
+
 impl Sessions {
     /// `mkdir NAME`: makes a session and starts its program.
     pub async fn make(
@@ -50,23 +55,53 @@ impl Sessions {
         cwd: Option<&str>,
     ) -> Result<Arc<Session>> {
         let name = names::new_session(shown, &self.reserved)?;
+        // Before a record of it is on disk.
+        tmux::session::check_name(&name)?;
         let here = self.caller_dir(who);
         let login = self.login_env().await;
         // A server without sessions is left at once, but for one that is about to get its first.
         let _making = Making::begin(&self.making);
-        let server = self.server_or_start().await?;
+        let mut left = STARTS;
+        loop {
+            left -= 1;
+            // A server ends with its last session: one that is about to takes no
+            // other ("server exited unexpectedly", or the connection is lost), the next one does.
+            let why = match self.server_or_start().await {
+                Ok(server) => match self.make_on(&server, shown, &name, &login, cwd, here.clone()).await {
+                    Err(e) if e.kind == Kind::Gone && server.lost() => e,
+                    made => return made,
+                },
+                Err(e) if matches!(e.kind, Kind::Gone | Kind::Unreachable) => e,
+                Err(e) => return Err(e),
+            };
+            if left == 0 {
+                return Err(why);
+            }
+            tokio::time::sleep(ENDING).await;
+        }
+    }
+
+    async fn make_on(
+        self: &Arc<Self>,
+        server: &Server,
+        shown: &str,
+        name: &str,
+        login: &Env,
+        cwd: Option<&str>,
+        here: Option<String>,
+    ) -> Result<Arc<Session>> {
         let _one = self.reconcile.lock().await;
         if self.get(shown).is_some() {
             return fail(Kind::Exists, format!("{shown}: there is such a session"));
         }
-        let record = self.record_for(&name)?;
+        let record = self.record_for(name)?;
         let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
         let size = config.size.unwrap_or(self.config().size);
-        let program = self.program(&config, &login, cwd.map(str::to_owned).or(here));
+        let program = self.program(&config, login, cwd.map(str::to_owned).or(here));
         let made = tmux::session::new_session(
-            &server,
+            server,
             NewSession {
-                name: &name,
+                name,
                 cwd: program.cwd.as_bytes(),
                 env: &program.env,
                 command: Some(&program.command),
@@ -78,7 +113,7 @@ impl Sessions {
             config.logs.then_some(&self.pipes),
         )
         .await?;
-        self.tables.write().lost.insert(name.clone(), record);
+        self.tables.write().lost.insert(name.to_owned(), record);
         // Before the refresh shows the pane: it is not to be asked for a second pipe.
         self.expect_tap(&made.pane, made.pipe);
         self.refresh_locked().await?;

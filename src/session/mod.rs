@@ -37,7 +37,7 @@ use std::time::{Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::config::{Fault, NodeConfig, SessionConfig};
+use crate::config::{NodeConfig, SessionConfig};
 use crate::error::{Error, Kind, Result};
 use crate::log::LogLimits;
 use crate::tmux::{ClientInfo, Lists, OwnProgram, PipeHub, Server};
@@ -83,7 +83,7 @@ pub struct Session {
     main: watch::Sender<Arc<Pane>>,
     record: Mutex<Record>,
     config: RwLock<Arc<SessionConfig>>,
-    rejected: Mutex<Option<(Fault, String)>>,
+    rejected: Mutex<Option<settings::Rejected>>,
     /// Held from the look at the settings' file to the end of a change, so that a save and the
     /// notice of an earlier one are never taken for a hand edit.
     saving: Mutex<()>,
@@ -160,7 +160,7 @@ impl Session {
     }
 
     /// Why the last save was refused, and its text.
-    pub fn rejected(&self) -> Option<(Fault, String)> {
+    pub fn rejected(&self) -> Option<settings::Rejected> {
         self.rejected.lock().clone()
     }
 
@@ -229,7 +229,7 @@ pub struct Sessions {
 struct NodeText {
     text: String,
     changed: SystemTime,
-    rejected: Option<(Fault, String)>,
+    rejected: Option<settings::Rejected>,
 }
 
 #[derive(Default)]

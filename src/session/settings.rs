@@ -2,24 +2,47 @@
 //! hand edit of the file behind them.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Level, Session, Sessions, Tap, record};
 use crate::config::{Fault, NodeConfig, SessionConfig, file, schema};
 use crate::error::{Kind, Result, fail};
 
+/// vim puts the old text back at once where its save was refused: that is no save, and the
+/// refusal stays to be read.
+const PUT_BACK: Duration = Duration::from_secs(1);
+
+/// A text that was refused, and why.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    pub fault: Fault,
+    pub text: String,
+    when: Instant,
+}
+
+impl Rejected {
+    pub fn new(fault: Fault, text: String) -> Self {
+        Rejected { fault, text, when: Instant::now() }
+    }
+
+    /// Whether the text in force, written now, is only put back.
+    fn just_now(&self) -> bool {
+        self.when.elapsed() < PUT_BACK
+    }
+}
+
 /// The text of a message as settings: UTF-8. What is not is refused with its place, and kept as
 /// far as it can be shown.
-fn text(body: &[u8]) -> Result<&str, (Fault, String)> {
+fn text(body: &[u8]) -> Result<&str, Rejected> {
     std::str::from_utf8(body).map_err(|e| {
         let shown = String::from_utf8_lossy(body).into_owned();
         // Up to there both texts are the same.
-        (schema::fault(&shown, e.valid_up_to(), "not UTF-8".to_owned()), shown)
+        Rejected::new(schema::fault(&shown, e.valid_up_to(), "not UTF-8".to_owned()), shown)
     })
 }
 
-fn not_utf8<T>(fault: &Fault) -> Result<T> {
-    fail(Kind::NotUtf8, format!("config: {fault}"))
+fn not_utf8<T>(rejected: &Rejected) -> Result<T> {
+    fail(Kind::NotUtf8, format!("config: {}", rejected.fault))
 }
 
 impl Sessions {
@@ -28,9 +51,9 @@ impl Sessions {
         let _saving = session.saving.lock();
         match text(body) {
             Ok(text) => self.save_text(session, text, false),
-            Err((fault, shown)) => {
-                let refused = not_utf8(&fault);
-                self.reject(session, Some((fault, shown)));
+            Err(rejected) => {
+                let refused = not_utf8(&rejected);
+                self.reject(session, Some(rejected));
                 refused
             }
         }
@@ -40,14 +63,16 @@ impl Sessions {
     /// left as it is.
     fn save_text(self: &Arc<Self>, session: &Arc<Session>, text: &str, from_file: bool) -> Result<()> {
         if text == session.record.lock().config {
-            self.reject(session, None);
+            if !session.rejected.lock().as_ref().is_some_and(Rejected::just_now) {
+                self.reject(session, None);
+            }
             return Ok(());
         }
         let new = match SessionConfig::parse(text, session.ours) {
             Ok(new) => new,
             Err(fault) => {
                 let why = format!("config: {fault}");
-                self.reject(session, Some((fault, text.to_owned())));
+                self.reject(session, Some(Rejected::new(fault, text.to_owned())));
                 return fail(Kind::Invalid, why);
             }
         };
@@ -96,10 +121,10 @@ impl Sessions {
         }
     }
 
-    fn reject(&self, session: &Session, rejected: Option<(Fault, String)>) {
+    fn reject(&self, session: &Session, rejected: Option<Rejected>) {
         let had = session.rejected.lock().is_some();
         if rejected.is_some() || had {
-            let text = rejected.as_ref().map(|(_, text)| text.as_str());
+            let text = rejected.as_ref().map(|r| r.text.as_str());
             if let Err(e) = self.store.save_rejected(&session.id, text) {
                 self.journal.trouble(&session.shown(), e.text());
             }
@@ -112,7 +137,7 @@ impl Sessions {
         if let Some(text) = self.store.load_rejected(&session.id)
             && let Err(fault) = SessionConfig::parse(&text, session.ours)
         {
-            *session.rejected.lock() = Some((fault, text));
+            *session.rejected.lock() = Some(Rejected::new(fault, text));
         }
         if session.ours {
             let record = session.record.lock().clone();
@@ -143,7 +168,7 @@ impl Sessions {
 
     fn hand_edit(self: &Arc<Self>, session: &Arc<Session>, text: &str) {
         let known = session.record.lock().config == text;
-        let again = session.rejected.lock().as_ref().is_some_and(|(_, t)| t == text);
+        let again = session.rejected.lock().as_ref().is_some_and(|r| r.text == text);
         if known || again {
             return; // our own write, or one we told about already
         }
@@ -163,14 +188,15 @@ impl Sessions {
         let _saving = self.saving.lock();
         let text = match text(body) {
             Ok(text) => text,
-            Err((fault, shown)) => {
-                let refused = not_utf8(&fault);
-                self.node.lock().rejected = Some((fault, shown));
+            Err(rejected) => {
+                let refused = not_utf8(&rejected);
+                self.node.lock().rejected = Some(rejected);
                 return refused;
             }
         };
         if self.node_config_text().is_ok_and(|old| old == text) {
-            self.node.lock().rejected = None;
+            let mut node = self.node.lock();
+            node.rejected.take_if(|r| !r.just_now());
             return Ok(());
         }
         let new = self.parse_node_config(text)?;
@@ -187,7 +213,7 @@ impl Sessions {
             Ok(new) => Ok(new),
             Err(fault) => {
                 let why = format!("config: {fault}");
-                self.node.lock().rejected = Some((fault, text.to_owned()));
+                self.node.lock().rejected = Some(Rejected::new(fault, text.to_owned()));
                 fail(Kind::Invalid, why)
             }
         }
@@ -214,7 +240,7 @@ impl Sessions {
         };
         let seen = {
             let node = self.node.lock();
-            node.text == text || node.rejected.as_ref().is_some_and(|(_, t)| *t == text)
+            node.text == text || node.rejected.as_ref().is_some_and(|r| r.text == text)
         };
         if seen {
             return;
@@ -225,7 +251,7 @@ impl Sessions {
         }
     }
 
-    pub fn node_rejected(&self) -> Option<(Fault, String)> {
+    pub fn node_rejected(&self) -> Option<Rejected> {
         self.node.lock().rejected.clone()
     }
 

@@ -71,7 +71,7 @@ impl Sessions {
         });
         if let Some((fault, text)) = fault {
             sessions.journal.trouble("config", &format!("config: {fault}; the defaults are in force"));
-            sessions.node.lock().rejected = Some((fault, text));
+            sessions.node.lock().rejected = Some(settings::Rejected::new(fault, text));
         }
         for e in bad {
             sessions.journal.trouble("sessions", e.text());

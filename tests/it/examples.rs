@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use muxfs::cli::options;
 
 use super::doc::root;
+use super::support::{Lab, Mount, until, until_true};
 
 fn example(name: &str) -> PathBuf {
     root().join("mount-examples").join(name)
@@ -210,4 +211,149 @@ fn crontab_takes_the_line() {
         assert!(said(&out).contains("invalid option") || said(&out).contains("usage"), "{}", said(&out));
         eprintln!("not run: this crontab cannot check without installing");
     }
+}
+
+/// Everything below runs against a real mount.
+fn script(mount: &Mount, name: &str) -> Command {
+    let mut command = mount.command(example(name).to_str().unwrap());
+    command.env("MUX", &mount.dir);
+    command
+}
+
+#[test]
+fn the_cron_job_runs_with_crons_environment() {
+    let mount = Mount::start();
+    let line = text("crontab").lines().find(|l| !l.starts_with('#')).unwrap().to_owned();
+    let job = line.split_whitespace().skip(5).collect::<Vec<_>>().join(" ");
+    let job = job.replace("/usr/local/share/muxfs/nightly.sh", example("nightly.sh").to_str().unwrap());
+    // crontab(5): these four, and /bin/sh; MUX is the test's own.
+    let cron = |command: &str| {
+        let mut sh = Command::new("timeout");
+        sh.args(["60", "/bin/sh", "-c", &format!("{job} {command}")])
+            .env_clear()
+            .current_dir(mount.lab.home());
+        sh.env("HOME", mount.lab.home()).env("LOGNAME", "root").env("SHELL", "/bin/sh");
+        sh.env("PATH", "/usr/bin:/bin").env("MUX", &mount.dir).output().unwrap()
+    };
+    for _ in 0..2 {
+        let good = cron("'echo working; sleep 0.3; true'");
+        assert!(good.status.success() && said(&good).is_empty(), "{}", said(&good));
+    }
+    let bad = cron("'echo broken; false'");
+    assert_eq!(bad.status.code(), Some(1), "{}", said(&bad));
+    assert!(said(&bad).contains("broken"), "cron mails what it prints: {}", said(&bad));
+}
+
+#[test]
+fn broadcast_types_into_each_session() {
+    let mount = Mount::start();
+    mount.sh("mkdir web-1 web-2 db; cat web-1/wait web-2/wait db/wait");
+    let out = script(&mount, "broadcast.sh").args(["echo all of you", "web-*"]).output().unwrap();
+    assert!(out.status.success() && said(&out).is_empty(), "{}", said(&out));
+    mount.sh(
+        "cat web-1/wait web-2/wait; grep -qx 'all of you' web-1/output; grep -qx 'all of you' web-2/output",
+    );
+    assert!(!mount.read("db/output").contains("all of you"));
+    // One that cannot take it fails the script, and the others have it all the same.
+    mount.sh("echo stop > web-1/ctl; cat web-1/wait");
+    let out = script(&mount, "broadcast.sh").args(["echo once more", "web-*"]).output().unwrap();
+    assert!(!out.status.success(), "{}", said(&out));
+    mount.sh("cat web-2/wait; grep -qx 'once more' web-2/output");
+}
+
+#[test]
+fn the_chain_waits_for_its_first_step() {
+    let mount = Mount::start();
+    let chain =
+        |first: &str, second: &str| script(&mount, "chain.sh").args([first, second]).output().unwrap();
+    let out = chain("sleep 1; echo 1 >> ~/steps", "cat ~/steps > ~/seen; echo 2 >> ~/steps");
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(mount.sh("cat ~/steps ~/seen"), "1\n2\n1\n");
+    let out = chain("false", "echo never >> ~/steps");
+    assert!(!out.status.success() && said(&out).contains("first step failed"), "{}", said(&out));
+    assert_eq!(mount.sh("cat ~/steps"), "1\n2\n");
+}
+
+#[test]
+fn the_fleet_is_shown_anew_when_something_happens() {
+    let mount = Mount::start();
+    let shown = mount.lab.path("shown");
+    let mut command = script(&mount, "watch-fleet.sh");
+    let mut child = command.stdout(std::fs::File::create(&shown).unwrap()).spawn().unwrap();
+    let sees = |name: &str| std::fs::read_to_string(&shown).unwrap().contains(name);
+    // It shows all at once, then at each event.
+    mount.sh("mkdir one");
+    until_true("a first look", || sees("one "));
+    mount.sh("mkdir two");
+    until_true("the next", || sees("two "));
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    until("it ends at a signal", || child.try_wait().unwrap());
+    // And leaves nobody behind who reads the mount.
+    until_true("the mount can be left", || {
+        Command::new("umount").arg(&mount.dir).output().unwrap().status.success()
+    });
+}
+
+/// systemd itself does not run here: its Exec lines do, in an empty environment.
+#[test]
+fn the_services_command_mounts_in_an_empty_environment() {
+    let lab = Lab::new();
+    lab.configure("");
+    let dir = lab.path("mux");
+    let unit = text("muxfs.service");
+    let pre = value(&unit, "ExecStartPre").replace("%t/mux", dir.to_str().unwrap());
+    let words: Vec<_> = pre.split(' ').collect();
+    assert!(Command::new("env").arg("-i").args(&words).status().unwrap().success());
+    let mut command = Command::new("env");
+    command.arg("-i");
+    // What systemd gives a user's service, as far as the lab needs it to be its own.
+    for (key, path) in Mount::environment(&lab) {
+        if !matches!(key, "TERM" | "SHELL") {
+            command.arg(format!("{key}={}", path.display()));
+        }
+    }
+    // Type=notify: it tells on this socket.
+    let socket = std::os::unix::net::UnixDatagram::bind(lab.path("notify")).unwrap();
+    command.arg(format!("NOTIFY_SOCKET={}", lab.path("notify").display())).args(exec_start(&dir));
+    let mut daemon = command.spawn().unwrap();
+    socket.set_read_timeout(Some(super::support::LIMIT)).unwrap();
+    let mut told = [0; 64];
+    let n = socket.recv(&mut told).unwrap();
+    assert!(String::from_utf8_lossy(&told[..n]).contains("READY=1"));
+    std::fs::create_dir(dir.join(".self/demo")).unwrap();
+    assert_eq!(std::fs::read_to_string(dir.join(".self/demo/wait")).unwrap(), "ready\n");
+    let pid = nix::unistd::Pid::from_raw(daemon.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(until("it ends", || daemon.try_wait().unwrap()).success());
+    assert!(!dir.join(".self").exists(), "SIGTERM unmounts");
+}
+
+/// mount(8) itself only adds `-o rw` and looks the helper up in /sbin, where a test puts nothing.
+#[test]
+fn the_line_of_fstab_mounts() {
+    let lab = Lab::new();
+    lab.configure("");
+    let (dir, helper) = (lab.path("mux"), lab.path("mount.fuse.muxfs"));
+    std::fs::create_dir(&dir).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_muxfs"), &helper).unwrap();
+    let fields = fstab_fields();
+    // No ann lives here: root's own sessions, which are the lab's.
+    let options = format!("rw,{}", fields[3].replace("setuid=ann,", ""));
+    let mut command = Command::new(&helper);
+    command.env_clear().envs(Mount::environment(&lab)).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let out = command.arg(&fields[0]).arg(&dir).args(["-o", &options]).output().unwrap();
+    assert!(out.status.success(), "{}", said(&out));
+    std::fs::create_dir(dir.join(".self/demo")).unwrap();
+    assert_eq!(std::fs::read_to_string(dir.join(".self/demo/wait")).unwrap(), "ready\n");
+    let findmnt =
+        Command::new("findmnt").args(["-n", "-o", "SOURCE,FSTYPE,OPTIONS"]).arg(&dir).output().unwrap();
+    let line = said(&findmnt);
+    assert!(
+        line.starts_with("muxfs") && line.contains("fuse.muxfs") && line.contains("nosuid,nodev"),
+        "{line}"
+    );
+    std::fs::remove_dir(dir.join(".self/demo")).unwrap();
+    let out = Command::new("umount").arg(&dir).output().unwrap();
+    assert!(out.status.success(), "{}", said(&out));
 }
