@@ -501,10 +501,29 @@ fn a_person_typing_holds_delivery() {
     got.sort();
     assert_eq!(got, ["0", "1", "2"]);
     assert!(mount.read("demo/status").contains("held: -\n"));
+    // Who is ended while it waits sends nothing, and is not kept.
+    person.press(b'#');
+    for signal in [nix::sys::signal::SIGINT, nix::sys::signal::SIGKILL] {
+        let mut cat = Command::new("cp");
+        let text = mount.lab.path("late");
+        std::fs::write(&text, format!("echo late >> {}", mine.display())).unwrap();
+        let mut cat = cat.arg(text).arg(mount.path("demo/input")).spawn().unwrap();
+        until_true("it waits", || {
+            person.press(b'#');
+            mount.read("demo/status").contains("held: draft\n")
+        });
+        let begun = Instant::now();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(cat.id() as i32), signal).unwrap();
+        cat.wait().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{signal}: {:?}", begun.elapsed());
+        until_true("held no more", || mount.read("demo/status").contains("held: -\n"));
+    }
+    assert_eq!(mount.read("errors").matches("ended while its message waited").count(), 2);
     // Keys are for just this: they wait for nobody.
     let pressed = person.press(b'#');
     std::fs::write(mount.path("demo/keys"), "C-u").unwrap();
     assert!(pressed.elapsed() < Duration::from_secs(2), "{:?}", pressed.elapsed());
+    assert!(!std::fs::read_to_string(&mine).unwrap().contains("late"));
     // A client that looks on and types nothing holds nothing.
     std::fs::write(mount.path("demo/input"), "true\n").unwrap();
     let begun = Instant::now();
