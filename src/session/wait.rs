@@ -54,7 +54,10 @@ impl Wait {
         let busy = pane.waiting.load(std::sync::atomic::Ordering::Acquire) > 0;
         let restart = self.session.pending_restart() && !seen.state.ended();
         let settled = seen.state.ended() || matches!(seen.state, State::Ready | State::Unknown);
-        (settled && seen.fresh && seen.at >= self.since && !busy && !restart).then_some(seen.state)
+        // Being started, stopped or ended: an exit on the way there is not the end of it.
+        let changing = self.session.life.try_read().is_err();
+        (settled && seen.fresh && seen.at >= self.since && !busy && !restart && !changing)
+            .then_some(seen.state)
     }
 }
 

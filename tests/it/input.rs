@@ -502,16 +502,16 @@ fn a_person_typing_holds_delivery() {
     assert_eq!(got, ["0", "1", "2"]);
     assert!(mount.read("demo/status").contains("held: -\n"));
     // Who is ended while it waits sends nothing, and is not kept.
-    person.press(b'#');
     for signal in [nix::sys::signal::SIGINT, nix::sys::signal::SIGKILL] {
         let mut cat = Command::new("cp");
         let text = mount.lab.path("late");
         std::fs::write(&text, format!("echo late >> {}", mine.display())).unwrap();
+        let pressed = || mount.read("demo/screen").matches('#').count();
+        let before = pressed();
+        person.press(b'#');
+        until_true("tmux has the key", || pressed() > before);
         let mut cat = cat.arg(text).arg(mount.path("demo/input")).spawn().unwrap();
-        until_true("it waits", || {
-            person.press(b'#');
-            mount.read("demo/status").contains("held: draft\n")
-        });
+        until_true("held", || mount.read("demo/status").contains("held: draft\n"));
         let begun = Instant::now();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(cat.id() as i32), signal).unwrap();
         cat.wait().unwrap();
