@@ -473,7 +473,9 @@ fn a_person_typing_holds_delivery() {
     let mut person = Person::attach(&mount, "demo");
     let line = format!("echo typed >> {}\r", yours.display());
     let (start, rest) = line.split_at(10);
-    start.bytes().for_each(|key| drop(person.press(key)));
+    for key in start.bytes() {
+        person.press(key);
+    }
     until_true("the typing is on the screen", || mount.read("demo/screen").contains(start));
     let mut command = mount.command("sh");
     let mut writers: Vec<_> = (0..3)
