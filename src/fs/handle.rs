@@ -212,9 +212,14 @@ impl Handle {
         match &self.file {
             File::Message(_, pending) | File::Lines(_, pending) => {
                 let mut pending = pending.lock().await;
-                match pending.end(door, self, end)? {
-                    Some(text) if !text.is_empty() => self.write_whole(door, text).await,
-                    _ => Ok(()),
+                let Some(text) = pending.end(door, self, end)?.filter(|t| !t.is_empty()) else {
+                    return Ok(());
+                };
+                let sent = self.write_whole(door, text);
+                match end {
+                    // A person typing may hold it for a minute: Ctrl-C takes it back.
+                    End::Flush(by) => door.parking.park_close(by.tid, sent).await?,
+                    End::Sync | End::Release => sent.await,
                 }
             }
             File::Item(pending) => {

@@ -1,5 +1,6 @@
-//! Reads that wait without a limit, and what ends them early: a signal for their caller, a control
-//! group that freezes, or the end of the mount. fuser passes no FUSE_INTERRUPT on, so one task looks at the callers of all
+//! Reads that wait without a limit, closes that wait long, and what ends them early: a signal for
+//! their caller, a control group that freezes (reads alone: they are asked again), or the end of
+//! the mount. fuser passes no FUSE_INTERRUPT on, so one task looks at the callers of all
 //! parked reads. Knows no shapes.
 
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::procs::{Procs, Watch};
+use super::procs::{Procs, Signals, Watch};
 use crate::error::{Kind, Result, fail};
 
 /// A signal ends a blocked reader within 100 ms (TREE.md, "events"); half of it leaves room.
@@ -40,8 +41,27 @@ impl Parking {
 
     /// `work`'s result, or EINTR when a signal waits for thread `tid`, or ENXIO at the mount's end.
     pub async fn park<T>(self: &Arc<Self>, tid: u32, work: impl Future<Output = T>) -> Result<T> {
+        self.until(tid, Signals::Any, work).await
+    }
+
+    /// The same for a close: only what is meant to end the process ends its wait. Most closes are
+    /// done before they could be waited for, and cost no look at their process.
+    pub async fn park_close<T>(self: &Arc<Self>, tid: u32, work: impl Future<Output = T>) -> Result<T> {
+        tokio::pin!(work);
+        match tokio::time::timeout(TICK, &mut work).await {
+            Ok(done) => Ok(done),
+            Err(_) => self.until(tid, Signals::Ending, work).await,
+        }
+    }
+
+    async fn until<T>(
+        self: &Arc<Self>,
+        tid: u32,
+        which: Signals,
+        work: impl Future<Output = T>,
+    ) -> Result<T> {
         let (end, ended) = oneshot::channel();
-        let Some(_place) = self.enter(tid, end) else { return fail(Kind::Gone, "the mount ends") };
+        let Some(_place) = self.enter(tid, which, end) else { return fail(Kind::Gone, "the mount ends") };
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -61,8 +81,8 @@ impl Parking {
         }
     }
 
-    fn enter(self: &Arc<Self>, tid: u32, end: oneshot::Sender<Kind>) -> Option<Place> {
-        let watch = self.procs.watch(tid);
+    fn enter(self: &Arc<Self>, tid: u32, which: Signals, end: oneshot::Sender<Kind>) -> Option<Place> {
+        let watch = self.procs.watch(tid, which);
         let mut parked = self.parked.lock();
         if parked.closed {
             return None;
@@ -128,7 +148,7 @@ mod tests {
         fn killed(&self, _: u32) -> Option<i32> {
             None
         }
-        fn watch(&self, _: u32) -> Box<dyn Watch> {
+        fn watch(&self, _: u32, _: Signals) -> Box<dyn Watch> {
             Box::new(self.clone())
         }
     }

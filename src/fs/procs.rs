@@ -21,8 +21,32 @@ pub trait Procs: Send + Sync + 'static {
     fn group(&self, tid: u32) -> Option<u32>;
     /// The signal this thread's process is dying of.
     fn killed(&self, tid: u32) -> Option<i32>;
-    /// For asking again and again whether this thread is wanted elsewhere: by a signal, or to freeze.
-    fn watch(&self, tid: u32) -> Box<dyn Watch>;
+    /// For asking again and again whether this thread is wanted elsewhere: by a signal of `which`,
+    /// or to freeze.
+    fn watch(&self, tid: u32, which: Signals) -> Box<dyn Watch>;
+}
+
+/// Which signals end a wait. An interrupted read is asked again, an interrupted close is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signals {
+    /// Any, and a control group that is to freeze.
+    Any,
+    /// Those that are meant to end a process: HUP, INT, QUIT, KILL, TERM; not the SIGCHLD of a
+    /// shell that closes what its `echo` wrote.
+    Ending,
+}
+
+impl Signals {
+    fn bits(self) -> u64 {
+        let bit = |signal: i32| 1_u64 << (signal - 1);
+        match self {
+            Signals::Any => u64::MAX,
+            Signals::Ending => [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGKILL, libc::SIGTERM]
+                .map(bit)
+                .iter()
+                .sum(),
+        }
+    }
 }
 
 pub trait Watch: Send {
@@ -52,15 +76,23 @@ impl Procs for Linux {
         killed_in(&std::fs::read_to_string(format!("/proc/{tid}/stat")).ok()?)
     }
 
-    fn watch(&self, tid: u32) -> Box<dyn Watch> {
+    fn watch(&self, tid: u32, which: Signals) -> Box<dyn Watch> {
         // The open file stays with this thread even when its number is used again.
         let status = (tid != 0).then(|| File::open(format!("/proc/{tid}/status")).ok()).flatten();
-        Box::new(Status { status, tid, since: Instant::now(), looks: 0, freezers: self.freezers.clone() })
+        Box::new(Status {
+            status,
+            which,
+            tid,
+            since: Instant::now(),
+            looks: 0,
+            freezers: self.freezers.clone(),
+        })
     }
 }
 
 struct Status {
     status: Option<File>,
+    which: Signals,
     tid: u32,
     since: Instant,
     looks: u32,
@@ -70,14 +102,16 @@ struct Status {
 impl Watch for Status {
     fn signalled(&mut self) -> bool {
         if self.tid == 0 {
-            return self.since.elapsed() >= UNKNOWN_CALLER;
+            return self.which == Signals::Any && self.since.elapsed() >= UNKNOWN_CALLER;
         }
         let mut buf = [0; 4096];
         // A thread that cannot be read any more is not there to be answered otherwise.
         let Some(len) = self.status.as_ref().and_then(|f| f.read_at(&mut buf, 0).ok()) else { return true };
         self.looks = self.looks.wrapping_add(1);
-        std::str::from_utf8(&buf[..len]).is_ok_and(pending_in)
-            || (self.looks.is_multiple_of(FREEZER_LOOKS) && self.freezers.freezing(self.tid))
+        std::str::from_utf8(&buf[..len]).is_ok_and(|status| pending_in(status, self.which))
+            || (self.which == Signals::Any
+                && self.looks.is_multiple_of(FREEZER_LOOKS)
+                && self.freezers.freezing(self.tid))
     }
 }
 
@@ -85,10 +119,10 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
-/// Whether a signal waits that is neither blocked nor ignored.
-fn pending_in(status: &str) -> bool {
+/// Whether a signal of these waits that is neither blocked nor ignored.
+fn pending_in(status: &str, which: Signals) -> bool {
     let bits = |name| field(status, name).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    (bits("SigPnd:") | bits("ShdPnd:")) & !(bits("SigBlk:") | bits("SigIgn:")) != 0
+    (bits("SigPnd:") | bits("ShdPnd:")) & !(bits("SigBlk:") | bits("SigIgn:")) & which.bits() != 0
 }
 
 /// From `/proc/<pid>/stat`: the flag alone does not tell, as `exit()` ends a process's other
@@ -137,7 +171,7 @@ impl Procs for FakeProcs {
         self.killed.lock().get(&tid).copied()
     }
 
-    fn watch(&self, tid: u32) -> Box<dyn Watch> {
+    fn watch(&self, tid: u32, _: Signals) -> Box<dyn Watch> {
         struct Fixed(bool);
         impl Watch for Fixed {
             fn signalled(&mut self) -> bool {
@@ -159,10 +193,15 @@ mod tests {
                 "Name:\tcat\nTgid:\t12\nSigPnd:\t{pnd}\nShdPnd:\t0000000000000000\nSigBlk:\t{blk}\nSigIgn:\t{ign}\n"
             )
         };
-        assert!(pending_in(&status("0000000000000002", "0", "0")));
-        assert!(!pending_in(&status("0000000000000002", "0000000000000002", "0")));
-        assert!(!pending_in(&status("0000000000000002", "0", "0000000000000002")));
-        assert!(!pending_in(&status("0", "0", "0")));
+        assert!(pending_in(&status("0000000000000002", "0", "0"), Signals::Any));
+        assert!(!pending_in(&status("0000000000000002", "0000000000000002", "0"), Signals::Any));
+        assert!(!pending_in(&status("0000000000000002", "0", "0000000000000002"), Signals::Any));
+        assert!(!pending_in(&status("0", "0", "0"), Signals::Any));
+        for (signal, ends) in [(libc::SIGINT, true), (libc::SIGKILL, true), (libc::SIGCHLD, false)] {
+            let bit = format!("{:016x}", 1_u64 << (signal - 1));
+            assert!(pending_in(&status(&bit, "0", "0"), Signals::Any));
+            assert_eq!(pending_in(&status(&bit, "0", "0"), Signals::Ending), ends, "{signal}");
+        }
         assert_eq!(field(&status("0", "0", "0"), "Tgid:"), Some("12"));
     }
 
@@ -182,7 +221,7 @@ mod tests {
         let tid = nix::unistd::gettid().as_raw() as u32;
         assert_eq!(Linux::default().group(tid), Some(std::process::id()));
         assert_eq!(Linux::default().killed(tid), None);
-        assert!(!Linux::default().watch(tid).signalled());
-        assert!(!Linux::default().watch(0).signalled());
+        assert!(!Linux::default().watch(tid, Signals::Any).signalled());
+        assert!(!Linux::default().watch(0, Signals::Any).signalled());
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::OwnedMutexGuard;
+
 use super::{Pane, Session, Sessions, State, Told, message, shell};
 use crate::error::{Error, Kind, Result, fail};
 use crate::tmux::{self, Key, Server};
@@ -67,30 +69,48 @@ impl Message {
 }
 
 /// One place in a pane's queue; given back however the message ends.
-struct Place<'a>(&'a Pane);
+struct Place(Arc<Pane>);
 
-impl<'a> Place<'a> {
-    fn take(pane: &'a Pane) -> Result<Self> {
+impl Place {
+    fn take(pane: &Arc<Pane>) -> Result<Self> {
         if pane.waiting.fetch_add(1, Ordering::AcqRel) >= QUEUE {
             pane.waiting.fetch_sub(1, Ordering::AcqRel);
             return fail(Kind::Full, format!("{QUEUE} messages wait for this pane already"));
         }
-        Ok(Place(pane))
+        Ok(Place(pane.clone()))
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
         self.0.set_held(None);
     }
 }
 
+/// Says so where whoever sent a message gives up while it waits: then nobody else would.
+struct Waiting<'a> {
+    sessions: &'a Sessions,
+    who: &'a Caller,
+    at: String,
+    over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            let why = "the writer was ended while its message waited; it is not sent";
+            self.sessions.journal.refused(self.who, &self.at, why);
+        }
+    }
+}
+
 impl Sessions {
     /// Types `message` into `pane` of `session`. Returns when tmux has taken it, Enter included.
+    /// Dropped before, it sends nothing; once the first byte is on its way, all of it goes.
     pub async fn deliver(
-        &self,
-        session: &Session,
+        self: &Arc<Self>,
+        session: &Arc<Session>,
         pane: &Arc<Pane>,
         who: &Caller,
         message: Message,
@@ -99,10 +119,36 @@ impl Sessions {
         if message.is_empty() {
             return Ok(());
         }
-        let _place = Place::take(pane)?;
+        let place = Place::take(pane)?;
+        let at = format!("{}/{}", session.shown(), message.word());
+        let mut waiting = Waiting { sessions: self, who, at, over: false };
+        let turn = self.turn(session, pane, &message).await;
+        waiting.over = true;
+        let (server, turn) = turn?;
+        let (sessions, session, pane, who) = (self.clone(), session.clone(), pane.clone(), who.clone());
+        let sent = tokio::spawn(async move {
+            let _held = (place, turn); // the next message begins when this one is in, or failed
+            let _life = session.life.read().await;
+            pane.check_alive()?;
+            pane.input(Instant::now());
+            sessions.send(&server, &pane, &message).await?;
+            sessions.delivered(&session, &pane, &who, &message);
+            sessions.observer.poke(&pane);
+            Ok(())
+        });
+        sent.await.unwrap_or_else(|e| fail(Kind::Bug, e.to_string()))
+    }
+
+    /// Waits until `message` may go: the messages before it are in, and it spoils no draft.
+    async fn turn(
+        &self,
+        session: &Session,
+        pane: &Arc<Pane>,
+        message: &Message,
+    ) -> Result<(Server, OwnedMutexGuard<()>)> {
         let hold = self.config().hold;
         let limit = hold + Duration::from_secs(30);
-        let Ok(_turn) = tokio::time::timeout(limit, pane.queue.lock()).await else {
+        let Ok(turn) = tokio::time::timeout(limit, pane.queue.clone().lock_owned()).await else {
             return fail(Kind::TimedOut, format!("other messages held this pane for {} s", limit.as_secs()));
         };
         let server = self.server()?;
@@ -110,15 +156,9 @@ impl Sessions {
         if matches!(message, Message::Prompt(_)) {
             self.until_free(&server, session, pane, hold).await?;
             started(pane).await;
-            check_lines(pane, &message)?;
+            check_lines(pane, message)?;
         }
-        let _life = session.life.read().await;
-        pane.check_alive()?;
-        pane.input(Instant::now());
-        self.send(&server, pane, &message).await?;
-        self.delivered(session, pane, who, &message);
-        self.observer.poke(pane);
-        Ok(())
+        Ok((server, turn))
     }
 
     async fn send(&self, server: &Server, pane: &Pane, message: &Message) -> Result<()> {

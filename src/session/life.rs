@@ -284,7 +284,7 @@ impl Sessions {
         if !main.is_gone() && !main.fact(|f| f.dead) {
             return fail(Kind::Busy, format!("{}: it runs", session.shown()));
         }
-        self.spawn(session).await
+        self.spawn(session, false).await
     }
 
     /// `ctl stop`: ends what runs and leaves the pane dead; another's session ends whole.
@@ -317,7 +317,8 @@ impl Sessions {
         if !main.is_gone() && !main.fact(|f| f.dead) {
             self.end_processes(&session.shown(), std::slice::from_ref(&main)).await;
         }
-        self.spawn(session).await
+        // tmux may not have seen the end yet, and would refuse to respawn what it thinks active.
+        self.spawn(session, true).await
     }
 
     /// `ctl apply`: a pending restart happens now.
@@ -343,8 +344,9 @@ impl Sessions {
         }
     }
 
-    /// Runs the program in the main pane again, or in a new window where that is gone.
-    async fn spawn(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+    /// Runs the program in the main pane again, or in a new window where that is gone. Without
+    /// `kill` it is Busy where tmux has the pane alive.
+    async fn spawn(self: &Arc<Self>, session: &Arc<Session>, kill: bool) -> Result<()> {
         let server = self.server()?;
         let login = self.login_env().await;
         let config = session.config();
@@ -364,7 +366,7 @@ impl Sessions {
             }
         } else {
             main.set_stopping(false);
-            tmux::session::respawn(&server, &main.id, cwd, env, command, false).await?;
+            tmux::session::respawn(&server, &main.id, cwd, env, command, kill).await?;
             self.refresh().await?;
         }
         session.restart.send_replace(false);

@@ -73,7 +73,7 @@ pub struct Pane {
     pub raw: Arc<LogFile>,
     pub logs: Arc<LogFile>,
     /// One message at a time, in the order of arrival.
-    pub queue: tokio::sync::Mutex<()>,
+    pub queue: Arc<tokio::sync::Mutex<()>>,
     /// Messages in the queue, the one being typed included.
     pub waiting: AtomicUsize,
     facts: RwLock<PaneInfo>,
@@ -103,7 +103,7 @@ impl Pane {
             serial,
             raw: open("raw", false),
             logs: open("logs", true),
-            queue: tokio::sync::Mutex::new(()),
+            queue: Arc::default(),
             waiting: AtomicUsize::new(0),
             facts: RwLock::new(facts),
             judge: Mutex::new(Judge::new(now)),

@@ -202,3 +202,16 @@ fn wait_tells_the_exit_status_every_time() {
     std::fs::write(mount.path("demo/input"), "kill -KILL $$\n").unwrap();
     assert_eq!(mount.read("demo/wait"), "exited signal 9\n");
 }
+
+/// A restart for a saved config is not lost where tmux sees the old program's end late.
+#[test]
+fn a_pending_restart_always_happens() {
+    let mount = Mount::start();
+    std::fs::create_dir(mount.path("demo")).unwrap();
+    for n in 0..25 {
+        std::fs::write(mount.path("demo/config"), format!("[env]\nN = \"{n}\"\n")).unwrap();
+        until_true("restarted", || mount.read("demo/status").contains("pending: -\n"));
+        assert_eq!(mount.read("demo/wait"), "ready\n");
+    }
+    assert_eq!(mount.read("errors"), "");
+}

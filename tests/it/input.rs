@@ -473,7 +473,9 @@ fn a_person_typing_holds_delivery() {
     let mut person = Person::attach(&mount, "demo");
     let line = format!("echo typed >> {}\r", yours.display());
     let (start, rest) = line.split_at(10);
-    start.bytes().for_each(|key| drop(person.press(key)));
+    for key in start.bytes() {
+        person.press(key);
+    }
     until_true("the typing is on the screen", || mount.read("demo/screen").contains(start));
     let mut command = mount.command("sh");
     let mut writers: Vec<_> = (0..3)
@@ -501,10 +503,29 @@ fn a_person_typing_holds_delivery() {
     got.sort();
     assert_eq!(got, ["0", "1", "2"]);
     assert!(mount.read("demo/status").contains("held: -\n"));
+    // Who is ended while it waits sends nothing, and is not kept.
+    for signal in [nix::sys::signal::SIGINT, nix::sys::signal::SIGKILL] {
+        let mut cat = Command::new("cp");
+        let text = mount.lab.path("late");
+        std::fs::write(&text, format!("echo late >> {}", mine.display())).unwrap();
+        let pressed = || mount.read("demo/screen").matches('#').count();
+        let before = pressed();
+        person.press(b'#');
+        until_true("tmux has the key", || pressed() > before);
+        let mut cat = cat.arg(text).arg(mount.path("demo/input")).spawn().unwrap();
+        until_true("held", || mount.read("demo/status").contains("held: draft\n"));
+        let begun = Instant::now();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(cat.id() as i32), signal).unwrap();
+        cat.wait().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{signal}: {:?}", begun.elapsed());
+        until_true("held no more", || mount.read("demo/status").contains("held: -\n"));
+    }
+    assert_eq!(mount.read("errors").matches("ended while its message waited").count(), 2);
     // Keys are for just this: they wait for nobody.
     let pressed = person.press(b'#');
     std::fs::write(mount.path("demo/keys"), "C-u").unwrap();
     assert!(pressed.elapsed() < Duration::from_secs(2), "{:?}", pressed.elapsed());
+    assert!(!std::fs::read_to_string(&mine).unwrap().contains("late"));
     // A client that looks on and types nothing holds nothing.
     std::fs::write(mount.path("demo/input"), "true\n").unwrap();
     let begun = Instant::now();
