@@ -6,10 +6,12 @@
 // `src/fs/fake.rs` is compiled here as well, and names the crate's modules from its root.
 use muxfs::{error, tree};
 
+mod adopt;
 mod cli;
 mod doc;
 mod examples;
 mod fs_door;
+mod logs;
 mod node;
 mod support;
 mod tidy;

@@ -70,8 +70,14 @@ impl Lab {
 
     /// Runs tmux against this place's server.
     pub fn tmux(&self, args: &[&str]) -> Output {
-        let mut command = Command::new("tmux");
-        command.env_remove("TMUX").arg("-f").arg("/dev/null").arg("-S").arg(self.socket()).args(args);
+        let mut command = Command::new("timeout"); // a server without descriptors answers nobody
+        command
+            .env_remove("TMUX")
+            .args(["-k", "1", "20", "tmux", "-f"])
+            .arg("/dev/null")
+            .arg("-S")
+            .arg(self.socket())
+            .args(args);
         command.output().unwrap()
     }
 
@@ -210,7 +216,12 @@ impl Mount {
     }
 
     pub fn start_in(lab: Lab) -> Self {
-        lab.configure("");
+        Mount::configured(lab, "")
+    }
+
+    /// With `more` in the node's settings file.
+    pub fn configured(lab: Lab, more: &str) -> Self {
+        lab.configure(more);
         let dir = lab.path("mux");
         std::fs::create_dir(&dir).unwrap();
         let daemon = Mount::daemon(&lab, &dir);
