@@ -124,7 +124,9 @@ impl Pane {
     /// foreground command, dead or alive.
     pub fn update(&self, new: PaneInfo) -> bool {
         let mut facts = self.facts.write();
-        let look = (facts.pid, facts.dead, &facts.command) != (new.pid, new.dead, &new.command);
+        // tmux may say that a pane is dead before it says how its process ended.
+        let end = |f: &PaneInfo| (f.pid, f.dead, f.dead_status, f.dead_signal);
+        let look = (end(&facts), &facts.command) != (end(&new), &new.command);
         if facts.dead && !new.dead || facts.pid != new.pid {
             self.stopping.store(false, Ordering::Relaxed); // a new life
             *self.judge.lock() = Judge::new(Instant::now());
