@@ -204,7 +204,7 @@ pub fn muxfs_tree_5(rows: &[DocRow<'_>]) -> String {
     page.paragraph();
     page.text(
         "tmux 3.3a may leave unread what a program printed just before it ended: of 420 exits \
-        after 1 MB of output, 11 lacked up to 11 kB at the end, with any reader of the pipe. \
+        after 1 MB of output, 11 lacked up to 11 kB at the end, read by cat(1) through pipe-pane. \
         What tmux did not read is in no file of the tree.",
     );
     page.finish()
