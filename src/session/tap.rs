@@ -70,10 +70,19 @@ impl Sessions {
     /// Feeds `logs` from what the screen shows, until the pane ends or a pipe is ours again.
     async fn from_screen(self: Arc<Self>, pane: Arc<Pane>) {
         let mut tail = super::screen_log::Tail::default();
-        let (mut free_since, mut place) = (None, None);
+        let (mut free_since, mut place) = (None::<std::time::Instant>, None);
         loop {
             tokio::time::sleep(POLL).await;
             if pane.is_gone() || !pane.tap().from_screen() {
+                return;
+            }
+            // Looked at first: a pane that stays quiet gets its pipe again too, say after a restart
+            // of ours that was quicker than tmux saw the old pipe end.
+            if pane.fact(|f| f.piped) {
+                free_since = None;
+            } else if free_since.get_or_insert_with(std::time::Instant::now).elapsed() >= FREE_FOR {
+                pane.set_tap(Tap::None);
+                self.ask_tap(&pane);
                 return;
             }
             // A whole capture only where something moved.
@@ -90,16 +99,6 @@ impl Sessions {
                     pane.logs.append(&lines, SystemTime::now());
                     self.observer.poke(&pane);
                 }
-            }
-            if pane.fact(|f| f.piped) {
-                free_since = None;
-                continue;
-            }
-            let since = *free_since.get_or_insert_with(std::time::Instant::now);
-            if since.elapsed() >= FREE_FOR {
-                pane.set_tap(Tap::None);
-                self.ask_tap(&pane);
-                return;
             }
         }
     }
