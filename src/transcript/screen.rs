@@ -283,19 +283,22 @@ impl Screen {
             return;
         }
         let up = target < self.abs() as i64;
-        let line = self.line_at(self.r);
-        if target < self.top {
+        let finished = target < self.top;
+        if finished {
             self.lift((self.top - target) as usize);
-        } else if up && (target - self.top) as usize >= line {
-            // Within the unfinished line: a shell's editor does that all the time.
-            self.r = (target - self.top) as usize;
-            return;
         }
+        let from = self.r;
         self.r = (target - self.top) as usize;
         while self.live.len() <= self.r {
             self.live.push_back(Row::default());
         }
         if up {
+            self.feeds = 0;
+        }
+        // Not repainting: within the unfinished line, or back to it over rows that were erased: a shell's editor
+        // does that all the time.
+        let end = self.line_end(self.r);
+        if finished || (up && from >= end && !self.live.range(end..).all(Row::is_blank)) {
             self.repaint();
         }
     }
@@ -308,7 +311,7 @@ impl Screen {
 
     /// CUP: an empty screen is just another place to begin.
     pub fn go(&mut self, row: usize, col: usize) {
-        if self.kept_is_empty() && self.live.iter().all(Row::is_blank) {
+        if self.is_clear() {
             self.live.truncate(1);
             self.live[0] = Row::default();
             self.r = 0;
@@ -319,9 +322,10 @@ impl Screen {
         self.set_col(col);
     }
 
-    fn kept_is_empty(&mut self) -> bool {
+    /// Nothing stands on the screen, as far as is known.
+    pub fn is_clear(&mut self) -> bool {
         self.sync_kept();
-        self.kept.is_empty()
+        self.kept.is_empty() && self.live.iter().all(Row::is_blank)
     }
 
     pub fn set_col(&mut self, col: usize) {

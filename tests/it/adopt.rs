@@ -145,7 +145,7 @@ fn what_others_made_is_never_ended_but_by_ctl() {
     }
     let config = "echo 'command = \"cat\"' > $HOME/c; cp $HOME/c theirs/config";
     assert!(!mux.run(config).status.success());
-    drop(std::fs::read_dir(mux.path("theirs/panes")).unwrap().count());
+    let _ = std::fs::read_dir(mux.path("theirs/panes")).unwrap().count();
     assert_eq!(field(&mux.read("theirs/status"), "pid"), pid);
     assert_eq!(field(&mux.read("theirs/status"), "managed"), "false");
     mux.sh("echo stop > theirs/ctl");
