@@ -21,7 +21,8 @@ fn main() {
     // A thousand panes are some thousand descriptors of the tmux server that is started here.
     muxfs::tmux::process::raise_descriptor_limit();
     let mut table = Table::default();
-    let parts: [(&str, fn(&mut Table)); 3] = [("few", few), ("many", many::sessions), ("flood", many::flood)];
+    type Part = (&'static str, fn(&mut Table));
+    let parts: [Part; 3] = [("few", few), ("many", many::sessions), ("flood", many::flood)];
     for (_, measure) in parts.iter().filter(|(name, _)| wanted(name)) {
         measure(&mut table);
     }
