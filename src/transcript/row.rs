@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn text_wraps_as_a_terminal_wraps_it() {
         let rows = wrap_text("abc世世", 4);
-        assert_eq!(rows.len(), 3);
+        assert_eq!(rows.len(), 2);
         let mut s = String::new();
         rows.iter().for_each(|r| r.write_to(&mut s, 4));
         assert_eq!(s, "abc世世");
