@@ -1,1 +1,17 @@
-//! Log files.
+//! Log files: append-only, absolute offsets, rotation, bounds.
+//!
+//! `file.rs` is the file that grows and rotates, `inode.rs` one inode of it as readers hold it,
+//! `prune.rs` keeps all logs of a node within their bounds, `field.rs` and `line.rs` say how a
+//! line is written. Knows no sessions, no FUSE and no clock: the time is told.
+
+mod field;
+mod file;
+mod inode;
+mod line;
+mod prune;
+
+pub use field::{field, free_text};
+pub use file::{Gap, GapFormat, LogFile, LogLimits, Trouble, text_gap};
+pub use inode::{LogInode, Progress};
+pub use line::{ErrorLog, Level, NodeLog};
+pub use prune::{Removed, prune};

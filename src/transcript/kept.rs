@@ -79,7 +79,9 @@ impl Kept {
 
     /// The last line as rows, at least one.
     pub fn pop(&mut self, cols: usize) -> Vec<Row> {
-        let Some(line) = self.lines.pop_back() else { return vec![Row::default()] };
+        let Some(line) = self.lines.pop_back() else {
+            return vec![Row::default()];
+        };
         let mut rows = match &line.text {
             Some(text) => wrap_text(text, cols),
             // Never more rows than a screen has; a longer line has no use here.

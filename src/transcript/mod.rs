@@ -168,7 +168,9 @@ impl Transcript {
         }
         let screen = &mut self.terminal.screen;
         while screen.at_fresh_line() {
-            let Some(line) = plain::take_line(&text[used..], &mut screen.out) else { break };
+            let Some(line) = plain::take_line(&text[used..], &mut screen.out) else {
+                break;
+            };
             used += line.used;
             screen.passed(line.columns);
         }
@@ -204,7 +206,9 @@ impl Transcript {
     /// Ends the character that the last chunk began, as far as these bytes do.
     fn complete_character<'a>(&mut self, mut text: &'a [u8]) -> &'a [u8] {
         while !self.partial.is_empty() {
-            let Some((&b, rest)) = text.split_first() else { return text };
+            let Some((&b, rest)) = text.split_first() else {
+                return text;
+            };
             self.partial.push(b);
             if let Ok(c) = std::str::from_utf8(&self.partial) {
                 c.chars().for_each(|c| self.terminal.print(c));

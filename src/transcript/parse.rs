@@ -17,8 +17,8 @@ const TITLE: usize = 512;
 
 /// DEC line drawing for `` ` `` to `~`.
 const LINES: [char; 31] = [
-    '◆', '▒', '␉', '␌', '␍', '␊', '°', '±', '␤', '␋', '┘', '┐', '┌', '└', '┼', '⎺', '⎻', '─', '⎼',
-    '⎽', '├', '┤', '┴', '┬', '│', '≤', '≥', 'π', '≠', '£', '·',
+    '◆', '▒', '␉', '␌', '␍', '␊', '°', '±', '␤', '␋', '┘', '┐', '┌', '└', '┼', '⎺', '⎻', '─', '⎼', '⎽', '├',
+    '┤', '┴', '┬', '│', '≤', '≥', 'π', '≠', '£', '·',
 ];
 
 pub(super) struct Terminal {
@@ -105,7 +105,7 @@ impl Terminal {
         self.screen.go(0, 0);
         self.screen.autowrap = true;
         self.screen.insert = false;
-        self.screen.reverse = false;
+        self.screen.standout = false;
         self.dec_mode(2004, false);
         self.drawing = [false; 2];
         self.shifted = false;
@@ -186,14 +186,15 @@ impl Terminal {
     fn attributes(&mut self, p: &[u16]) {
         for &n in p {
             match n {
-                0 => self.screen.reverse = false,
-                7 => self.screen.reverse = true,
-                27 => self.screen.reverse = false,
+                0 => self.screen.standout = false,
+                // In TERM=screen standout is italic.
+                3 | 7 => self.screen.standout = true,
+                23 | 27 => self.screen.standout = false,
                 _ => (),
             }
         }
         if p.is_empty() {
-            self.screen.reverse = false;
+            self.screen.standout = false;
         }
     }
 }

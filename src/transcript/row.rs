@@ -39,7 +39,6 @@ impl Row {
         self.cells.is_empty()
     }
 
-
     fn reach(&mut self, col: usize) {
         if self.cells.len() < col {
             self.cells.resize(col, ' ');
@@ -95,7 +94,9 @@ impl Row {
 
     /// Adds a combining character to the cell left of `col`.
     pub fn combine(&mut self, col: usize, c: char) {
-        let Some(mut at) = col.checked_sub(1) else { return };
+        let Some(mut at) = col.checked_sub(1) else {
+            return;
+        };
         while at > 0 && self.cells.get(at) == Some(&NOTHING) {
             at -= 1;
         }

@@ -35,7 +35,7 @@ pub(super) struct Screen {
     pub saved: (usize, usize),
     pub autowrap: bool,
     pub insert: bool,
-    pub reverse: bool,
+    pub standout: bool,
     /// Row and column of a reversed `%` or `#` that only blanks followed: zsh's mark for a line
     /// without an end.
     pub zsh_mark: Option<(usize, usize)>,
@@ -63,7 +63,7 @@ impl Screen {
             saved: (0, 0),
             autowrap: true,
             insert: false,
-            reverse: false,
+            standout: false,
             zsh_mark: None,
             editing: false,
             last: ' ',
@@ -86,7 +86,7 @@ impl Screen {
             && self.live.len() == 1
             && self.live[0].is_empty()
             && self.live[0].shown.is_none()
-            && !self.reverse
+            && !self.standout
             && !self.insert
             && self.autowrap
             && self.zsh_mark.is_none()
@@ -102,7 +102,7 @@ impl Screen {
     // --- printing
 
     pub fn print_ascii(&mut self, mut text: &[u8]) {
-        if self.insert || self.reverse || !self.autowrap || self.zsh_mark.is_some() {
+        if self.insert || self.standout || !self.autowrap || self.zsh_mark.is_some() {
             text.iter().for_each(|&b| self.print(b as char));
             return;
         }
@@ -146,7 +146,7 @@ impl Screen {
     }
 
     fn note_mark(&mut self, c: char) {
-        if self.reverse && matches!(c, '%' | '#') {
+        if self.standout && matches!(c, '%' | '#') {
             self.zsh_mark = Some((self.r, self.c));
         } else if c != ' ' {
             self.zsh_mark = None;
@@ -203,7 +203,8 @@ impl Screen {
             if self.live[r].wrapped && self.live.get(r + 1).is_none_or(Row::is_blank) {
                 self.live[r].wrapped = false;
             }
-            if !self.live[r].wrapped {
+            // A row below that is in use belongs to what an editor redraws: only a move.
+            if !self.live[r].wrapped && self.live.range(r + 1..).all(Row::is_blank) {
                 self.repaints.calm();
                 // No stairs: a bare line feed starts a new line at its left edge, unless the row
                 // below is already in use.
@@ -282,19 +283,19 @@ impl Screen {
             return;
         }
         let up = target < self.abs() as i64;
-        let line = self.line_at(self.r);
-        if target < self.top {
+        let finished = target < self.top;
+        if finished {
             self.lift((self.top - target) as usize);
-        } else if up && (target - self.top) as usize >= line {
-            // Within the unfinished line: a shell's editor does that all the time.
-            self.r = (target - self.top) as usize;
-            return;
         }
+        let from = self.r;
         self.r = (target - self.top) as usize;
         while self.live.len() <= self.r {
             self.live.push_back(Row::default());
         }
-        if up {
+        // Not repainting: within the unfinished line, or back to it over rows that were erased: a shell's editor
+        // does that all the time.
+        let end = self.line_end(self.r);
+        if finished || (up && from >= end && !self.live.range(end..).all(Row::is_blank)) {
             self.repaint();
         }
     }
@@ -307,7 +308,7 @@ impl Screen {
 
     /// CUP: an empty screen is just another place to begin.
     pub fn go(&mut self, row: usize, col: usize) {
-        if self.kept_is_empty() && self.live.iter().all(Row::is_blank) {
+        if self.is_clear() {
             self.live.truncate(1);
             self.live[0] = Row::default();
             self.r = 0;
@@ -318,9 +319,10 @@ impl Screen {
         self.set_col(col);
     }
 
-    fn kept_is_empty(&mut self) -> bool {
+    /// Nothing stands on the screen, as far as is known.
+    pub fn is_clear(&mut self) -> bool {
         self.sync_kept();
-        self.kept.is_empty()
+        self.kept.is_empty() && self.live.iter().all(Row::is_blank)
     }
 
     pub fn set_col(&mut self, col: usize) {

@@ -91,7 +91,7 @@ impl Screen {
     pub fn show(&mut self, from: usize, to: usize) {
         let text = self.text(from, to);
         if text.is_empty() {
-            self.repaints.gap = true;
+            self.repaints.gap = self.hold;
             return;
         }
         let h = hash(&text);
@@ -201,7 +201,7 @@ impl Screen {
                 }
                 self.show(from, to);
             } else {
-                self.repaints.gap = self.live.range(from..to).all(Row::is_blank);
+                self.repaints.gap = self.hold && self.live.range(from..to).all(Row::is_blank);
             }
             from = to;
         }
@@ -257,6 +257,9 @@ impl Screen {
     /// ED 2. Lines that are about to vanish appear first, unless the program clears the screen
     /// for every frame it paints: then only what remains counts.
     pub fn clear(&mut self) {
+        if self.is_clear() {
+            return;
+        }
         let now = self.now;
         let storm = self.repaints.cleared.is_some_and(|t| now.saturating_duration_since(t) < QUIET);
         self.repaints.cleared = Some(now);

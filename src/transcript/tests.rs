@@ -99,10 +99,7 @@ fn a_repainted_region_appears_when_it_settles() {
         }
     }
     s.push_str("end\r\n");
-    case(
-        &s,
-        "begin\ntask 0: 0\ntask 1: 0\ntask 2: 0\ntask 0: 49\ntask 1: 49\ntask 2: 49\nend\n",
-    );
+    case(&s, "begin\ntask 0: 0\ntask 1: 0\ntask 2: 0\ntask 0: 49\ntask 1: 49\ntask 2: 49\nend\n");
 }
 
 #[test]
@@ -336,8 +333,7 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         Just(b"\x1b[4h".to_vec()),
         Just(b"\x1bM".to_vec()),
         Just(b"\x1bc".to_vec()),
-        (0u16..30, 0u16..30, "[A-Za-z@`]")
-            .prop_map(|(a, b, c)| format!("\x1b[{a};{b}{c}").into_bytes()),
+        (0u16..30, 0u16..30, "[A-Za-z@`]").prop_map(|(a, b, c)| format!("\x1b[{a};{b}{c}").into_bytes()),
         (0u16..4, "[JKLMPSTX@ABCD]").prop_map(|(n, c)| format!("\x1b[{n}{c}").into_bytes()),
         "[0-9];[a-z]{0,9}".prop_map(|s| format!("\x1b]{s}\x07").into_bytes()),
     ]

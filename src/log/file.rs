@@ -1,0 +1,321 @@
+//! A log that grows, rotates, and outlives a disk that is full or read-only.
+//!
+//! Appending never fails for its caller: what cannot be written is remembered within a bound,
+//! then counted, and the log itself says what is missing. Knows no meaning of the bytes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::inode::LogInode;
+use crate::clock::rfc3339;
+
+/// Bytes remembered while nothing can be written.
+const BACKLOG: usize = 64 * 1024;
+/// How often a disk in trouble is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// A line log may grow this much beyond its limit to end with a line.
+const LINE_GRACE: u64 = 1024 * 1024;
+
+/// When a log rotates.
+#[derive(Debug, Clone, Copy)]
+pub struct LogLimits {
+    /// Bytes at which the file becomes `NAME.1`.
+    pub rotate_at: u64,
+    /// Never twice within this; until then the file grows beyond. GNU `tail -F` needs 8 s to 15 s
+    /// to see each file (it reopens only after five unchanged polls).
+    pub min_between_rotations: Duration,
+    /// Records are lines: rotate where one ends.
+    pub lines: bool,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        LogLimits { rotate_at: 64 << 20, min_between_rotations: Duration::from_secs(15), lines: true }
+    }
+}
+
+/// Bytes that never reached the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    pub since: SystemTime,
+    pub lost_bytes: u64,
+    pub text: String,
+    /// The log ends within a line.
+    pub mid_line: bool,
+}
+
+/// What is written in place of lost bytes.
+pub type GapFormat = fn(&Gap) -> Vec<u8>;
+
+/// `[muxfs: 123 bytes missing since 2026-11-21T05:06:07.089Z: No space left on device]`.
+pub fn text_gap(gap: &Gap) -> Vec<u8> {
+    let begin = if gap.mid_line { "\n" } else { "" };
+    let (lost, since) = (gap.lost_bytes, rfc3339(gap.since));
+    format!("{begin}[muxfs: {lost} bytes missing since {since}: {}]\n", gap.text).into_bytes()
+}
+
+/// The log cannot be written at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    pub since: SystemTime,
+    /// Bytes that are lost for good; what is only late is not counted.
+    pub lost_bytes: u64,
+    pub text: String,
+}
+
+/// An append-only log at a path.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    limits: LogLimits,
+    gap: GapFormat,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    current: Arc<LogInode>,
+    rotated: Option<Arc<LogInode>>,
+    last_rotation: Option<SystemTime>,
+    /// The file ends within a line.
+    mid_line: bool,
+    /// An earlier life died within a line: the next record begins a new one.
+    torn: bool,
+    trouble: Option<Troubled>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Troubled {
+    trouble: Trouble,
+    backlog: Vec<u8>,
+    tried: SystemTime,
+}
+
+impl LogFile {
+    /// Goes on with the file at `path`, or begins one with the first record. Never fails: a
+    /// directory that cannot be written is a [`Trouble`], told once something was to be written.
+    pub fn open(path: impl Into<PathBuf>, limits: LogLimits, gap: GapFormat) -> LogFile {
+        let path = path.into();
+        let older = rotated_path(&path);
+        let meta = std::fs::metadata(&older).ok().filter(|m| m.is_file());
+        let current = Arc::new(LogInode::new(path.clone()));
+        let torn = limits.lines && current.last_byte().is_some_and(|b| b != b'\n');
+        let state = State {
+            mid_line: torn,
+            torn,
+            current,
+            last_rotation: meta.as_ref().and_then(|m| m.modified().ok()),
+            rotated: meta.map(|_| Arc::new(LogInode::new(older))),
+            trouble: None,
+            closed: false,
+        };
+        // A descriptor is not kept for a log that may stay silent.
+        state.current.tidy();
+        state.current.tidy();
+        LogFile { path, limits, gap, state: Mutex::new(state) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends one record. Never fails, and waits for nothing but the disk.
+    pub fn append(&self, record: &[u8], now: SystemTime) {
+        if record.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        if state.trouble.is_some() && !self.recover(&mut state, now) {
+            state.miss(record);
+            return;
+        }
+        if std::mem::take(&mut state.torn) {
+            self.write(&mut state, b"\n", now);
+        }
+        self.write(&mut state, record, now);
+    }
+
+    /// Why records are missing or late at the moment.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.state.lock().trouble.as_ref().map(|t| t.trouble.clone())
+    }
+
+    /// The inode that grows.
+    pub fn current(&self) -> Arc<LogInode> {
+        self.state.lock().current.clone()
+    }
+
+    /// `NAME.1`, if it is there.
+    pub fn rotated(&self) -> Option<Arc<LogInode>> {
+        let mut state = self.state.lock();
+        if state.rotated.as_ref().is_some_and(|inode| !inode.is_there()) {
+            state.rotated = None;
+        }
+        state.rotated.clone()
+    }
+
+    /// The session ended: followers reach EOF, later records are dropped.
+    pub fn close(&self, now: SystemTime) {
+        let mut state = self.state.lock();
+        if state.trouble.is_some() {
+            if let Some(t) = &mut state.trouble {
+                t.tried = SystemTime::UNIX_EPOCH;
+            }
+            self.recover(&mut state, now);
+        }
+        state.closed = true;
+        state.current.close();
+    }
+
+    /// Retries a disk in trouble, and closes descriptors that were idle since the last call. To
+    /// be called every few seconds.
+    pub fn tidy(&self, now: SystemTime) {
+        let mut state = self.state.lock();
+        if state.trouble.is_some() {
+            self.recover(&mut state, now);
+        }
+        state.current.tidy();
+        if let Some(inode) = &state.rotated {
+            inode.tidy();
+        }
+    }
+
+    /// Writes a record; what does not fit on the disk begins a trouble.
+    fn write(&self, state: &mut State, record: &[u8], now: SystemTime) {
+        if state.trouble.is_some() {
+            return state.miss(record);
+        }
+        self.rotate_if_due(state, record.len() as u64, now);
+        let (done, error) = self.put(state, record);
+        if let Some(error) = error {
+            let text = plain_text(&error);
+            let trouble = Trouble { since: now, lost_bytes: 0, text };
+            state.trouble = Some(Troubled { trouble, backlog: Vec::new(), tried: now });
+            state.miss(&record[done..]);
+        }
+    }
+
+    /// Writes what goes. A file that somebody took away is begun anew.
+    fn put(&self, state: &mut State, bytes: &[u8]) -> (usize, Option<io::Error>) {
+        let mut result = state.current.append(bytes);
+        let gone = result.1.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::NotFound);
+        if gone && !state.current.is_there() {
+            self.begin(state);
+            result = state.current.append(bytes);
+        }
+        state.wrote(&bytes[..result.0], self.limits.lines);
+        result
+    }
+
+    /// A new inode takes the name. Gives the last one.
+    fn begin(&self, state: &mut State) -> Arc<LogInode> {
+        let next = Arc::new(LogInode::new(self.path.clone()));
+        let last = std::mem::replace(&mut state.current, next);
+        last.close();
+        state.mid_line = false;
+        last
+    }
+
+    /// Tries to write what was missed. True when the log is whole again.
+    fn recover(&self, state: &mut State, now: SystemTime) -> bool {
+        let Some(mut t) = state.trouble.take() else {
+            return true;
+        };
+        // A clock that was set back must not silence the log for long.
+        if now.duration_since(t.tried).is_ok_and(|since| since < RETRY) {
+            state.trouble = Some(t);
+            return false;
+        }
+        t.tried = now;
+        let keep = t.backlog.len();
+        if t.trouble.lost_bytes > 0 {
+            let mid_line = t.backlog.last().map_or(state.mid_line, |&b| b != b'\n');
+            let Trouble { since, lost_bytes, text } = t.trouble.clone();
+            // One write with the backlog, so that the note stands where the gap is.
+            t.backlog.extend((self.gap)(&Gap { since, lost_bytes, text, mid_line }));
+        }
+        let (done, error) = self.put(state, &t.backlog);
+        let Some(error) = error else { return true };
+        t.backlog.truncate(keep.max(done));
+        t.backlog.drain(..done);
+        t.trouble.text = plain_text(&error);
+        state.trouble = Some(t);
+        false
+    }
+
+    fn rotate_if_due(&self, state: &mut State, more: u64, now: SystemTime) {
+        let size = state.current.size();
+        if size == 0 || size + more <= self.limits.rotate_at {
+            return;
+        }
+        if state.mid_line && size + more <= self.limits.rotate_at.saturating_add(LINE_GRACE) {
+            return;
+        }
+        let early = state.last_rotation.is_some_and(|last| {
+            now.duration_since(last).is_ok_and(|d| d < self.limits.min_between_rotations)
+        });
+        if !early {
+            state.last_rotation = Some(now);
+            self.rotate(state);
+        }
+    }
+
+    /// `NAME` becomes `NAME.1`. Where that fails the file just grows on.
+    fn rotate(&self, state: &mut State) {
+        let older = rotated_path(&self.path);
+        if let Some(inode) = &state.rotated
+            && Arc::strong_count(inode) > 1
+        {
+            inode.lose_name();
+        }
+        if !state.current.is_there() || std::fs::rename(&self.path, &older).is_err() {
+            return;
+        }
+        let last = self.begin(state);
+        last.renamed(&older);
+        state.rotated = Some(last);
+    }
+}
+
+impl State {
+    fn wrote(&mut self, bytes: &[u8], lines: bool) {
+        if let Some(&last) = bytes.last() {
+            self.mid_line = lines && last != b'\n';
+        }
+    }
+
+    /// Remembers a record, or counts it. After the first lost byte everything is lost until the
+    /// disk is back, so that the log has one gap and not many.
+    fn miss(&mut self, record: &[u8]) {
+        let Some(t) = &mut self.trouble else { return };
+        if t.trouble.lost_bytes == 0 && t.backlog.len() + record.len() <= BACKLOG {
+            t.backlog.extend_from_slice(record);
+        } else {
+            t.trouble.lost_bytes += record.len() as u64;
+        }
+    }
+}
+
+fn rotated_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".1");
+    path.with_file_name(name)
+}
+
+/// `No space left on device`, without the number.
+fn plain_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_string()
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

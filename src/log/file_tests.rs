@@ -1,0 +1,180 @@
+//! Growth, rotation and trouble of a log file.
+
+use super::*;
+use crate::log::Progress;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+const START: SystemTime = SystemTime::UNIX_EPOCH;
+
+fn at(ms: u64) -> SystemTime {
+    START + Duration::from_secs(1_000_000) + Duration::from_millis(ms)
+}
+
+fn small(rotate_at: u64) -> LogLimits {
+    LogLimits { rotate_at, ..LogLimits::default() }
+}
+
+fn text(inode: &LogInode) -> String {
+    String::from_utf8(inode.read_at(0, usize::MAX).unwrap()).unwrap()
+}
+
+#[test]
+fn it_grows_and_continues() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a/b/logs");
+    let log = LogFile::open(&path, LogLimits::default(), text_gap);
+    assert_eq!(log.current().read_at(0, 10).unwrap(), b"");
+    let changed = log.current().changed();
+    log.append(b"one\n", at(0));
+    log.append(b"two\n", at(0));
+    assert!(changed.has_changed().unwrap());
+    assert_eq!(*changed.borrow(), Progress { size: 8, closed: false });
+    assert_eq!(log.current().read_at(4, 2).unwrap(), b"tw");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    drop(log);
+    let log = LogFile::open(&path, LogLimits::default(), text_gap);
+    assert_eq!(log.current().size(), 8);
+    log.append(b"three\n", at(0));
+    assert_eq!(text(&log.current()), "one\ntwo\nthree\n");
+    log.close(at(1));
+    assert!(changed.borrow().size == 8 && log.current().is_closed());
+    log.append(b"late\n", at(2));
+    assert_eq!(log.current().size(), 14);
+}
+
+#[test]
+fn a_torn_line_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("logs");
+    fs::write(&path, "torn").unwrap();
+    let log = LogFile::open(&path, LogLimits::default(), text_gap);
+    log.append(b"next\n", at(0));
+    assert_eq!(text(&log.current()), "torn\nnext\n");
+    let raw = LogFile::open(&path, LogLimits { lines: false, ..LogLimits::default() }, text_gap);
+    raw.append(b"a", at(0));
+    raw.append(b"b", at(0));
+    assert_eq!(text(&raw.current()), "torn\nnext\nab");
+}
+
+#[test]
+fn it_rotates_between_records_and_not_too_often() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LogFile::open(dir.path().join("raw"), small(10), text_gap);
+    log.append(b"12345678\n", at(0));
+    let first = log.current();
+    log.append(b"abc\n", at(1));
+    let second = log.current();
+    assert_ne!(first.id(), second.id());
+    assert!(first.is_closed() && !second.is_closed());
+    assert_eq!((text(&first), text(&second)), ("12345678\n".into(), "abc\n".into()));
+    assert_eq!(log.rotated().unwrap().id(), first.id());
+    // Within 15 s it only grows.
+    log.append(b"defghijklm\n", at(14_000));
+    assert_eq!(log.current().id(), second.id());
+    log.append(b"new\n", at(15_001));
+    assert_eq!(text(&log.current()), "new\n");
+    // The first inode lost its name and is still read.
+    assert_eq!(text(&first), "12345678\n");
+    assert_eq!(text(&log.rotated().unwrap()), "abc\ndefghijklm\n");
+    log.tidy(at(20_000));
+    log.tidy(at(25_000));
+    assert_eq!(text(&first), "12345678\n");
+    assert_eq!(log.rotated().unwrap().id(), second.id());
+    fs::remove_file(dir.path().join("raw.1")).unwrap();
+    assert!(log.rotated().is_none());
+}
+
+#[test]
+fn line_logs_rotate_at_a_line_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LogFile::open(dir.path().join("logs"), small(10), text_gap);
+    log.append(b"half a ", at(0));
+    log.append(b"line\n", at(0));
+    log.append(b"next\n", at(0));
+    assert_eq!(text(&log.rotated().unwrap()), "half a line\n");
+    assert_eq!(text(&log.current()), "next\n");
+}
+
+#[test]
+fn descriptors_of_idle_logs_are_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LogFile::open(dir.path().join("logs"), LogLimits::default(), text_gap);
+    log.append(b"a\n", at(0));
+    log.tidy(at(1));
+    assert!(log.current().holds_descriptor());
+    log.tidy(at(2));
+    assert!(!log.current().holds_descriptor());
+    log.append(b"b\n", at(3));
+    assert_eq!(text(&log.current()), "a\nb\n");
+}
+
+/// A path that cannot be written, until it can: its parent is a file.
+#[test]
+fn trouble_is_a_state_and_the_log_states_its_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let parent = dir.path().join("p");
+    fs::write(&parent, "").unwrap();
+    let log = LogFile::open(parent.join("logs"), LogLimits::default(), text_gap);
+    assert_eq!(log.trouble(), None);
+    log.append(b"kept\n", at(0));
+    let trouble = log.trouble().unwrap();
+    assert_eq!((trouble.since, trouble.lost_bytes), (at(0), 0));
+    assert_eq!(trouble.text, "Not a directory");
+    log.append(&[b'x'; BACKLOG], at(10));
+    log.append(b"y\n", at(20));
+    assert_eq!(log.trouble().unwrap().lost_bytes, BACKLOG as u64 + 2);
+    fs::remove_file(&parent).unwrap();
+    // Not tried again within the second.
+    log.append(b"z\n", at(999));
+    assert!(log.trouble().is_some());
+    log.append(b"back\n", at(1000));
+    assert_eq!(log.trouble(), None);
+    let since = rfc3339(at(0));
+    let lost = BACKLOG + 4;
+    let gap = format!("[muxfs: {lost} bytes missing since {since}: Not a directory]");
+    assert_eq!(text(&log.current()), format!("kept\n{gap}\nback\n"));
+}
+
+#[test]
+fn a_short_trouble_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let parent = dir.path().join("p");
+    fs::write(&parent, "").unwrap();
+    let log = LogFile::open(parent.join("logs"), LogLimits::default(), text_gap);
+    log.append(b"a\n", at(0));
+    log.append(b"b\n", at(500));
+    fs::remove_file(&parent).unwrap();
+    log.tidy(at(5_000));
+    assert_eq!(text(&log.current()), "a\nb\n");
+    assert_eq!(log.current().size(), 4);
+}
+
+/// `/dev/full` answers ENOSPC to every write.
+#[test]
+fn a_full_disk_does_not_stop_anyone() {
+    let log = LogFile::open("/dev/full", LogLimits { lines: false, ..small(1) }, text_gap);
+    log.append(b"a", at(0));
+    assert_eq!(log.trouble().unwrap().text, "No space left on device");
+    assert_eq!(log.current().size(), 0);
+    log.tidy(at(60_000));
+    assert!(log.trouble().is_some());
+}
+
+#[test]
+fn a_file_that_was_taken_away_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("logs");
+    let log = LogFile::open(&path, LogLimits::default(), text_gap);
+    log.append(b"a\n", at(0));
+    let first = log.current();
+    fs::remove_file(&path).unwrap();
+    log.tidy(at(1));
+    log.tidy(at(2));
+    log.append(b"b\n", at(3));
+    assert_eq!(log.trouble(), None);
+    assert!(first.is_closed());
+    assert_eq!(text(&log.current()), "b\n");
+    assert_eq!(fs::read(&path).unwrap(), b"b\n");
+}

@@ -1,0 +1,244 @@
+//! One inode of a log, as its readers hold it: it outlives the rotation that takes its name away.
+//!
+//! Knows one file. Knows nothing of rotation rules or of what the bytes mean.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// Descriptors that all logs of the process keep open between uses. Beyond it, each use opens and
+/// closes the file for itself.
+const KEEP_OPEN: usize = 256;
+
+static IDS: AtomicU64 = AtomicU64::new(1);
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How far a log has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub size: u64,
+    /// Nothing more will ever come: followers reach EOF.
+    pub closed: bool,
+}
+
+/// One inode of a log file.
+#[derive(Debug)]
+pub struct LogInode {
+    id: u64,
+    place: Mutex<Place>,
+    size: AtomicU64,
+    /// Used since the last `tidy`.
+    used: AtomicBool,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    /// Device and inode number, once the file was opened: a name may be taken by another.
+    identity: Option<(u64, u64)>,
+    file: Option<Arc<Held>>,
+    /// The name is gone: the descriptor is all there is, and stays.
+    nameless: bool,
+}
+
+/// A descriptor that is counted while it is kept.
+#[derive(Debug)]
+struct Held(File);
+
+impl Held {
+    fn new(file: File) -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Held(file)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl LogInode {
+    /// The file at `path`, which may not be there yet.
+    pub(super) fn new(path: PathBuf) -> Self {
+        let size = std::fs::metadata(&path).map_or(0, |m| m.len());
+        LogInode {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            place: Mutex::new(Place { path, identity: None, file: None, nameless: false }),
+            size: AtomicU64::new(size),
+            used: AtomicBool::new(false),
+            progress: watch::Sender::new(Progress { size, closed: false }),
+        }
+    }
+
+    /// Unique in this process, never used again.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Bytes so far; only grows.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Nothing more will ever come.
+    pub fn is_closed(&self) -> bool {
+        self.progress.borrow().closed
+    }
+
+    /// Tells of growth and of the end. Subscribe first, then read.
+    pub fn changed(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Up to `len` bytes from `offset`; empty at and past the end. Blocks for the disk alone.
+    pub fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let end = self.size();
+        let len = len.min(usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX));
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let file = self.open(false)?;
+        let mut bytes = vec![0; len];
+        let mut done = 0;
+        while done < len {
+            match file.0.read_at(&mut bytes[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => (),
+                Err(e) => return Err(e),
+            }
+        }
+        bytes.truncate(done);
+        Ok(bytes)
+    }
+
+    /// Appends as much as goes: the bytes written, and why it was not all of them.
+    pub(super) fn append(&self, bytes: &[u8]) -> (usize, Option<io::Error>) {
+        let mut done = 0;
+        let file = match self.open(true) {
+            Ok(file) => file,
+            Err(e) => return (0, Some(e)),
+        };
+        let mut trouble = None;
+        while done < bytes.len() {
+            match io::Write::write(&mut &file.0, &bytes[done..]) {
+                Ok(0) => trouble = Some(io::ErrorKind::WriteZero.into()),
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => (),
+                Err(e) => trouble = Some(e),
+            }
+            if trouble.is_some() {
+                break;
+            }
+        }
+        if done > 0 {
+            let size = self.size.fetch_add(done as u64, Ordering::Release) + done as u64;
+            self.progress.send_modify(|p| p.size = size);
+        }
+        (done, trouble)
+    }
+
+    pub(super) fn close(&self) {
+        self.progress.send_if_modified(|p| !std::mem::replace(&mut p.closed, true));
+    }
+
+    fn open(&self, make: bool) -> io::Result<Arc<Held>> {
+        self.used.store(true, Ordering::Relaxed);
+        let mut place = self.place.lock();
+        if let Some(file) = &place.file {
+            return Ok(file.clone());
+        }
+        let file = open_file(&place.path, make)?;
+        let meta = file.metadata()?;
+        let identity = (meta.dev(), meta.ino());
+        match place.identity {
+            // Numbers are used again; a log that became shorter is another one.
+            Some(known) if known != identity || meta.len() < self.size() => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            Some(_) => (),
+            None => {
+                // First use: what is there is what counts, should it have changed since.
+                place.identity = Some(identity);
+                if meta.len() > self.size() {
+                    self.size.store(meta.len(), Ordering::Release);
+                }
+            }
+        }
+        let held = Arc::new(Held::new(file));
+        if OPEN.load(Ordering::Relaxed) <= KEEP_OPEN {
+            place.file = Some(held.clone());
+        }
+        Ok(held)
+    }
+
+    /// The file has another name now.
+    pub(super) fn renamed(&self, path: &Path) {
+        self.place.lock().path = path.to_path_buf();
+    }
+
+    /// The name goes to another file: readers keep this one by its descriptor.
+    pub(super) fn lose_name(&self) {
+        let held = self.open(false).ok();
+        let mut place = self.place.lock();
+        place.nameless = true;
+        if held.is_some() {
+            place.file = held;
+        }
+    }
+
+    /// Is the file still there under its name?
+    pub(super) fn is_there(&self) -> bool {
+        let place = self.place.lock();
+        let Ok(meta) = std::fs::symlink_metadata(&place.path) else {
+            return false;
+        };
+        let same = |known| known == (meta.dev(), meta.ino()) && meta.len() >= self.size();
+        place.identity.is_none_or(same)
+    }
+
+    /// The last byte, if the file has one and can be read.
+    pub(super) fn last_byte(&self) -> Option<u8> {
+        let at = self.size().checked_sub(1)?;
+        self.read_at(at, 1).ok()?.first().copied()
+    }
+
+    /// Closes a descriptor that was not used since the last call.
+    pub(super) fn tidy(&self) {
+        if !self.used.swap(false, Ordering::Relaxed) {
+            let mut place = self.place.lock();
+            if !place.nameless {
+                place.file = None;
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn holds_descriptor(&self) -> bool {
+        self.place.lock().file.is_some()
+    }
+}
+
+fn open_file(path: &Path, make: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).mode(0o600).create(make);
+    match options.open(path) {
+        Err(e) if make && e.kind() == io::ErrorKind::NotFound => {
+            if let Some(dir) = path.parent() {
+                DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            }
+            options.open(path)
+        }
+        // A log on a disk that went read-only can still be read.
+        Err(_) if !make => File::open(path),
+        other => other,
+    }
+}
