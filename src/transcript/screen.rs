@@ -292,6 +292,9 @@ impl Screen {
         while self.live.len() <= self.r {
             self.live.push_back(Row::default());
         }
+        if up {
+            self.feeds = 0;
+        }
         // Not repainting: within the unfinished line, or back to it over rows that were erased: a shell's editor
         // does that all the time.
         let end = self.line_end(self.r);
