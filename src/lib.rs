@@ -2,7 +2,17 @@
 //!
 //! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, error, clock}`
 
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod doc;
 pub mod error;
+pub mod fs;
 pub mod log;
+pub mod names;
+pub mod node;
+pub mod session;
+pub mod sys;
+pub mod tmux;
 pub mod transcript;
+pub mod tree;

@@ -33,19 +33,18 @@ struct Dir {
     files: Vec<Found>,
 }
 
-/// Removes the files of earlier lives after `keep_days`, then, while all files together exceed
+/// Removes the files of earlier lives after `keep`, then, while all files together exceed
 /// `max_total` bytes, those of earlier lives and rotated ones, oldest first. The current files of
 /// live directories are never touched. What cannot be removed is left for the next time.
 pub fn prune(
     root: &Path,
-    keep_days: u32,
+    keep: Duration,
     max_total: u64,
     live: &dyn Fn(&Path) -> bool,
     now: SystemTime,
 ) -> Vec<Removed> {
     let mut dirs = Vec::new();
     scan(root, false, DEPTH, live, &mut dirs);
-    let keep = Duration::from_secs(u64::from(keep_days) * 24 * 3600);
     let mut removed = Vec::new();
     for dir in dirs.iter_mut().filter(|dir| !dir.live) {
         let newest = dir.files.iter().map(|f| f.modified).max();
@@ -115,6 +114,7 @@ mod tests {
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
+    const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
     fn file(root: &Path, path: &str, bytes: usize, modified: SystemTime) {
         let path = root.join(path);
@@ -136,7 +136,7 @@ mod tests {
         file(root.path(), "s/2/raw", 10, now - 8 * DAY);
         file(root.path(), "s/3/raw", 10, now - 6 * DAY);
         let live = |p: &Path| p.ends_with("s/2");
-        let removed = prune(root.path(), 7, u64::MAX, &live, now);
+        let removed = prune(root.path(), KEEP, u64::MAX, &live, now);
         assert_eq!(names(root.path(), &removed), ["s/1/raw"]);
         assert!(removed[0].expired);
         assert!(!root.path().join("s/1").exists());
@@ -153,11 +153,11 @@ mod tests {
         file(root.path(), "dead/raw", 100, hours(2));
         file(root.path(), "dead/raw.1", 100, hours(4));
         let live = |p: &Path| p.ends_with("live");
-        let removed = prune(root.path(), 7, 650, &live, now);
+        let removed = prune(root.path(), KEEP, 650, &live, now);
         assert_eq!(names(root.path(), &removed), ["dead/raw.1", "live/raw.1"]);
-        let removed = prune(root.path(), 7, 0, &live, now);
+        let removed = prune(root.path(), KEEP, 0, &live, now);
         assert_eq!(names(root.path(), &removed), ["dead/raw"]);
         assert!(root.path().join("live/raw").exists() && !root.path().join("dead").exists());
-        assert_eq!(prune(&root.path().join("nowhere"), 7, 0, &live, now), []);
+        assert_eq!(prune(&root.path().join("nowhere"), KEEP, 0, &live, now), []);
     }
 }

@@ -1,1 +1,27 @@
+//! One binary for every test that needs more than one module: files of the project, the real
+//! program, real tmux and a real mount.
 
+#![allow(clippy::unwrap_used, reason = "all of it is tests; clippy sees that of functions marked so only")]
+
+// `src/fs/fake.rs` is compiled here as well, and names the crate's modules from its root.
+use muxfs::{error, tree};
+
+mod blocking;
+mod cli;
+mod crawlers;
+mod doc;
+mod editors;
+mod errors;
+mod examples;
+mod faults;
+mod fs_door;
+mod input;
+mod model;
+mod mounting;
+mod node;
+mod rights;
+mod seam;
+mod support;
+mod tidy;
+mod tmux_engine;
+mod tour;

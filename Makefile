@@ -1,0 +1,120 @@
+# The commands of the project. `make mount` is the first one to try; README.md has the rest.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# mount(8) looks for its helpers here, and nowhere else.
+SBINDIR ?= /sbin
+CARGO   ?= cargo
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+BIN     := $(TARGET)/release/muxfs
+# Where `make mount` mounts; empty: /mux where it may be, else the runtime directory.
+DIR     ?=
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help mount umount tour build test soak bench man install uninstall clean
+
+help:
+	@echo 'make mount      build, mount, and print what to try'
+	@echo 'make umount     unmount it again'
+	@echo 'make test       format, lints and all tests'
+	@echo 'make soak       hours of use in minutes'
+	@echo 'make bench      measure'
+	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); make uninstall takes it away'
+
+build:
+	@.ci/need run
+	$(CARGO) build --release --locked
+
+# Sets $$dir: DIR, or /mux (made once, where this user may), or a directory of the login.
+define FIND_DIR
+dir='$(DIR)'; \
+if [ -z "$$dir" ]; then \
+  if [ ! -e /mux ]; then \
+    if [ "$$(id -u)" = 0 ]; then install -d -o "$${SUDO_USER:-root}" /mux; \
+    elif command -v sudo >/dev/null; then sudo -n install -d -o "$$(id -un)" /mux 2>/dev/null || true; fi; \
+  fi; \
+  dir=/mux; \
+  if ! findmnt -n -t fuse.muxfs /mux >/dev/null && ! [ -d /mux -a -w /mux ]; then \
+    dir="$${XDG_RUNTIME_DIR:-/tmp/muxfs-$$(id -u)}/mux"; \
+    mkdir -p -m 700 "$$(dirname "$$dir")"; [ -e "$$dir" ] || mkdir "$$dir" 2>/dev/null || true; \
+  fi; \
+fi
+endef
+
+define TOUR
+awk '/^<!-- tour -->/ { t = 1; next } t && /^```sh/ { p = 1; next } p && /^```/ { exit } p' README.md \
+  | sed "s|/mux/|$$dir/|g; s|^|    |"
+endef
+
+# Under sudo the sessions are those of the user who called it: nothing of tmux runs as root.
+mount: build
+	@$(FIND_DIR); \
+	if findmnt -n -t fuse.muxfs "$$dir" >/dev/null && ls "$$dir" >/dev/null 2>&1; then \
+	  echo "mounted already: $$dir"; \
+	else \
+	  $(BIN) mount $${SUDO_USER:+-o setuid=$$SUDO_USER} "$$dir"; \
+	  echo "mounted: $$dir"; \
+	fi; \
+	echo; echo 'Try this, line by line:'; echo; \
+	$(TOUR)
+
+# The commands of the README, for the directory at hand.
+tour:
+	@dir='$(or $(DIR),/mux)'; $(TOUR)
+
+umount:
+	@$(FIND_DIR); $(BIN) umount "$$dir"
+
+# Without nextest a test that hangs is not ended, so it is installed; without a registry the
+# tests run all the same.
+test:
+	@.ci/need test
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@if ! $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  $(CARGO) install cargo-nextest --locked || echo 'cargo-nextest could not be installed: cargo test instead'; \
+	fi
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  $(CARGO) nextest run --locked; \
+	else \
+	  $(CARGO) test --locked -- --test-threads=4; \
+	fi
+
+# Ignored tests, named soak…, on the program as it is released.
+soak:
+	@.ci/need test
+	$(CARGO) nextest run --locked --release --profile long --run-ignored only --no-capture -E 'test(/\b$@/)'
+
+# Prints the table of README.md; UPDATE=1 puts it there. ONLY=few, many or flood: a part of it.
+bench:
+	@.ci/need run
+	$(CARGO) bench --locked --bench speed -- $(ONLY)
+
+# The manual pages and the README's tables, printed anew from the program's tables.
+man:
+	UPDATE=1 $(CARGO) test --locked --test it doc::
+
+install: build
+	install -D -m 755 $(BIN) "$(DESTDIR)$(PREFIX)/bin/muxfs"
+	install -d "$(DESTDIR)$(SBINDIR)"
+	ln -sfn "$(PREFIX)/bin/muxfs" "$(DESTDIR)$(SBINDIR)/mount.fuse.muxfs"
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/man/man1" man/*.1
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/man/man5" man/*.5
+	install -d "$(DESTDIR)$(PREFIX)/share/bash-completion/completions" \
+	  "$(DESTDIR)$(PREFIX)/share/zsh/site-functions" "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
+	$(BIN) completions bash > "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/muxfs"
+	$(BIN) completions zsh > "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_muxfs"
+	$(BIN) completions fish > "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/muxfs.fish"
+
+# Sessions, state and config stay: they are the user's.
+uninstall:
+	rm -f "$(DESTDIR)$(PREFIX)/bin/muxfs" "$(DESTDIR)$(SBINDIR)/mount.fuse.muxfs" \
+	  $(addprefix "$(DESTDIR)$(PREFIX)/share/man/man1"/,$(notdir $(wildcard man/*.1))) \
+	  $(addprefix "$(DESTDIR)$(PREFIX)/share/man/man5"/,$(notdir $(wildcard man/*.5))) \
+	  "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/muxfs" \
+	  "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_muxfs" \
+	  "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/muxfs.fish"
+
+clean:
+	$(CARGO) clean

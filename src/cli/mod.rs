@@ -1,0 +1,271 @@
+//! The command line: one table of commands and options, from which the parser, the manual page
+//! and the completions come, and what each command does before and after the daemon itself.
+//!
+//! Knows arguments, exit codes, users and directories. Does not know what a file of the tree
+//! means, FUSE or tmux: `run` alone hands over to them.
+
+pub mod background;
+pub mod doctor;
+pub mod exit;
+pub mod facts;
+pub mod helper;
+pub mod lock;
+pub mod mountinfo;
+pub mod options;
+pub mod paths;
+pub mod privileges;
+pub mod run;
+pub mod start;
+pub mod status;
+pub mod tables;
+pub mod umount;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::error::{Error, Kind, Result};
+
+/// What muxfs reads of its environment: the manual page and the README print this.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "MUXFS_TMUX_SOCKET",
+        "The tmux server: a path (with a slash, as tmux -S) or a name (as tmux -L). Default: the user's own, so that a plain tmux attach finds the sessions.",
+    ),
+    (
+        "MUXFS_NODE_NAME",
+        "The name of this machine's directory in the tree. Default: the host name up to its first dot.",
+    ),
+    ("MUXFS_CONFIG", "The node's config file. Default: $XDG_CONFIG_HOME/muxfs/muxfs.toml."),
+    (
+        "MUXFS_LOG",
+        "Which diagnostics go to standard error: a level (error, warn, info, debug, trace), or one for each module (muxfs::fs=trace). Default: warn.",
+    ),
+    (
+        "XDG_STATE_HOME",
+        "Its directory muxfs holds records, logs and the lock that makes a node the only one of its user. Default: ~/.local/state.",
+    ),
+    ("XDG_CONFIG_HOME", "Its directory muxfs holds the config file. Default: ~/.config."),
+    (
+        "XDG_RUNTIME_DIR",
+        "Its directory muxfs holds sockets. Default: /run/user/UID where it is there, else /tmp/muxfs-UID.",
+    ),
+    ("FUSERMOUNT_PATH", "Another fusermount3 than that in PATH."),
+];
+
+/// Every tmux session as files: write a prompt, read the screen, wait for the end.
+#[derive(Debug, Parser)]
+#[command(
+    name = "muxfs",
+    version,
+    disable_help_subcommand = true,
+    after_help = "muxfs(1), muxfs-tree(5) and muxfs.toml(5) say more."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Mount the tree on DIR and serve it
+    ///
+    /// One process is the node and its mount. It goes to the background once the mount answers.
+    /// A user has one node: a second mount or node is refused and names the first.
+    Mount(MountArgs),
+    /// Unmount DIR, which must be a mount of muxfs
+    ///
+    /// Returns when the mount is gone and its daemon has ended, at most 10 seconds later. Where
+    /// processes still use it, they are named. The sessions live on: they belong to tmux.
+    Umount(UmountArgs),
+    /// Run the node without a mount, in the foreground
+    Node(NodeArgs),
+    /// Say whether a node of this user runs, where it is mounted, and what it says of itself
+    ///
+    /// Exit status 0 if one runs and answers, 3 if none runs.
+    Status(StatusArgs),
+    /// Look at everything muxfs needs, and say what is wrong and how to mend it
+    ///
+    /// Exit status 0 if nothing is wrong, 1 otherwise. Warnings do not count.
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "muxfs mount [OPTIONS] [SOURCE] DIR")]
+pub struct MountArgs {
+    /// An existing directory; before it what to mount: "local" (or "muxfs"), this machine's node,
+    /// which is the default
+    // Two arguments of clap's own, the first optional, do not survive a `--` before them.
+    #[arg(value_names = ["SOURCE", "DIR"], num_args = 1..=2, required = true)]
+    pub words: Vec<PathBuf>,
+    /// Mount options, comma-separated; see MOUNT OPTIONS
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    pub options: Vec<String>,
+    /// Stay in the foreground
+    #[arg(short = 'f', long)]
+    pub foreground: bool,
+    /// Where the background process writes its diagnostics (see MUXFS_LOG); by default
+    /// nowhere
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Said to itself only: standard output is the pipe of the parent that waits.
+    #[arg(long, hide = true, requires = "foreground")]
+    pub ready_stdout: bool,
+    /// Said to itself only: the environment is already that of the user of setuid=.
+    #[arg(long, hide = true)]
+    pub own_env: bool,
+    /// The words after -s of mount(8): unknown options are passed over. Set by the helper alone.
+    #[arg(skip)]
+    pub sloppy: bool,
+    /// mount(8)'s --fake: everything but the mount. Set by the helper alone.
+    #[arg(skip)]
+    pub fake: bool,
+}
+
+impl MountArgs {
+    pub fn source(&self) -> std::borrow::Cow<'_, str> {
+        match self.words.as_slice() {
+            [source, _] => source.to_string_lossy(),
+            _ => "local".into(),
+        }
+    }
+
+    pub fn dir(&self) -> &std::path::Path {
+        self.words.last().map_or(std::path::Path::new(""), PathBuf::as_path)
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct UmountArgs {
+    /// The mount point
+    pub dir: PathBuf,
+    /// Detach it now, although processes use it; it goes when the last of them is done
+    #[arg(short, long)]
+    pub lazy: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct NodeArgs {}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// As one JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// One of bash, elvish, fish, powershell, zsh
+    #[arg(hide_possible_values = true)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Runs the command of `argv` (with the program's own name first) to its end.
+pub fn main(argv: Vec<OsString>) -> ExitCode {
+    if helper::is_helper(argv.first()) {
+        return leave(helper::parse(&argv[1..]).and_then(start::mount), exit::code_for_mount8);
+    }
+    let cli = match Cli::try_parse_from(argv) {
+        Ok(cli) => cli,
+        Err(text) => {
+            // Help and version are answers, everything else is a usage error: clap knows which.
+            let _ = text.print();
+            return ExitCode::from(if text.use_stderr() { exit::code(Kind::Invalid) } else { 0 });
+        }
+    };
+    leave(run_verb(cli.verb), exit::code)
+}
+
+fn run_verb(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Mount(args) => return start::mount(args),
+        Verb::Node(NodeArgs {}) => start::node()?,
+        Verb::Umount(args) => umount::umount(&args.dir, args.lazy)?,
+        Verb::Status(args) => print(&status::status(args.json)?)?,
+        Verb::Doctor(args) => {
+            let findings = doctor::judge(&facts::gather(run::ask_tmux, run::check_config));
+            print(&if args.json { doctor::json(&findings) } else { doctor::text(&findings) })?;
+            return Ok(ExitCode::from(u8::from(doctor::is_bad(&findings))));
+        }
+        Verb::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "muxfs", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Standard output may be closed early (`muxfs doctor | head -1`): no reason for a panic.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|e| Error::io("standard output", e)),
+    }
+}
+
+fn leave(done: Result<ExitCode>, code: fn(Kind) -> u8) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("muxfs: {error}");
+        let mut cause = std::error::Error::source(&error);
+        while let Some(e) = cause {
+            tracing::debug!("because: {e}");
+            cause = e.source();
+        }
+        ExitCode::from(code(error.kind))
+    })
+}
+
+/// Diagnostics go to standard error, as much as `MUXFS_LOG` asks for (`debug`,
+/// `muxfs::fs=trace`; default `warn`).
+pub fn start_tracing() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MUXFS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let colours = std::io::stderr().is_terminal();
+    let made = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = made.with_ansi(colours).try_init(); // a second call changes nothing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(args: &[&str]) -> MountArgs {
+        match Cli::try_parse_from([&["muxfs", "mount"], args].concat()).unwrap().verb {
+            Verb::Mount(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_table_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn mount_takes_one_or_two_words() {
+        let one = mount(&["/mux"]);
+        assert_eq!((&*one.source(), one.dir().to_str()), ("local", Some("/mux")));
+        let two = mount(&["muxfs", "/mux", "-o", "ro,nodev", "-f", "-o", "umask=077"]);
+        assert_eq!((&*two.source(), two.dir().to_str()), ("muxfs", Some("/mux")));
+        assert_eq!(mount(&["--", "muxfs", "-dir"]).dir().to_str(), Some("-dir"));
+        assert!(two.foreground);
+        assert_eq!(two.options, ["ro,nodev", "umask=077"]);
+        assert!(Cli::try_parse_from(["muxfs", "mount"]).is_err());
+        assert!(Cli::try_parse_from(["muxfs", "mount", "a", "b", "c"]).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! The one place where the command line hands over to the daemon's parts: mount, node and tmux.
+
+use std::process::Output;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::start::{MountJob, NodeJob};
+use super::{paths::Paths, privileges, tables};
+use crate::config::{NodeConfig, file};
+use crate::error::{Error, Kind, Result, fail};
+use crate::fs::mount::{Device, MountOptions, serve};
+use crate::node::{LocalNode, NODE_SERIAL, modes::NodeModes, root::Root, rows_node};
+use crate::session::{Dirs, Sessions, settings};
+use crate::tmux::{OwnProgram, Socket, process};
+use crate::tree::union::Union;
+
+/// Threads that answer what takes longer than memory; the machine's other cores are the agents'.
+const WORKERS: usize = 2;
+/// What is left running when the daemon ends gets this long.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Mounts, serves, and returns when the mount is gone or a signal ended it.
+pub fn mount(job: MountJob) -> Result<()> {
+    let options = MountOptions {
+        source: job.source,
+        allow_other: job.options.allow_other,
+        ro: job.options.read_only,
+        uid: job.uid,
+        gid: job.gid,
+        umask: job.options.umask.unwrap_or(0),
+        nosuid: job.options.nosuid,
+        nodev: job.options.nodev,
+        noexec: job.options.noexec,
+        noatime: job.options.noatime,
+        ..MountOptions::new(&job.dir)
+    };
+    // mount(2) while still root; nothing of tmux before the user is the right one.
+    let device = Device::open(&options, Some((job.user.uid, job.user.gid)), &job.paths.runtime)?;
+    if job.become_user {
+        privileges::become_user(&job.user)?;
+    }
+    let (dir, paths, ready) = (job.dir, job.paths, job.ready);
+    run(async move {
+        let node = start_node(&paths).await?;
+        node.sessions.avoid(dir.clone());
+        let mounted = serve(device, node.root, tokio::runtime::Handle::current())?;
+        tracing::info!("mounted on {}", dir.display());
+        if let Err(e) = ready.ok() {
+            mounted.unmount().await?;
+            return Err(e);
+        }
+        tokio::select! {
+            () = mounted.wait() => {}
+            ended = told_to_end() => {
+                ended?;
+                mounted.unmount().await?;
+            }
+        }
+        node.sessions.close().await;
+        Ok(())
+    })
+}
+
+/// Runs the node, says so, and returns when a signal ended it.
+pub fn node(job: NodeJob) -> Result<()> {
+    let (paths, ready) = (job.paths, job.ready);
+    run(async move {
+        let node = start_node(&paths).await?;
+        ready.ok()?;
+        told_to_end().await?;
+        node.sessions.close().await;
+        Ok(())
+    })
+}
+
+fn run(work: impl Future<Output = Result<()>>) -> Result<()> {
+    process::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("muxfs")
+        .enable_all()
+        .build()
+        .map_err(|e| Error::io("starting threads", e))?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(GRACE);
+    done
+}
+
+struct Node {
+    root: Arc<Union>,
+    sessions: Arc<Sessions>,
+}
+
+async fn start_node(paths: &Paths) -> Result<Node> {
+    let own = std::env::current_exe().map_err(|e| Error::io("finding the program's own file", e))?;
+    let dirs =
+        Dirs { state: paths.state.clone(), runtime: paths.runtime.clone(), config: paths.config.clone() };
+    let sessions = Sessions::start(dirs, OwnProgram::new(own), NODE_SERIAL + 1, rows_node::reserved).await?;
+    sessions.prepare();
+    let (modes, wrong) = NodeModes::load(paths.state.join("modes.json"));
+    if let Some(e) = wrong {
+        sessions.journal.trouble("modes", e.text());
+    }
+    let modes = Arc::new(modes);
+    let name = sessions.config().name.clone();
+    let root = Union::new(Root::new(&name, tables::help(), modes.clone()));
+    root.add(&name, LocalNode::new(sessions.clone(), modes))?;
+    Ok(Node { root, sessions })
+}
+
+/// SIGTERM, SIGINT or SIGHUP.
+async fn told_to_end() -> Result<()> {
+    let on = |kind| signal(kind).map_err(|e| Error::io("waiting for signals", e));
+    let mut signals = [on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?];
+    let [term, int, hup] = &mut signals;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        _ = hup.recv() => {}
+    }
+    Ok(())
+}
+
+/// Runs tmux with `args` against the server muxfs would use, for `doctor`. Starts no server.
+pub fn ask_tmux(args: &[&str]) -> std::io::Result<Output> {
+    let socket = Socket::parse(&own_config().map(|c| c.socket).unwrap_or_default());
+    super::facts::run_limited(&mut process::plain(&socket, args), Duration::from_secs(5))
+}
+
+fn own_config() -> Option<NodeConfig> {
+    let text = file::read(&Paths::own().config).ok()?.unwrap_or_default();
+    parse(&text).ok()
+}
+
+/// What is wrong with the text of the config file, for `doctor`.
+pub fn check_config(text: &str) -> Result<()> {
+    parse(text).map(drop)
+}
+
+fn parse(text: &str) -> Result<NodeConfig> {
+    match NodeConfig::parse(text, &|k| std::env::var(k).ok(), &settings::hostname()) {
+        Ok(config) => Ok(config),
+        Err(fault) => fail(Kind::Invalid, fault.to_string()),
+    }
+}

@@ -1,0 +1,83 @@
+//! The tables of files and settings as the documents want them: the one place where the node's
+//! rows meet the printer of manual pages.
+
+use crate::config;
+use crate::config::schema::{Key, Kind};
+use crate::doc::{self, DocRow, DocSetting};
+use crate::node::{root, row::Row, rows_node, rows_pane, rows_session};
+
+const NODE: &str = "<node>";
+const SESSION: &str = "<node>/<session>";
+const PANE: &str = "<node>/<session>/panes/<window>.<pane>";
+
+/// Every file of the tree.
+pub fn rows() -> Vec<DocRow<'static>> {
+    let dir = |dir, name, about| DocRow { dir, name, shape: "dir", mode: 0o700, about };
+    let mut all = vec![dir("", "<node>/", "One directory a machine.")];
+    all.extend(root::ROWS.iter().map(|r| DocRow {
+        dir: "",
+        name: r.name,
+        shape: r.shape.word(),
+        mode: r.mode,
+        about: r.about,
+    }));
+    all.push(dir(
+        NODE,
+        "<session>/",
+        "Every session of the tmux server, those that others made too. `mkdir` makes one, `rmdir` ends one that was made here, `mv` renames.",
+    ));
+    all.extend(of(NODE, rows_node::ROWS.iter()));
+    all.extend(of(SESSION, rows_pane::main().map(|(_, row)| row)));
+    all.extend(of(SESSION, rows_session::ROWS.iter()));
+    all.push(dir(
+        SESSION,
+        "panes/",
+        "One directory a pane, `<window>.<pane>`; the session's own files act on its main pane.",
+    ));
+    all.extend(of(PANE, rows_pane::ROWS.iter()));
+    all
+}
+
+fn of<S: 'static>(
+    dir: &'static str,
+    rows: impl Iterator<Item = &'static Row<S>>,
+) -> impl Iterator<Item = DocRow<'static>> {
+    rows.map(move |r| DocRow {
+        dir,
+        name: r.name,
+        shape: r.file.shape().word(),
+        mode: r.mode,
+        about: r.about,
+    })
+}
+
+/// Every key of `muxfs.toml` and of a session's `config`.
+pub fn settings() -> Vec<DocSetting<'static>> {
+    let of = |file: &'static str, keys: &'static [Key]| {
+        keys.iter().map(move |k| DocSetting {
+            file,
+            key: k.name,
+            kind: kind(k.kind),
+            default: k.default,
+            about: k.about,
+        })
+    };
+    of("node", config::node::KEYS).chain(of("session", config::session::KEYS)).collect()
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        Kind::Words => "text or list of texts",
+        Kind::Map => "table of texts",
+        Kind::Bool => "true or false",
+        Kind::Size => "COLSxROWS",
+        Kind::Bytes => "bytes, or text with KiB, MiB, GiB",
+        Kind::Span => "text with ms, s, m, h, d",
+    }
+}
+
+/// `.help` of a mount.
+pub fn help() -> String {
+    doc::help(&rows())
+}

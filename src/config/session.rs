@@ -1,0 +1,202 @@
+//! One session's settings: a TOML text whose comments are the user's, and the values it sets.
+
+use std::collections::BTreeMap;
+
+use super::schema::{self, Fault, Key, Kind, Value};
+
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "command",
+        kind: Kind::Words,
+        default: "",
+        about: "What runs: a program, or an array of it and its arguments. Default: the node's session.command, else your login shell.",
+        env: None,
+    },
+    Key { name: "args", kind: Kind::Words, default: "", about: "Arguments after the command.", env: None },
+    Key { name: "cwd", kind: Kind::Text, default: "", about: "Where it starts; ~ is HOME.", env: None },
+    Key { name: "env", kind: Kind::Map, default: "", about: "Environment over the node's.", env: None },
+    Key {
+        name: "size",
+        kind: Kind::Size,
+        default: "",
+        about: "Columns and rows while no client is attached.",
+        env: None,
+    },
+    Key {
+        name: "logs",
+        kind: Kind::Bool,
+        default: "true",
+        about: "Whether logs and raw are kept.",
+        env: None,
+    },
+    Key {
+        name: "pane",
+        kind: Kind::Text,
+        default: "",
+        about: "The main pane, WINDOW.PANE as in panes/ or a tmux pane id (%5).",
+        env: None,
+    },
+];
+
+/// Keys that a session somebody else made cannot have: it is theirs to start.
+const OURS_ONLY: &[&str] = &["command", "args", "cwd", "env", "size"];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionConfig {
+    pub command: Vec<String>,
+    pub args: Vec<String>,
+    pub cwd: Option<String>,
+    pub env: BTreeMap<String, String>,
+    pub size: Option<(u16, u16)>,
+    pub logs: bool,
+    pub pane: Option<String>,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        SessionConfig {
+            command: Vec::new(),
+            args: Vec::new(),
+            cwd: None,
+            env: BTreeMap::new(),
+            size: None,
+            logs: true,
+            pane: None,
+        }
+    }
+}
+
+impl SessionConfig {
+    /// `ours`: made here. In another's session only `logs` and `pane` can be set.
+    pub fn parse(text: &str, ours: bool) -> Result<Self, Fault> {
+        let values = schema::parse(text, KEYS)?;
+        if !ours && let Some(key) = OURS_ONLY.iter().find(|k| values.contains_key(*k)) {
+            let what = format!("{key}: this session was made by others; logs and pane can be set");
+            return Err(schema::locate(text, key, what));
+        }
+        let mut config = SessionConfig::default();
+        for (key, value) in values {
+            match (key, value) {
+                ("command", Value::Words(w)) => config.command = w,
+                ("args", Value::Words(w)) => config.args = w,
+                ("cwd", Value::Text(s)) => config.cwd = Some(s),
+                ("env", Value::Map(m)) => config.env = m,
+                ("size", Value::Size(c, r)) => config.size = Some((c, r)),
+                ("logs", Value::Bool(b)) => config.logs = b,
+                ("pane", Value::Text(s)) => config.pane = Some(s),
+                _ => unreachable!("schema::parse gives each key its own kind"),
+            }
+        }
+        config.check(text)?;
+        Ok(config)
+    }
+
+    fn check(&self, text: &str) -> Result<(), Fault> {
+        let wrong = |key, what: &str| Err(schema::locate(text, key, format!("{key}: {what}")));
+        if self.command.first().is_some_and(|c| c.is_empty()) {
+            return wrong("command", "expected a program's name");
+        }
+        let words = self.command.iter().chain(&self.args);
+        if words.chain(&self.cwd).chain(self.env.values()).any(|s| s.contains('\0')) {
+            return wrong("command", "no value may hold a NUL");
+        }
+        if self.env.keys().any(|k| k.is_empty() || k.contains(['=', '\0'])) {
+            return wrong("env", "a name is not empty and holds no '='");
+        }
+        if self.cwd.as_ref().is_some_and(|c| !(c.starts_with('/') || *c == "~" || c.starts_with("~/"))) {
+            return wrong("cwd", "expected an absolute path, or one below ~");
+        }
+        if self.pane.as_ref().is_some_and(|p| !pane_name(p)) {
+            return wrong("pane", "expected WINDOW.PANE or a tmux pane id such as %5");
+        }
+        Ok(())
+    }
+
+    /// Whether going from `self` to `new` means starting the program again.
+    pub fn needs_restart(&self, new: &Self) -> bool {
+        (&self.command, &self.args, &self.cwd, &self.env) != (&new.command, &new.args, &new.cwd, &new.env)
+    }
+}
+
+fn pane_name(name: &str) -> bool {
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    match name.strip_prefix('%') {
+        Some(id) => digits(id),
+        None => name.split_once('.').is_some_and(|(w, p)| digits(w) && digits(p)),
+    }
+}
+
+/// The first text of a session made here: every key, commented out.
+pub fn template() -> String {
+    let mut text = String::from(
+        "# Settings of this session; muxfs.toml(5). A bad text changes nothing: see config.error.\n",
+    );
+    for key in KEYS {
+        let value = match key.kind {
+            Kind::Map => "{ NAME = \"value\" }".to_owned(),
+            Kind::Bool => key.default.to_owned(),
+            Kind::Words => "[\"…\"]".to_owned(),
+            Kind::Size => "\"120x40\"".to_owned(),
+            _ => "\"…\"".to_owned(),
+        };
+        text.push_str(&format!("\n# {}\n# {} = {value}\n", key.about, key.name));
+    }
+    text
+}
+
+/// The first text of a session others made: what is seen, as comments.
+pub fn template_of_others(seen: &[(&str, String)]) -> String {
+    let mut text = String::from(
+        "# This session was made by others: logs and pane can be set, the rest is what is seen.\n#\n",
+    );
+    for (key, value) in seen {
+        text.push_str(&format!("# {key} = {value:?}\n"));
+    }
+    text.push_str("\n# logs = true\n# pane = \"0.0\"\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_every_key_is_understood() {
+        let text = "command = ['sh', '-x']\nargs = 'y'\ncwd = '~/src'\nsize = '80x24'\nlogs = false\npane = '%3'\n[env]\nA = 'b'";
+        let c = SessionConfig::parse(text, true).unwrap();
+        assert_eq!(c.command, ["sh", "-x"]);
+        assert_eq!((c.args[0].as_str(), c.cwd.as_deref(), c.logs), ("y", Some("~/src"), false));
+        assert_eq!(c.pane.as_deref(), Some("%3"));
+    }
+
+    #[test]
+    fn the_templates_set_nothing() {
+        assert_eq!(SessionConfig::parse(&template(), true).unwrap(), SessionConfig::default());
+        let seen = template_of_others(&[("command", "vim \"x\n[env]".into())]);
+        assert_eq!(SessionConfig::parse(&seen, false).unwrap(), SessionConfig::default());
+    }
+
+    #[test]
+    fn anothers_session_keeps_its_command() {
+        let f = SessionConfig::parse("logs = false\ncwd = '/x'\n", false).unwrap_err();
+        assert_eq!((f.line, f.column), (2, 1), "{f}");
+        assert!(SessionConfig::parse("pane = '0.1'\nlogs = true\n", false).is_ok());
+    }
+
+    #[test]
+    fn values_without_sense_are_faults() {
+        for text in
+            ["cwd = 'x'", "pane = 'a'", "command = ''", "env = { '' = 'x' }", "command = \"a\\u0000\""]
+        {
+            assert!(SessionConfig::parse(text, true).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_program_sees_needs_a_restart() {
+        let old = SessionConfig::default();
+        let live = SessionConfig { logs: false, size: Some((9, 9)), pane: Some("%1".into()), ..old.clone() };
+        assert!(!old.needs_restart(&live));
+        assert!(old.needs_restart(&SessionConfig { args: vec!["-v".into()], ..old.clone() }));
+    }
+}

@@ -1,0 +1,114 @@
+//! A document that is open for writing: a copy of its text that becomes the document as a whole.
+//! Editors write in place, so offsets and truncation mean what they say here.
+
+use bytes::Bytes;
+
+use super::gesture::{Asker, Close, Writers};
+use super::handle::{Door, End, Handle, gone, verdict};
+use super::scratch::{resize, slice, write_at};
+use crate::error::{Error, Result};
+use crate::tree::Place;
+
+pub struct Draft {
+    text: Vec<u8>,
+    /// Written or cut since the last save.
+    changed: bool,
+    /// Opened empty and never written: a shell closes a copy of the file before it writes, and
+    /// an empty document must not come into force in between.
+    emptied: bool,
+    /// A part was refused, and the rest of a text is none. Emptying it starts anew.
+    spoilt: Option<Error>,
+    /// The last fsync was refused.
+    unheard: Option<Error>,
+    writers: Writers,
+}
+
+impl Draft {
+    pub fn of(opener: u32, text: Bytes) -> Self {
+        let writers = Writers::new(opener);
+        Draft { text: text.into(), changed: false, emptied: false, spoilt: None, unheard: None, writers }
+    }
+
+    pub fn empty(opener: u32) -> Self {
+        Draft { emptied: true, ..Draft::of(opener, Bytes::new()) }
+    }
+
+    pub fn unsaved(&self) -> bool {
+        self.changed || self.emptied
+    }
+
+    pub fn read(&self, offset: u64, len: usize) -> Bytes {
+        Bytes::copy_from_slice(slice(&self.text, offset, len))
+    }
+
+    pub fn write(
+        &mut self,
+        door: &Door,
+        handle: &Handle,
+        by: Asker,
+        at: Option<u64>,
+        data: &[u8],
+    ) -> Result<()> {
+        handle.admit(door).inspect_err(|e| handle.refused(door, e))?;
+        self.writers.wrote(by);
+        self.changed = true;
+        if let Some(why) = &self.spoilt {
+            return Err(why.clone());
+        }
+        write_at(&mut self.text, at, data).inspect_err(|e| {
+            handle.refused(door, e);
+            self.spoilt = Some(e.clone());
+        })
+    }
+
+    pub fn resize(&mut self, size: u64) -> Result<()> {
+        resize(&mut self.text, size)?;
+        self.changed = true;
+        if size == 0 {
+            self.spoilt = None;
+        }
+        Ok(())
+    }
+
+    pub async fn end(&mut self, door: &Door, handle: &Handle, end: End) -> Result<()> {
+        if !self.unsaved() {
+            return self.say_again(door, end);
+        }
+        match verdict(&mut self.writers, door, end) {
+            Close::Nothing => return Ok(()),
+            Close::Killed(signal) => {
+                // The first notice of the death tells it; the handle's last close finds nothing.
+                handle.killed(door, signal);
+                (self.changed, self.emptied) = (false, false);
+                return Ok(());
+            }
+            Close::Done if matches!(end, End::Flush(_)) && !self.changed => return Ok(()),
+            Close::Done => {}
+        }
+        (self.changed, self.emptied) = (false, false);
+        self.writers.again();
+        let saved = match self.spoilt.take() {
+            Some(why) => Err(why),
+            None => self.save(door, handle).await,
+        };
+        self.unheard = saved.as_ref().err().filter(|_| matches!(end, End::Sync)).cloned();
+        saved
+    }
+
+    /// Emacs takes an fsync's EINVAL for "cannot be synced" and goes on: the close says it too.
+    fn say_again(&mut self, door: &Door, end: End) -> Result<()> {
+        match (&self.unheard, end) {
+            (Some(why), End::Flush(_)) if verdict(&mut self.writers, door, end) == Close::Done => {
+                Err(why.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The text in force saved again is the tree's to see: it takes an earlier refusal back.
+    async fn save(&self, door: &Door, handle: &Handle) -> Result<()> {
+        let (path, id) = handle.inode.place().inspect_err(|e| handle.refused(door, e))?;
+        let text = Bytes::copy_from_slice(&self.text);
+        door.tree.write(&handle.who, Place::new(&path, id), text).await.map_err(gone)
+    }
+}

@@ -1,0 +1,390 @@
+//! A tree in memory with one file of every shape, for tests of the door: kernel-free here, and on
+//! real mounts in `tests/it`. Knows the seam alone.
+
+// Compiled for two sets of tests, neither of which needs all of it.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+
+use crate::error::{Error, Kind, Result, fail};
+use crate::tree::{
+    Accepts, Access, Caller, Change, Entry, Follow, Lines, Log, Place, Shape, Stat, Tree, TreePath, Unit,
+};
+
+/// A session's files: name, shape, mode, text.
+const SESSION: &[(&str, Shape, u32, &str)] = &[
+    ("input", Shape::Sink(Unit::Message), 0o200, ""),
+    ("keys", Shape::Sink(Unit::Line), 0o200, ""),
+    ("status", Shape::View, 0o400, "state: ready\n"),
+    ("logs", Shape::Log, 0o400, ""),
+    ("notes", Shape::Append, 0o600, ""),
+    ("events", Shape::Events, 0o400, ""),
+    ("wait", Shape::Wait, 0o400, ""),
+    ("ask", Shape::Ask, 0o600, ""),
+    ("ctl", Shape::Ctl, 0o600, "start\nstop\n"),
+    ("config", Shape::Document, 0o600, "a = 1\n"),
+    ("queue", Shape::Dir(Accepts::Items), 0o700, ""),
+    ("turns", Shape::Dir(Accepts::Nothing), 0o500, ""),
+];
+
+pub struct Fake {
+    inner: Mutex<Inner>,
+    changes: broadcast::Sender<Change>,
+    /// `false` holds every answer back.
+    pub answering: watch::Sender<bool>,
+}
+
+struct Inner {
+    nodes: BTreeMap<TreePath, Node>,
+    next: u64,
+    sent: Vec<(String, String)>,
+    refusals: Vec<String>,
+    refuse: HashMap<String, Kind>,
+    used: HashSet<TreePath>,
+}
+
+struct Node {
+    stat: Stat,
+    text: Bytes,
+    log: Arc<FakeLog>,
+    readers: Vec<mpsc::UnboundedSender<Bytes>>,
+}
+
+#[derive(Default)]
+pub struct FakeLog {
+    id: u64,
+    text: Mutex<Vec<u8>>,
+    more: Notify,
+}
+
+#[async_trait]
+impl Log for FakeLog {
+    fn id(&self) -> u64 {
+        self.id
+    }
+    fn size(&self) -> u64 {
+        self.text.lock().len() as u64
+    }
+    async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
+        let text = self.text.lock();
+        let start = (offset as usize).min(text.len());
+        Ok(Bytes::copy_from_slice(&text[start..(start + len).min(text.len())]))
+    }
+    async fn grown(&self, past: u64) -> bool {
+        while self.size() <= past {
+            self.more.notified().await;
+        }
+        true
+    }
+}
+
+struct Reader(mpsc::UnboundedReceiver<Bytes>);
+
+#[async_trait]
+impl Lines for Reader {
+    async fn next(&mut self) -> Option<Bytes> {
+        self.0.recv().await
+    }
+}
+
+pub fn path(text: &str) -> TreePath {
+    TreePath::parse(text).unwrap()
+}
+
+impl Fake {
+    /// A node `n` with a session `s`.
+    pub fn new() -> Arc<Self> {
+        let inner = Inner {
+            nodes: BTreeMap::new(),
+            next: 1,
+            sent: Vec::new(),
+            refusals: Vec::new(),
+            refuse: HashMap::new(),
+            used: HashSet::new(),
+        };
+        let fake = Fake {
+            inner: Mutex::new(inner),
+            changes: broadcast::channel(64).0,
+            answering: watch::channel(true).0,
+        };
+        {
+            let mut inner = fake.inner.lock();
+            inner.add(&TreePath::root(), Shape::Dir(Accepts::Nothing), 0o700, "");
+            inner.add(&path(".self"), Shape::Link, 0o777, "n");
+            inner.add(&path("n"), Shape::Dir(Accepts::Dirs), 0o700, "");
+            inner.add(&path("n/index"), Shape::View, 0o400, "s - ready\n");
+            inner.session(&path("n/s"));
+        }
+        Arc::new(fake)
+    }
+
+    /// What was delivered, as (path, text), since the last call.
+    pub fn sent(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.inner.lock().sent)
+    }
+
+    pub fn refusals(&self) -> Vec<String> {
+        std::mem::take(&mut self.inner.lock().refusals)
+    }
+
+    pub fn text(&self, at: &str) -> String {
+        String::from_utf8_lossy(&self.inner.lock().nodes[&path(at)].text).into_owned()
+    }
+
+    /// What `admit` says of a path from now on.
+    pub fn refuse(&self, at: &str, kind: Option<Kind>) {
+        let mut inner = self.inner.lock();
+        match kind {
+            Some(kind) => inner.refuse.insert(at.to_owned(), kind),
+            None => inner.refuse.remove(at),
+        };
+    }
+
+    pub fn log(&self, at: &str, text: &str) {
+        let mut inner = self.inner.lock();
+        let node = inner.nodes.get_mut(&path(at)).unwrap();
+        node.log.text.lock().extend_from_slice(text.as_bytes());
+        node.log.more.notify_waiters();
+    }
+
+    /// Another inode takes the log's name.
+    pub fn rotate(&self, at: &str) {
+        let at = path(at);
+        {
+            let mut inner = self.inner.lock();
+            let node = inner.nodes.remove(&at).unwrap();
+            inner.add(&at, node.stat.shape, node.stat.mode, "");
+        }
+        self.tell(&at);
+    }
+
+    pub fn line(&self, at: &str, line: &str) {
+        let mut inner = self.inner.lock();
+        let node = inner.nodes.get_mut(&path(at)).unwrap();
+        node.readers.retain(|r| r.send(Bytes::from(line.to_owned())).is_ok());
+    }
+
+    /// How many readers follow a file.
+    pub fn readers(&self, at: &str) -> usize {
+        let mut inner = self.inner.lock();
+        let node = inner.nodes.get_mut(&path(at)).unwrap();
+        node.readers.retain(|r| !r.is_closed());
+        node.readers.len()
+    }
+
+    pub fn end_lines(&self, at: &str) {
+        self.inner.lock().nodes.get_mut(&path(at)).unwrap().readers.clear();
+    }
+
+    /// As another door would.
+    pub fn add_session(&self, at: &str) {
+        self.inner.lock().session(&path(at));
+        self.tell(&path(at));
+    }
+
+    pub fn end_session(&self, at: &str) {
+        self.inner.lock().drop_below(&path(at));
+        self.tell(&path(at));
+    }
+
+    pub fn rename_session(&self, from: &str, to: &str) {
+        self.inner.lock().rename(&path(from), &path(to));
+        let (from, to) = (path(from), path(to));
+        let _ = self.changes.send(Change::Renamed {
+            dir: from.parent(),
+            from: from.name().into(),
+            to: to.name().into(),
+        });
+    }
+
+    fn tell(&self, at: &TreePath) {
+        let _ = self.changes.send(Change::Name { dir: at.parent(), name: at.name().into() });
+    }
+}
+
+impl Inner {
+    fn add(&mut self, at: &TreePath, shape: Shape, mode: u32, text: &str) -> Stat {
+        self.next += 1;
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let mtime = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + self.next);
+        let stat = Stat { shape, id: self.next, mode, uid, gid, size: 0, mtime };
+        let log = Arc::new(FakeLog { id: stat.id, ..FakeLog::default() });
+        let text = Bytes::from(text.to_owned());
+        self.nodes.insert(at.clone(), Node { stat, text, log, readers: Vec::new() });
+        stat
+    }
+
+    fn session(&mut self, at: &TreePath) -> Stat {
+        let stat = self.add(at, Shape::Dir(Accepts::Scratch), 0o700, "");
+        for (name, shape, mode, text) in SESSION {
+            self.add(&at.join(name), *shape, *mode, text);
+        }
+        stat
+    }
+
+    fn drop_below(&mut self, at: &TreePath) {
+        self.nodes.retain(|path, _| path.is_root() || path.strip(at).is_none());
+    }
+
+    fn rename(&mut self, from: &TreePath, to: &TreePath) {
+        for (path, node) in std::mem::take(&mut self.nodes) {
+            let moved = if path.is_root() { None } else { path.strip(from).map(|tail| to.under(&tail)) };
+            self.nodes.insert(moved.unwrap_or(path), node);
+        }
+    }
+
+    fn stat(&self, at: &TreePath) -> Result<Stat> {
+        let Some(node) = self.nodes.get(at) else { return fail(Kind::NotFound, format!("{at}: no such")) };
+        let size = match node.stat.shape {
+            Shape::Log | Shape::Append => node.log.size(),
+            Shape::Document | Shape::Item | Shape::Link => node.text.len() as u64,
+            _ => 0,
+        };
+        Ok(Stat { size, ..node.stat })
+    }
+
+    fn place(&mut self, at: Place<'_>) -> Result<&mut Node> {
+        match self.nodes.get_mut(at.path) {
+            None => fail(Kind::NotFound, format!("{}: no such", at.path)),
+            Some(node) if at.id.is_some_and(|id| id != node.stat.id) => fail(Kind::Gone, "another"),
+            Some(node) => Ok(node),
+        }
+    }
+}
+
+#[async_trait]
+impl Tree for Fake {
+    fn stat(&self, at: &TreePath) -> Result<Stat> {
+        self.inner.lock().stat(at)
+    }
+
+    fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {
+        let inner = self.inner.lock();
+        inner.stat(at)?;
+        let children = inner.nodes.keys().filter(|p| !p.is_root() && p.parent() == *at);
+        children.map(|p| Ok(Entry { name: p.name().into(), stat: inner.stat(p)? })).collect()
+    }
+
+    fn admit(&self, _: &Caller, at: Place<'_>, _: Access) -> Result<()> {
+        let mut inner = self.inner.lock();
+        inner.place(at)?;
+        match inner.refuse.get(at.path.as_str()) {
+            Some(kind) => fail(*kind, "not admitted"),
+            None => Ok(()),
+        }
+    }
+
+    async fn read(&self, _: &Caller, at: Place<'_>) -> Result<Bytes> {
+        Ok(self.inner.lock().place(at)?.text.clone())
+    }
+
+    async fn follow(&self, _: &Caller, at: Place<'_>) -> Result<Follow> {
+        let mut inner = self.inner.lock();
+        let node = inner.place(at)?;
+        Ok(match node.stat.shape {
+            Shape::Log | Shape::Append => Follow::Log(node.log.clone()),
+            _ => {
+                let (tx, rx) = mpsc::unbounded_channel();
+                node.readers.push(tx);
+                Follow::Lines(Box::new(Reader(rx)))
+            }
+        })
+    }
+
+    async fn write(&self, _: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
+        let mut inner = self.inner.lock();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let verdict = {
+            let node = inner.place(at)?;
+            if text.contains("BAD") {
+                fail(Kind::Invalid, "a bad text")
+            } else {
+                match node.stat.shape {
+                    Shape::Document if node.text == body => return Ok(()),
+                    Shape::Document => {
+                        node.text = body;
+                        node.stat.mtime += Duration::from_secs(1);
+                    }
+                    Shape::Append => node.log.text.lock().extend_from_slice(&body),
+                    _ => {}
+                }
+                Ok(())
+            }
+        };
+        match &verdict {
+            Ok(()) => inner.sent.push((at.path.to_string(), text)),
+            Err(e) => inner.refusals.push(format!("{}: {e}", at.path)),
+        }
+        verdict
+    }
+
+    async fn ask(&self, who: &Caller, at: Place<'_>, question: Bytes) -> Result<Bytes> {
+        self.write(who, at, question.clone()).await?;
+        let mut answering = self.answering.subscribe();
+        let _ = answering.wait_for(|on| *on).await;
+        Ok([b"re: ".as_slice(), &question].concat().into())
+    }
+
+    async fn make(&self, _: &Caller, at: &TreePath, body: Option<Bytes>) -> Result<Stat> {
+        let stat = {
+            let mut inner = self.inner.lock();
+            if inner.nodes.contains_key(at) || !inner.used.insert(at.clone()) {
+                return fail(Kind::Exists, "used before");
+            }
+            match body {
+                None => inner.session(at),
+                Some(body) => {
+                    let text = String::from_utf8_lossy(&body).into_owned();
+                    let stat = inner.add(at, Shape::Item, 0o600, &text);
+                    inner.sent.push((at.to_string(), text));
+                    stat
+                }
+            }
+        };
+        self.tell(at);
+        self.stat(at).or(Ok(stat))
+    }
+
+    async fn remove(&self, _: &Caller, at: &TreePath) -> Result<()> {
+        {
+            let mut inner = self.inner.lock();
+            inner.stat(at)?;
+            inner.drop_below(at);
+            inner.used.remove(at);
+        }
+        self.tell(at);
+        Ok(())
+    }
+
+    async fn rename(&self, _: &Caller, from: &TreePath, to: &TreePath) -> Result<()> {
+        self.inner.lock().stat(from)?;
+        self.rename_session(from.as_str(), to.as_str());
+        Ok(())
+    }
+
+    async fn set_mode(&self, _: &Caller, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
+        let mut inner = self.inner.lock();
+        let node = inner.place(at)?;
+        if node.stat.shape == Shape::Document && mode.is_some_and(|m| m & 0o077 != 0) {
+            return fail(Kind::Never, "settings are their owner's alone");
+        }
+        node.stat.mode = mode.unwrap_or(node.stat.mode);
+        node.stat.gid = gid.unwrap_or(node.stat.gid);
+        Ok(())
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    fn refused(&self, _: &Caller, at: &TreePath, why: &Error) {
+        self.inner.lock().refusals.push(format!("{at}: {why}"));
+    }
+}

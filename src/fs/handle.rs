@@ -1,0 +1,402 @@
+//! What an open file does, by its shape: the one place of this door where I/O depends on it.
+//!
+//! Knows the tree only as the seam has it, and no kernel. Locks: a handle's own text, which is
+//! held while the text is delivered, so that what is written meanwhile is the next message.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::runtime;
+use tokio::sync::Mutex;
+
+use super::ask::Exchange;
+use super::draft::Draft;
+use super::gesture::{Asker, Close};
+use super::inode::{Inode, What};
+use super::park::Parking;
+use super::pending::Pending;
+use super::procs::Procs;
+use super::scratch::{ScratchFile, slice};
+use super::stream::{Ready, Stream, Wakeup};
+use crate::error::{Error, Kind, Result, fail};
+use crate::tree::{Access, Caller, Follow, Log, Place, Shape, Tree, TreePath, Unit};
+
+/// What every open file works with.
+pub struct Door {
+    pub tree: Arc<dyn Tree>,
+    pub procs: Arc<dyn Procs>,
+    pub parking: Arc<Parking>,
+    pub rt: runtime::Handle,
+}
+
+/// The flags of `open`, as far as they matter here.
+#[derive(Debug, Clone, Copy)]
+pub struct Mode {
+    pub access: Access,
+    pub truncate: bool,
+    pub append: bool,
+}
+
+impl Mode {
+    pub fn of(flags: i32) -> Self {
+        let access = match flags & libc::O_ACCMODE {
+            libc::O_WRONLY => Access::Write,
+            libc::O_RDWR => Access::Both,
+            _ => Access::Read,
+        };
+        Mode { access, truncate: flags & libc::O_TRUNC != 0, append: flags & libc::O_APPEND != 0 }
+    }
+}
+
+/// Who an open file belongs to: every delivery is done for them.
+pub struct Handle {
+    pub inode: Arc<Inode>,
+    pub who: Caller,
+    mode: Mode,
+    file: File,
+}
+
+enum File {
+    /// Computed at open.
+    Text(Bytes),
+    Log(Arc<dyn Log>),
+    Stream(Stream),
+    /// One message a close; of an append file with what reading it gives.
+    Message(Option<Arc<dyn Log>>, Mutex<Pending>),
+    /// One command a line, and the verbs that reading lists.
+    Lines(Bytes, Mutex<Pending>),
+    Document(Mutex<Draft>),
+    Ask(Arc<Exchange>),
+    /// Being created.
+    Item(Mutex<Pending>),
+    Scratch(Arc<ScratchFile>),
+}
+
+/// The moments at which what was written may be complete.
+#[derive(Debug, Clone, Copy)]
+pub enum End {
+    Flush(Asker),
+    Sync,
+    Release,
+}
+
+impl Handle {
+    /// Opens what the tree has. Answers of the tree are from memory wherever it has them there, so
+    /// that this seldom waits.
+    pub async fn open(door: &Door, inode: &Arc<Inode>, who: &Caller, mode: Mode) -> Result<Handle> {
+        let state = inode.state();
+        let file = match &state.what {
+            What::Scratch(file) => {
+                if mode.truncate {
+                    file.resize(0)?;
+                }
+                File::Scratch(file.clone())
+            }
+            _ => {
+                let (path, id) = inode.place()?;
+                let place = Place::new(&path, id);
+                let opened = open_file(door, who, place, state.stat.shape, mode).await;
+                opened.map_err(|e| renewed(door, place, e)).inspect_err(|e| {
+                    // A name that leads elsewhere by now is asked for again.
+                    if mode.access.writes() && e.kind != Kind::Stale {
+                        door.tree.refused(who, place.path, e);
+                    }
+                })?
+            }
+        };
+        let handle = Handle { inode: inode.clone(), who: who.clone(), mode, file };
+        handle.opened();
+        Ok(handle)
+    }
+
+    /// A new document in place of one that an editor moved away: its text is empty, its settings
+    /// are in force until it is saved.
+    pub fn create_document(inode: &Arc<Inode>, who: &Caller, mode: Mode) -> Handle {
+        let draft = Draft::empty(tid(who));
+        Handle { inode: inode.clone(), who: who.clone(), mode, file: File::Document(Mutex::new(draft)) }
+    }
+
+    /// A scratch file that was just made.
+    pub fn open_scratch(inode: &Arc<Inode>, who: &Caller, mode: Mode, file: Arc<ScratchFile>) -> Handle {
+        file.opened();
+        Handle { inode: inode.clone(), who: who.clone(), mode, file: File::Scratch(file) }
+    }
+
+    pub fn create_item(inode: &Arc<Inode>, who: &Caller, mode: Mode) -> Handle {
+        let pending = Mutex::new(Pending::new(tid(who)));
+        Handle { inode: inode.clone(), who: who.clone(), mode, file: File::Item(pending) }
+    }
+
+    /// Counts the handle where its inode or file counts them.
+    fn opened(&self) {
+        match &self.file {
+            File::Log(log) | File::Message(Some(log), _) => self.inode.log_opened(log),
+            File::Scratch(file) => file.opened(),
+            _ => {}
+        }
+    }
+
+    /// Whether a close has nothing to say here, so that the kernel need not report it.
+    pub fn silent(&self) -> bool {
+        !self.mode.access.writes() || matches!(self.file, File::Scratch(_))
+    }
+
+    /// Whether it is read in order only.
+    pub fn streams(&self) -> bool {
+        matches!(self.file, File::Stream(_))
+    }
+
+    pub fn scratch(&self) -> Option<&Arc<ScratchFile>> {
+        match &self.file {
+            File::Scratch(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    pub async fn read(&self, door: &Door, by: Asker, offset: u64, len: usize, block: bool) -> Result<Bytes> {
+        match &self.file {
+            File::Text(text) | File::Lines(text, _) => Ok(part(text, offset, len)),
+            File::Log(log) | File::Message(Some(log), _) => log.read_at(offset, len).await.map_err(gone),
+            File::Stream(stream) => match stream.try_read(len) {
+                Some(bytes) => Ok(bytes),
+                None if block => door.parking.park(by.tid, stream.read(len)).await,
+                None => fail(Kind::Full, "nothing to read yet"),
+            },
+            File::Document(draft) => Ok(draft.lock().await.read(offset, len)),
+            File::Ask(exchange) => exchange.read(door, self, by, len, block).await,
+            File::Scratch(file) => Ok(file.read(offset, len).into()),
+            File::Message(None, _) | File::Item(_) => fail(Kind::Denied, "it can only be written"),
+        }
+    }
+
+    /// Bytes taken: fewer than given where a command line in the middle is bad; the writer then
+    /// comes again with it, and it is that write which fails.
+    pub async fn write(&self, door: &Door, by: Asker, offset: u64, data: &[u8]) -> Result<usize> {
+        match &self.file {
+            File::Message(_, pending) => pending.lock().await.collect(door, self, by, data)?,
+            File::Lines(_, pending) => return pending.lock().await.lines(door, self, by, data).await,
+            File::Item(pending) => {
+                if matches!(self.inode.state().what, What::Tree) {
+                    return fail(Kind::Denied, "an item is written once");
+                }
+                pending.lock().await.push(door, self, by, data)?;
+            }
+            File::Document(draft) => {
+                let offset = (!self.mode.append).then_some(offset);
+                draft.lock().await.write(door, self, by, offset, data)?;
+            }
+            File::Ask(exchange) => exchange.write(door, self, by, data).await?,
+            File::Scratch(file) => {
+                let written = file.write((!self.mode.append).then_some(offset), data);
+                written.inspect_err(|e| self.refused(door, e))?;
+            }
+            File::Text(_) | File::Log(_) | File::Stream(_) => {
+                return fail(Kind::Denied, "it can only be read");
+            }
+        }
+        Ok(data.len())
+    }
+
+    /// `ftruncate`; the new size. Where bytes are a message, they have no size to change.
+    pub async fn truncate(&self, size: u64) -> Result<u64> {
+        match &self.file {
+            File::Document(draft) => draft.lock().await.resize(size)?,
+            File::Scratch(file) => file.resize(size)?,
+            _ => return Ok(self.inode.state().stat.size),
+        }
+        Ok(size)
+    }
+
+    /// A close, an fsync, or the end: delivers what is complete.
+    pub async fn end(&self, door: &Door, end: End) -> Result<()> {
+        match &self.file {
+            File::Message(_, pending) | File::Lines(_, pending) => {
+                let mut pending = pending.lock().await;
+                let Some(text) = pending.end(door, self, end)?.filter(|t| !t.is_empty()) else {
+                    return Ok(());
+                };
+                let sent = self.write_whole(door, text);
+                match end {
+                    // A person typing may hold it for a minute: Ctrl-C takes it back.
+                    End::Flush(by) => door.parking.park_close(by.tid, sent).await?,
+                    End::Sync | End::Release => sent.await,
+                }
+            }
+            File::Item(pending) => {
+                let mut pending = pending.lock().await;
+                match pending.end(door, self, end)? {
+                    Some(text) => self.make(door, text).await,
+                    None => Ok(()),
+                }
+            }
+            File::Document(draft) => draft.lock().await.end(door, self, end).await,
+            File::Ask(exchange) => exchange.end(door, self, end).await,
+            File::Text(_) | File::Log(_) | File::Stream(_) | File::Scratch(_) => Ok(()),
+        }
+    }
+
+    /// Whether the last close has something left to do that may wait.
+    pub fn owes(&self) -> bool {
+        match &self.file {
+            File::Message(_, p) | File::Lines(_, p) | File::Item(p) => {
+                p.try_lock().map_or(true, |p| p.wrote())
+            }
+            File::Document(draft) => draft.try_lock().map_or(true, |d| d.unsaved()),
+            File::Ask(_) => true,
+            File::Text(_) | File::Log(_) | File::Stream(_) | File::Scratch(_) => false,
+        }
+    }
+
+    pub fn poll(&self, door: &Door, wakeup: Option<Wakeup>) -> Ready {
+        match &self.file {
+            File::Stream(stream) => stream.poll(wakeup),
+            File::Ask(exchange) => exchange.poll(door, self, wakeup),
+            // Like files on a disk: a read or write would not wait.
+            _ => Ready { readable: true, end: false },
+        }
+    }
+
+    /// Whether the access mode given at open reads, and whether it writes.
+    pub fn access(&self) -> Access {
+        self.mode.access
+    }
+
+    /// Undoes what [`Handle::opened`] counted.
+    pub fn closed(&self, now: std::time::Instant) {
+        match &self.file {
+            File::Log(_) | File::Message(Some(_), _) => self.inode.log_closed(),
+            File::Scratch(file) => file.closed(now),
+            _ => {}
+        }
+    }
+
+    /// One message, command or entry.
+    pub async fn write_whole(&self, door: &Door, text: Bytes) -> Result<()> {
+        let (path, id) = self.inode.place().inspect_err(|e| self.refused(door, e))?;
+        door.tree.write(&self.who, Place::new(&path, id), text).await.map_err(gone)
+    }
+
+    async fn make(&self, door: &Door, text: Bytes) -> Result<()> {
+        let path = self.inode.path();
+        match door.tree.make(&self.who, &path, Some(text)).await {
+            Ok(stat) => {
+                self.inode.becomes(TreePath::clone(&path), stat, What::Tree);
+                Ok(())
+            }
+            Err(e) => {
+                self.inode.stale();
+                Err(e)
+            }
+        }
+    }
+
+    /// Whether a write begun now would be refused; if so it says so where the user can read it.
+    pub fn admit(&self, door: &Door) -> Result<()> {
+        let (path, id) = self.inode.place()?;
+        door.tree.admit(&self.who, Place::new(&path, id), Access::Write).map_err(gone)
+    }
+
+    pub fn refused(&self, door: &Door, why: &Error) {
+        door.tree.refused(&self.who, &self.inode.path(), why);
+    }
+
+    /// A writer died halfway, and half a message is none.
+    pub fn killed(&self, door: &Door, signal: i32) {
+        let why = match signal {
+            0 => "the writer was killed; nothing of what it wrote is used".to_owned(),
+            n => format!("the writer was killed by signal {n}; nothing of what it wrote is used"),
+        };
+        self.refused(door, &Error::new(Kind::Interrupted, why));
+    }
+}
+
+async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mode: Mode) -> Result<File> {
+    let (reads, writes) = (mode.access.reads(), mode.access.writes());
+    if (reads && !shape.readable()) || (writes && !shape.writable()) {
+        // An item's name in use is what a script that tries again wants to know.
+        let kind = if shape == Shape::Item { Kind::Exists } else { Kind::Denied };
+        return fail(kind, format!("a {} cannot be opened like this", shape.word()));
+    }
+    if writes {
+        door.tree.admit(who, place, mode.access)?;
+    }
+    let pending = || Mutex::new(Pending::new(tid(who)));
+    Ok(match shape {
+        Shape::View | Shape::Item | Shape::Link => File::Text(door.tree.read(who, place).await?),
+        Shape::Log => File::Log(follow_log(door, who, place).await?),
+        Shape::Append if !writes => File::Log(follow_log(door, who, place).await?),
+        Shape::Append => {
+            let log = if reads { Some(follow_log(door, who, place).await?) } else { None };
+            File::Message(log, pending())
+        }
+        Shape::Events | Shape::Wait => {
+            door.tree.admit(who, place, Access::Read)?;
+            match door.tree.follow(who, place).await? {
+                Follow::Lines(lines) => File::Stream(Stream::new(lines, &door.rt)),
+                Follow::Log(_) => {
+                    return fail(Kind::Bug, format!("{}: a log where lines were due", place.path));
+                }
+            }
+        }
+        Shape::Sink(Unit::Message) => File::Message(None, pending()),
+        Shape::Sink(Unit::Line) => File::Lines(Bytes::new(), pending()),
+        Shape::Ctl => {
+            let verbs = if reads { door.tree.read(who, place).await? } else { Bytes::new() };
+            if writes { File::Lines(verbs, pending()) } else { File::Text(verbs) }
+        }
+        Shape::Document if !writes => File::Text(door.tree.read(who, place).await?),
+        Shape::Document if mode.truncate => File::Document(Mutex::new(Draft::empty(tid(who)))),
+        Shape::Document => {
+            let text = door.tree.read(who, place).await?;
+            File::Document(Mutex::new(Draft::of(tid(who), text)))
+        }
+        Shape::Ask => File::Ask(Exchange::new(tid(who))),
+        Shape::Dir(_) => return fail(Kind::IsDir, "it is a directory"),
+        Shape::Scratch => return fail(Kind::Bug, "a tree has no scratch files"),
+    })
+}
+
+async fn follow_log(door: &Door, who: &Caller, place: Place<'_>) -> Result<Arc<dyn Log>> {
+    match door.tree.follow(who, place).await? {
+        Follow::Log(log) => Ok(log),
+        Follow::Lines(_) => fail(Kind::Bug, format!("{}: lines where a log was due", place.path)),
+    }
+}
+
+/// A name that leads elsewhere by now: ESTALE lets the kernel look it up again, and open that or
+/// say ENOENT. What is gone under the same name and id stays gone.
+fn renewed(door: &Door, place: Place<'_>, why: Error) -> Error {
+    if moved(door, place, &why) { Error::new(Kind::Stale, why.text()) } else { why }
+}
+
+/// Whether the error means that the name is not, or no longer, that of this object.
+fn moved(door: &Door, place: Place<'_>, why: &Error) -> bool {
+    match why.kind {
+        Kind::NotFound => true,
+        Kind::Gone => door.tree.stat(place.path).map_or(true, |now| Some(now.id) != place.id),
+        _ => false,
+    }
+}
+
+/// On an open handle a name that is not there any more means that the object ended.
+pub fn gone(why: Error) -> Error {
+    if why.kind == Kind::NotFound { Error::new(Kind::Gone, why.text()) } else { why }
+}
+
+pub fn part(text: &Bytes, offset: u64, len: usize) -> Bytes {
+    text.slice_ref(slice(text, offset, len))
+}
+
+/// The calling thread of the caller who opened; 0 where the kernel did not say.
+fn tid(who: &Caller) -> u32 {
+    who.pid.unwrap_or(0)
+}
+
+/// Whether the end is one, for text that `dirty` says there is.
+pub fn verdict(writers: &mut super::gesture::Writers, door: &Door, end: End) -> Close {
+    match end {
+        End::Flush(by) => writers.closes(by, &*door.procs),
+        End::Sync => Close::Done,
+        End::Release => writers.ends(),
+    }
+}

@@ -1,0 +1,102 @@
+//! Runs a future where it is first polled, and in the runtime only from the moment it is woken.
+//!
+//! A task that is spawned to wait costs a wake-up of a worker that finds nothing to do; a prompt
+//! or a screen would pay for it each time. Knows no requests.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Polls `work` once, here. What is not done then goes on in `rt` when it is woken.
+pub fn run(rt: &Handle, mut work: Work) {
+    let later = Arc::new(Later { rt: rt.clone(), state: Mutex::new(State::Polled) });
+    let _in_runtime = rt.enter();
+    if work.as_mut().poll(&mut Context::from_waker(&Waker::from(later.clone()))).is_ready() {
+        return;
+    }
+    let mut state = later.state.lock();
+    match *state {
+        State::Polled => *state = State::Waits(work),
+        // Woken meanwhile.
+        State::Woken | State::Waits(_) => {
+            drop(state);
+            rt.spawn(work);
+        }
+    }
+}
+
+struct Later {
+    rt: Handle,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// Its first poll is under way.
+    Polled,
+    Waits(Work),
+    /// The runtime has it, or gets it when its first poll is over.
+    Woken,
+}
+
+impl Wake for Later {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let state = std::mem::replace(&mut *self.state.lock(), State::Woken);
+        if let State::Waits(work) = state {
+            self.rt.spawn(work); // a worker that wakes us runs it next, on its own thread
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn it_runs_here_until_it_waits() {
+        let done = Arc::new(AtomicBool::new(false));
+        let flag = done.clone();
+        run(&Handle::current(), Box::pin(async move { flag.store(true, Ordering::Relaxed) }));
+        assert!(done.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn a_wake_at_any_time_ends_the_wait() {
+        let rt = Handle::current();
+        let (go, gone) = oneshot::channel();
+        let (said, heard) = oneshot::channel();
+        run(&rt, Box::pin(async move { drop(said.send(gone.await)) }));
+        go.send(7).unwrap();
+        assert_eq!(heard.await.unwrap(), Ok(7));
+        // During the first poll: a yield wakes before it returns.
+        let (said, heard) = oneshot::channel();
+        run(
+            &rt,
+            Box::pin(async move {
+                let mut first = true;
+                std::future::poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    if std::mem::take(&mut first) {
+                        std::task::Poll::Pending
+                    } else {
+                        std::task::Poll::Ready(())
+                    }
+                })
+                .await;
+                drop(said.send(()));
+            }),
+        );
+        heard.await.unwrap();
+    }
+}

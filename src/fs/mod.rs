@@ -1,0 +1,37 @@
+//! The FUSE door: the tree as a mounted file system.
+//!
+//! `vfs` holds file semantics without a kernel: inodes, open files by shape (`handle`), editors'
+//! scratch files. `fuse` carries it to the kernel, `notify` tells the kernel what went out of
+//! date, `mount` is a mount's life; those three alone import `fuser`.
+//!
+//! Knows the tree by its seam. Does not know: tmux, sessions, what any file means, or is called.
+
+mod ask;
+mod dirs;
+mod draft;
+pub mod errno;
+mod freezer;
+mod fuse;
+mod gesture;
+mod handle;
+mod inode;
+mod later;
+pub mod mount;
+mod mounts;
+mod notify;
+mod park;
+mod pending;
+mod procs;
+mod scratch;
+mod stream;
+mod vfs;
+mod watch;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+pub use mount::{Device, MountOptions, Mounted, serve};

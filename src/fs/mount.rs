@@ -1,0 +1,396 @@
+//! A mount's life: the guard before it, the device, the session, and its end from either side.
+//!
+//! As root the mount is made here, on a device of ours, so that privileges can be dropped before
+//! anything is served; otherwise by fusermount3, as fuser does it. Knows no tree but to pass it on.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{Config, MountOption, Session, SessionACL};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MntFlags, MsFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::fuse::Fuse;
+use super::mounts::{self, MOUNTINFO};
+use super::notify::Queue;
+use super::procs::Linux;
+use super::vfs::{Look, Vfs};
+use crate::error::{Error, Kind, Result, fail};
+use crate::tree::Tree;
+
+/// As `mount` and /proc/mounts show it.
+pub const FSTYPE: &str = "fuse.muxfs";
+
+/// Event-loop threads: none waits for anything, and two keep two processors busy.
+const THREADS: usize = 2;
+
+/// An unmount waits this long for programs that still hold files; then their mount is left to end
+/// with this process.
+const LINGER: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone)]
+pub struct MountOptions {
+    pub dir: PathBuf,
+    /// The first column of `mount` and `df`.
+    pub source: String,
+    pub allow_other: bool,
+    pub ro: bool,
+    /// Shown as the owner and group of everything.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub umask: u32,
+    pub nosuid: bool,
+    pub nodev: bool,
+    pub noexec: bool,
+    pub noatime: bool,
+}
+
+impl MountOptions {
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        MountOptions {
+            dir: dir.into(),
+            source: "muxfs".into(),
+            allow_other: false,
+            ro: false,
+            uid: None,
+            gid: None,
+            umask: 0,
+            nosuid: true,
+            nodev: true,
+            noexec: false,
+            noatime: false,
+        }
+    }
+
+    fn look(&self) -> Look {
+        Look { uid: self.uid, gid: self.gid, umask: self.umask }
+    }
+
+    fn flags(&self) -> MsFlags {
+        let mut flags = MsFlags::empty();
+        flags.set(MsFlags::MS_NOSUID, self.nosuid);
+        flags.set(MsFlags::MS_NODEV, self.nodev);
+        flags.set(MsFlags::MS_NOEXEC, self.noexec);
+        flags.set(MsFlags::MS_NOATIME, self.noatime);
+        flags.set(MsFlags::MS_RDONLY, self.ro);
+        flags
+    }
+
+    fn config(&self) -> Config {
+        let mut options = vec![
+            MountOption::FSName(self.source.clone()),
+            MountOption::Subtype("muxfs".into()),
+            MountOption::DefaultPermissions,
+            if self.nosuid { MountOption::NoSuid } else { MountOption::Suid },
+            if self.nodev { MountOption::NoDev } else { MountOption::Dev },
+        ];
+        options.extend(self.noexec.then_some(MountOption::NoExec));
+        options.extend(self.noatime.then_some(MountOption::NoAtime));
+        options.extend(self.ro.then_some(MountOption::RO));
+        let mut config = Config::default();
+        config.mount_options = options;
+        config.acl = self.acl();
+        config.n_threads = Some(THREADS);
+        config
+    }
+
+    fn acl(&self) -> SessionACL {
+        if self.allow_other { SessionACL::All } else { SessionACL::Owner }
+    }
+}
+
+/// A directory that is ours to mount on, and perhaps mounted already. Dropped unserved, it is
+/// unmounted.
+pub struct Device {
+    options: MountOptions,
+    /// Mounted by root; otherwise fusermount3 mounts when it is served.
+    fd: Option<OwnedFd>,
+    point: Option<Point>,
+    dir: PathBuf,
+    /// Held while this lives, and let go by its drop.
+    _lock: Flock<File>,
+}
+
+impl Device {
+    /// Guards the directory with a lock in `locks` (a directory of the user's), takes a dead mount
+    /// of ours over, and refuses what is in use. As root it mounts for `owner` (default: root),
+    /// and privileges may be dropped after it.
+    pub fn open(options: &MountOptions, owner: Option<(u32, u32)>, locks: &Path) -> Result<Device> {
+        let dir = resolve(&options.dir)?;
+        let lock = lock(locks, &dir, owner)?;
+        clear(&dir)?;
+        check_dir(&dir)?;
+        let mut device = Device { options: options.clone(), fd: None, point: None, dir, _lock: lock };
+        if nix::unistd::geteuid().is_root() {
+            device.mount(owner)?;
+        }
+        Ok(device)
+    }
+
+    fn mount(&mut self, owner: Option<(u32, u32)>) -> Result<()> {
+        let fd = OwnedFd::from(
+            File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/fuse")
+                .map_err(|e| Error::io("/dev/fuse: is the fuse module loaded?", e))?,
+        );
+        let (uid, gid) =
+            owner.unwrap_or_else(|| (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()));
+        let mut data =
+            format!("fd={},rootmode=40000,user_id={uid},group_id={gid},default_permissions", fd.as_raw_fd());
+        if self.options.allow_other {
+            data.push_str(",allow_other");
+        }
+        let source = Some(self.options.source.as_str());
+        match nix::mount::mount(source, &self.dir, Some(FSTYPE), self.options.flags(), Some(data.as_str())) {
+            Ok(()) => {}
+            // Root of a container that may not mount: fusermount3 may.
+            Err(Errno::EPERM) => return Ok(()),
+            Err(e) => {
+                return Err(Error::io(format!("mounting on {}", self.dir.display()), e.into()));
+            }
+        }
+        self.fd = Some(fd);
+        self.point = Some(Point::find(&self.dir)?);
+        Ok(())
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if let Some(point) = &self.point {
+            let _ = point.detach(); // nothing was served; an error leaves a mount that answers ENOTCONN
+        }
+    }
+}
+
+/// Serves `tree` on the device until it is unmounted, by [`Mounted::unmount`] or from outside.
+/// `rt` is a multi-threaded runtime that outlives the mount.
+pub fn serve(mut device: Device, tree: Arc<dyn Tree>, rt: Handle) -> Result<Mounted> {
+    let queue = Arc::new(Queue::default());
+    let changes = tree.changes(); // before the first look
+    let vfs = Vfs::new(tree, Arc::new(Linux::default()), queue.clone(), device.options.look(), rt.clone())?;
+    let fuse = Fuse::new(vfs.clone(), rt.clone());
+    let what = format!("mounting on {}", device.dir.display());
+    let config = device.options.config();
+    let session = match device.fd.take() {
+        Some(fd) => Session::from_fd(fuse, fd, device.options.acl(), config),
+        None => Session::new(fuse, &device.dir, &config),
+    };
+    let session = session.map_err(|e| match e.raw_os_error() {
+        Some(_) => Error::io(&what, e),
+        // fusermount3 says in words what it is not content with.
+        None => Error::new(Kind::Denied, format!("{what}: {}", e.to_string().trim())),
+    })?;
+    if device.point.is_none() {
+        device.point = Some(Point::find(&device.dir)?);
+    }
+    rt.spawn(super::watch::watch(Arc::downgrade(&vfs), changes));
+    queue.clone().run(session.notifier()).map_err(|e| Error::io(&what, e))?;
+    let (over, _) = watch::channel(false);
+    let over = Arc::new(over);
+    let ended = over.clone();
+    let thread = std::thread::Builder::new().name("muxfs-fuse".into());
+    thread
+        .spawn(move || {
+            if let Err(e) = session.run() {
+                tracing::warn!("the mount ended: {e}");
+            }
+            queue.close();
+            ended.send_replace(true);
+        })
+        .map_err(|e| Error::io(&what, e))?;
+    let point = device.point.take().ok_or_else(|| Error::new(Kind::Bug, "mounted nowhere"))?;
+    let shared = Arc::new(Shared { vfs, point, over });
+    rt.spawn(shared.clone().unmounted_outside());
+    Ok(Mounted { shared, _device: device })
+}
+
+/// A mount that is being served. Dropping this does not end it, it only lets the lock go.
+pub struct Mounted {
+    shared: Arc<Shared>,
+    _device: Device, // its lock
+}
+
+struct Shared {
+    vfs: Arc<Vfs>,
+    point: Point,
+    over: Arc<watch::Sender<bool>>,
+}
+
+impl Mounted {
+    /// The directory, as the kernel lists it.
+    pub fn dir(&self) -> &Path {
+        &self.shared.point.dir
+    }
+
+    /// Until the mount has ended, from either side.
+    pub async fn wait(&self) {
+        let _ = self.shared.over.subscribe().wait_for(|over| *over).await; // its sender lives in `self`
+    }
+
+    /// Ends it: blocked reads are answered ENXIO, the directory is free at once; programs that
+    /// still hold files get 2 s, and ENOTCONN when this process ends. Bounded by 5 s.
+    pub async fn unmount(&self) -> Result<()> {
+        self.shared.vfs.close();
+        let shared = self.shared.clone();
+        let detached = tokio::task::spawn_blocking(move || shared.point.detach()).await;
+        detached.map_err(|e| Error::new(Kind::Bug, "unmounting failed").because(e))??;
+        let _ = tokio::time::timeout(LINGER, self.wait()).await;
+        self.shared.over.send_replace(true);
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// A lazy unmount from outside leaves the session alive for as long as a file is open, and a
+    /// blocked reader would keep it for ever.
+    async fn unmounted_outside(self: Arc<Self>) {
+        let Ok(list) = File::open(MOUNTINFO) else { return };
+        // Deprecated for types that do not own their descriptor; a `File` does.
+        #[allow(deprecated)]
+        let Ok(list) = AsyncFd::with_interest(list, Interest::PRIORITY) else { return };
+        let mut over = self.over.subscribe();
+        loop {
+            if !self.point.is_mounted() {
+                self.vfs.close();
+                let _ = tokio::time::timeout(LINGER, over.wait_for(|over| *over)).await;
+                self.over.send_replace(true);
+                return;
+            }
+            tokio::select! {
+                _ = over.wait_for(|over| *over) => return,
+                changed = list.ready(Interest::PRIORITY) => match changed {
+                    Ok(mut changed) => changed.clear_ready(),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+}
+
+/// A place in the kernel's list of mounts, told apart from a later mount on the same directory.
+struct Point {
+    dir: PathBuf,
+    id: u64,
+}
+
+impl Point {
+    fn find(dir: &Path) -> Result<Point> {
+        let mount = mounts::at(dir).map_err(|e| Error::io(MOUNTINFO, e))?;
+        match mount {
+            Some(mount) => Ok(Point { dir: dir.to_owned(), id: mount.id }),
+            None => fail(Kind::Gone, format!("{} was unmounted at once", dir.display())),
+        }
+    }
+
+    fn is_mounted(&self) -> bool {
+        mounts::all().map_or(true, |all| all.iter().any(|m| m.id == self.id && m.dir == self.dir))
+    }
+
+    fn detach(&self) -> Result<()> {
+        if self.is_mounted() { detach(&self.dir) } else { Ok(()) }
+    }
+}
+
+/// Lazily, so that open files do not keep the directory: as root, or as the user who mounted.
+fn detach(dir: &Path) -> Result<()> {
+    let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+    match nix::mount::umount2(dir, flags) {
+        Ok(()) => return Ok(()),
+        Err(Errno::EPERM) => {}
+        Err(e) => return Err(Error::io(format!("unmounting {}", dir.display()), e.into())),
+    }
+    let mut command = Command::new("fusermount3");
+    command.args(["-u", "-z", "-q", "--"]).arg(dir).stdin(Stdio::null());
+    let output = command.output().map_err(|e| Error::io("fusermount3", e))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    fail(Kind::Denied, format!("unmounting {}: {said}", dir.display()))
+}
+
+/// The directory as the kernel lists it. A dead mount cannot be looked into, so only what is
+/// above it is resolved.
+fn resolve(dir: &Path) -> Result<PathBuf> {
+    let failed = |e| Error::io(dir.display(), e);
+    match dir.canonicalize() {
+        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => {
+            let dir = std::path::absolute(dir).map_err(failed)?;
+            match (dir.parent(), dir.file_name()) {
+                (Some(parent), Some(name)) => Ok(parent.canonicalize().map_err(failed)?.join(name)),
+                _ => Ok(dir),
+            }
+        }
+        found => found.map_err(failed),
+    }
+}
+
+/// One daemon a directory, also while neither has mounted yet.
+fn lock(locks: &Path, dir: &Path, owner: Option<(u32, u32)>) -> Result<Flock<File>> {
+    let path = locks.join(format!("mount-{}.lock", mounts::short(dir)));
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|e| Error::io(path.display(), e))?;
+    if let Some((uid, gid)) = owner {
+        // Or the user could not mount there without root later. Who is not root owns it already.
+        let _ = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
+    }
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| match e {
+        Errno::EWOULDBLOCK => {
+            Error::new(Kind::Busy, format!("{}: another muxfs mounts it or has it mounted", dir.display()))
+        }
+        e => Error::io(path.display(), e.into()),
+    })
+}
+
+/// Takes dead mounts of ours away; refuses live and foreign ones.
+fn clear(dir: &Path) -> Result<()> {
+    while let Some(mount) = mounts::at(dir).map_err(|e| Error::io(MOUNTINFO, e))? {
+        if mount.fstype != FSTYPE || !is_dead(&mount) {
+            let text =
+                format!("{}: {} (type {}) is mounted there", dir.display(), mount.source, mount.fstype);
+            return fail(Kind::Busy, text);
+        }
+        detach(dir)?;
+    }
+    Ok(())
+}
+
+/// Asks with statfs(2), which is answered from no cache: the attributes of a mount's root outlive
+/// its daemon in the kernel's.
+fn is_dead(mount: &mounts::Mount) -> bool {
+    let own = nix::unistd::geteuid();
+    match mount.owner() {
+        // Without allow_other the kernel lets only processes that are the owner's through and
+        // through ask, and root no more than others.
+        Some((uid, gid)) if uid != own.as_raw() && !mount.options.split(',').any(|o| o == "allow_other") => {
+            let mut ask = Command::new("stat");
+            ask.args(["-f", "-c", "", "--"]).arg(&mount.dir).uid(uid).gid(gid).env("LC_ALL", "C");
+            let said = ask.stdin(Stdio::null()).output();
+            said.is_ok_and(|o| String::from_utf8_lossy(&o.stderr).contains(Errno::ENOTCONN.desc()))
+        }
+        _ => nix::sys::statfs::statfs(&mount.dir).err() == Some(Errno::ENOTCONN),
+    }
+}
+
+fn check_dir(dir: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(dir).map_err(|e| Error::io(dir.display(), e))?;
+    // Files a directory is kept in a repository by, and the like, may be hidden by the mount.
+    let used = entries.flatten().any(|e| !e.file_name().as_encoded_bytes().starts_with(b"."));
+    if used {
+        return fail(Kind::NotEmpty, format!("{} is not empty; the mount would hide it", dir.display()));
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! Bytes that were written and are not delivered yet: of a message until it ends, of a command
+//! line until its newline. Offsets mean nothing here. TREE.md, "Delivery".
+
+use bytes::Bytes;
+
+use super::gesture::{Asker, Close, Writers};
+use super::handle::{Door, End, Handle, verdict};
+use crate::error::{Error, Kind, Result};
+use crate::tree::MAX_MESSAGE;
+
+pub struct Pending {
+    text: Vec<u8>,
+    /// Bytes of `text` that are known to be UTF-8; what follows is less than one character.
+    valid: usize,
+    wrote: bool,
+    /// Part of the message was refused, and the rest of one is no message.
+    spoilt: Option<Error>,
+    writers: Writers,
+}
+
+impl Pending {
+    pub fn new(opener: u32) -> Self {
+        Pending { text: Vec::new(), valid: 0, wrote: false, spoilt: None, writers: Writers::new(opener) }
+    }
+
+    pub fn wrote(&self) -> bool {
+        self.wrote
+    }
+
+    /// Takes a part of a message that the tree would admit now.
+    pub fn collect(&mut self, door: &Door, handle: &Handle, by: Asker, data: &[u8]) -> Result<()> {
+        if self.spoilt.is_none()
+            && let Err(why) = handle.admit(door)
+        {
+            return Err(self.spoil(door, handle, by, why));
+        }
+        self.push(door, handle, by, data)
+    }
+
+    /// Takes a part of what is bounded as a whole.
+    pub fn push(&mut self, door: &Door, handle: &Handle, by: Asker, data: &[u8]) -> Result<()> {
+        self.wrote = true;
+        self.writers.wrote(by);
+        if let Some(why) = &self.spoilt {
+            return Err(why.clone());
+        }
+        if self.text.len() + data.len() > MAX_MESSAGE {
+            let why = Error::new(Kind::TooLarge, format!("more than {MAX_MESSAGE} bytes; nothing is used"));
+            return Err(self.spoil(door, handle, by, why));
+        }
+        self.text.extend_from_slice(data);
+        self.check(door, handle, by)
+    }
+
+    /// What can become no text any more is refused here and not at the close, whose errors a
+    /// shell's builtins do not report. A character may still be divided between two writes.
+    fn check(&mut self, door: &Door, handle: &Handle, by: Asker) -> Result<()> {
+        match std::str::from_utf8(&self.text[self.valid..]) {
+            Ok(_) => self.valid = self.text.len(),
+            Err(e) => {
+                self.valid += e.valid_up_to();
+                if e.error_len().is_some() {
+                    let why = format!("not UTF-8 at byte {}; nothing is used", self.valid);
+                    return Err(self.spoil(door, handle, by, Error::new(Kind::NotUtf8, why)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn spoil(&mut self, door: &Door, handle: &Handle, by: Asker, why: Error) -> Error {
+        self.wrote = true;
+        self.writers.wrote(by);
+        self.text = Vec::new();
+        self.valid = 0;
+        handle.refused(door, &why);
+        self.spoilt = Some(why.clone());
+        why
+    }
+
+    /// Each complete line is a command of its own; the rest waits for its newline or the close.
+    pub async fn lines(&mut self, door: &Door, handle: &Handle, by: Asker, data: &[u8]) -> Result<usize> {
+        if let Err(why) = handle.admit(door) {
+            self.reset();
+            handle.refused(door, &why);
+            return Err(why);
+        }
+        let mut done = 0;
+        while let Some(end) = data[done..].iter().position(|b| *b == b'\n') {
+            let line = &data[done..done + end];
+            // A line that is too long stays so until the close: its tail is no command.
+            let judged = match self.push(door, handle, by, line) {
+                Ok(()) => self.command(door, handle).await.inspect_err(|_| drop(self.reset())),
+                Err(why) => Err(why),
+            };
+            if let Err(why) = judged {
+                return if done > 0 { Ok(done) } else { Err(why) };
+            }
+            done += end + 1;
+        }
+        if done < data.len()
+            && let Err(why) = self.push(door, handle, by, &data[done..])
+        {
+            return if done > 0 { Ok(done) } else { Err(why) };
+        }
+        Ok(data.len())
+    }
+
+    async fn command(&mut self, door: &Door, handle: &Handle) -> Result<()> {
+        let line = self.reset();
+        if line.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        handle.write_whole(door, line).await
+    }
+
+    /// What to deliver at this end, if it is one. Taken out first, so nothing is delivered twice,
+    /// whatever becomes of it.
+    pub fn end(&mut self, door: &Door, handle: &Handle, end: End) -> Result<Option<Bytes>> {
+        if !self.wrote {
+            return Ok(None);
+        }
+        match verdict(&mut self.writers, door, end) {
+            Close::Nothing => Ok(None),
+            Close::Killed(signal) => {
+                // Of a command line, what was complete is done.
+                if !self.text.is_empty() || self.spoilt.is_some() {
+                    handle.killed(door, signal);
+                }
+                self.reset();
+                Ok(None)
+            }
+            Close::Done => {
+                let spoilt = self.spoilt.clone();
+                let text = self.reset();
+                spoilt.map_or(Ok(Some(text)), Err)
+            }
+        }
+    }
+
+    pub fn reset(&mut self) -> Bytes {
+        self.wrote = false;
+        self.valid = 0;
+        self.spoilt = None;
+        self.writers.again();
+        std::mem::take(&mut self.text).into()
+    }
+}

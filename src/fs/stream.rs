@@ -1,0 +1,202 @@
+//! An open events or wait file: lines pulled from the tree into a bounded buffer, for reads that
+//! wait, reads that must not, and poll. Knows no kernel; does not park (park.rs does).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::tree::Lines;
+
+/// A reader that stands still holds this much; then nothing more is pulled, and the tree decides
+/// what that means for a slow reader.
+const BOUND: usize = 256 << 10;
+
+/// Called once when a poll that found nothing should be asked again.
+pub type Wakeup = Box<dyn FnOnce() + Send>;
+
+pub struct Stream {
+    shared: Arc<Shared>,
+    pump: AbortHandle,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    more: Notify,
+    room: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    lines: VecDeque<Bytes>,
+    len: usize,
+    end: bool,
+    wakeup: Option<Wakeup>,
+}
+
+/// What poll sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    pub readable: bool,
+    pub end: bool,
+}
+
+impl Stream {
+    pub fn new(lines: Box<dyn Lines>, rt: &Handle) -> Self {
+        let shared = Arc::new(Shared::default());
+        let pump = rt.spawn(pump(lines, shared.clone())).abort_handle();
+        Stream { shared, pump }
+    }
+
+    /// Up to `len` bytes; empty at the end; `None` while there is nothing.
+    pub fn try_read(&self, len: usize) -> Option<Bytes> {
+        let mut state = self.shared.state.lock();
+        if state.lines.is_empty() {
+            return state.end.then(Bytes::new);
+        }
+        let bytes = take(&mut state.lines, len);
+        state.len -= bytes.len();
+        self.shared.room.notify_one();
+        Some(bytes)
+    }
+
+    pub async fn read(&self, len: usize) -> Bytes {
+        loop {
+            let more = self.shared.more.notified();
+            tokio::pin!(more);
+            more.as_mut().enable(); // before looking, so that nothing is missed in between
+            if let Some(bytes) = self.try_read(len) {
+                return bytes;
+            }
+            more.await;
+        }
+    }
+
+    /// Keeps `wakeup` (the last one alone: it is the same file's) if there is nothing yet.
+    pub fn poll(&self, wakeup: Option<Wakeup>) -> Ready {
+        let mut state = self.shared.state.lock();
+        let ready = Ready { readable: !state.lines.is_empty(), end: state.end };
+        if !ready.readable && !ready.end && wakeup.is_some() {
+            state.wakeup = wakeup;
+        }
+        ready
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.pump.abort(); // drops the lines, which ends the wait
+    }
+}
+
+fn take(lines: &mut VecDeque<Bytes>, len: usize) -> Bytes {
+    // One line is the usual case, and it needs no copy.
+    if let [line] = lines.make_contiguous()
+        && line.len() <= len
+    {
+        return lines.pop_front().unwrap_or_default();
+    }
+    let mut out = BytesMut::new();
+    while let Some(line) = lines.front_mut() {
+        let part = line.split_to(line.len().min(len - out.len()));
+        out.extend_from_slice(&part);
+        if !line.is_empty() {
+            break;
+        }
+        lines.pop_front();
+    }
+    out.freeze()
+}
+
+async fn pump(mut lines: Box<dyn Lines>, shared: Arc<Shared>) {
+    loop {
+        while shared.state.lock().len >= BOUND {
+            shared.room.notified().await;
+        }
+        let line = lines.next().await;
+        let done = line.is_none();
+        let wakeup = {
+            let mut state = shared.state.lock();
+            match line {
+                Some(line) if line.is_empty() => continue,
+                Some(line) => {
+                    state.len += line.len();
+                    state.lines.push_back(line);
+                }
+                None => state.end = true,
+            }
+            state.wakeup.take()
+        };
+        shared.more.notify_waiters();
+        if let Some(wakeup) = wakeup {
+            wakeup();
+        }
+        if done {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use tokio::sync::mpsc;
+
+    struct Channel(mpsc::Receiver<Bytes>);
+
+    #[async_trait]
+    impl Lines for Channel {
+        async fn next(&mut self) -> Option<Bytes> {
+            self.0.recv().await
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_come_in_order_and_end() {
+        let (tx, rx) = mpsc::channel(8);
+        let stream = Stream::new(Box::new(Channel(rx)), &Handle::current());
+        assert_eq!(stream.try_read(10), None);
+        let (woken, wake) = tokio::sync::oneshot::channel();
+        let ready = stream.poll(Some(Box::new(move || {
+            let _ = woken.send(());
+        })));
+        assert!(!ready.readable && !ready.end);
+        tx.send(Bytes::from_static(b"one\n")).await.unwrap();
+        wake.await.unwrap();
+        assert_eq!(stream.read(2).await, "on");
+        tx.send(Bytes::from_static(b"two\n")).await.unwrap();
+        drop(tx);
+        let mut rest = BytesMut::new();
+        loop {
+            let part = stream.read(3).await;
+            if part.is_empty() {
+                break;
+            }
+            rest.extend_from_slice(&part);
+        }
+        assert_eq!(rest, "e\ntwo\n");
+        assert_eq!(stream.poll(None), Ready { readable: false, end: true });
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stands_still_stops_the_source() {
+        let (tx, rx) = mpsc::channel(1);
+        let stream = Stream::new(Box::new(Channel(rx)), &Handle::current());
+        let line = Bytes::from(vec![b'x'; 64 << 10]);
+        let mut sent = 0;
+        while tokio::time::timeout(std::time::Duration::from_millis(200), tx.send(line.clone())).await.is_ok()
+        {
+            sent += 1;
+        }
+        // Four fill the buffer; one or two more wait in the channel and the pump's hand.
+        assert!((4..=6).contains(&sent), "{sent}");
+        assert_eq!(stream.read(1 << 20).await.len(), 256 << 10);
+        tx.send(line).await.unwrap();
+    }
+}

@@ -1,0 +1,437 @@
+//! File semantics without a kernel: the operations of a file system on inode numbers and handles,
+//! with plain values and errors. Tested on a tree in memory; `fuse.rs` only carries it.
+//!
+//! Knows the tree by its seam, no protocol. Lock order: `inodes`, then `scratch`, then an inode or
+//! scratch file; never held across a call into the tree.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime;
+
+use super::gesture::Asker;
+use super::handle::{Door, End, Handle, Mode};
+use super::inode::{Inode, Inodes, State, What};
+use super::park::Parking;
+use super::procs::Procs;
+use super::scratch::{AWAY, KEEP, Scratch, ScratchFile};
+use super::stream::{Ready, Wakeup};
+use crate::error::{Error, Kind, Result, fail};
+use crate::tree::path::is_name;
+use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, Tree, TreePath};
+
+/// Names and directories change by our own notice alone, so the kernel may keep them long.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// How a mount shows what the tree has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look {
+    /// Shown instead of the owner and group.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    /// Masks the defaults. Those have owner's bits alone (TREE.md), so bits of the group and
+    /// others came from a chmod and stay.
+    pub umask: u32,
+}
+
+/// Where the door tells that the kernel's copy of something is out of date.
+pub trait Notes: Send + Sync + 'static {
+    /// `name` in directory `parent` leads elsewhere.
+    fn entry(&self, parent: u64, name: &str);
+    /// The attributes of `ino` changed.
+    fn attributes(&self, ino: u64);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    Dir,
+    File,
+    Link,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attr {
+    pub ino: u64,
+    pub kind: Type,
+    /// Permission bits.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub size: u64,
+    pub mtime: SystemTime,
+}
+
+/// A name's attributes, and how long the kernel may keep the name and them.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    pub attr: Attr,
+    pub name_ttl: Duration,
+    pub attr_ttl: Duration,
+}
+
+/// An open file: its number, and how the kernel is to treat it.
+#[derive(Debug, Clone, Copy)]
+pub struct Opened {
+    pub fh: u64,
+    /// Has no offsets.
+    pub stream: bool,
+    /// Closes need not be told.
+    pub silent: bool,
+}
+
+/// What `setattr` may ask for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SetAttr {
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub size: Option<u64>,
+    pub mtime: Option<SystemTime>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DirEntry {
+    pub name: String,
+    pub ino: u64,
+    pub kind: Type,
+}
+
+/// What a name leads to.
+pub(super) enum Found {
+    Tree(Stat),
+    Scratch(Arc<ScratchFile>),
+}
+
+pub struct Vfs {
+    pub(super) door: Door,
+    pub(super) inodes: Mutex<Inodes>,
+    pub(super) scratch: Mutex<Scratch>,
+    pub(super) notes: Arc<dyn Notes>,
+    look: Look,
+    handles: RwLock<HashMap<u64, Arc<Handle>>>,
+    dirs: RwLock<HashMap<u64, Arc<Vec<DirEntry>>>>,
+    next: AtomicU64,
+    me: Weak<Vfs>,
+}
+
+impl Vfs {
+    pub fn new(
+        tree: Arc<dyn Tree>,
+        procs: Arc<dyn Procs>,
+        notes: Arc<dyn Notes>,
+        look: Look,
+        rt: runtime::Handle,
+    ) -> Result<Arc<Self>> {
+        let root = tree.stat(&TreePath::root())?;
+        let parking = Parking::new(procs.clone(), rt.clone());
+        Ok(Arc::new_cyclic(|me| Vfs {
+            door: Door { tree, procs, parking, rt },
+            inodes: Mutex::new(Inodes::new(root)),
+            scratch: Mutex::default(),
+            notes,
+            look,
+            handles: RwLock::default(),
+            dirs: RwLock::default(),
+            next: AtomicU64::new(1),
+            me: me.clone(),
+        }))
+    }
+
+    /// Answers every blocked read, now and from now on: the mount ends.
+    pub fn close(&self) {
+        self.door.parking.close();
+    }
+
+    pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Entry> {
+        let Some(name) = valid(name) else { return fail(Kind::NotFound, "no such name") };
+        let dir = self.dir(parent)?;
+        let (path, found) = self.find(&dir, name)?;
+        Ok(self.enter(path, &found))
+    }
+
+    pub fn forget(&self, ino: u64, lookups: u64) {
+        self.inodes.lock().forget(ino, lookups);
+    }
+
+    pub fn getattr(&self, ino: u64) -> Result<(Attr, Duration)> {
+        let inode = self.inode(ino)?;
+        let stat = self.now(&inode)?;
+        Ok((self.attr(inode.ino, &stat), attr_ttl(&stat)))
+    }
+
+    /// Answers from memory unless a mode, group or document's size really changes.
+    pub async fn setattr(&self, who: &Caller, ino: u64, set: SetAttr, fh: Option<u64>) -> Result<Attr> {
+        let inode = self.inode(ino)?;
+        let stat = self.now(&inode)?;
+        let shown = self.attr(ino, &stat);
+        if set.uid.is_some_and(|uid| uid != shown.uid) {
+            let path = inode.state().path;
+            return self.refuse(who, &path, Kind::Never, "a file's owner is its session's");
+        }
+        let mode = set.mode.map(|m| m & 0o777).filter(|m| *m != shown.mode);
+        let gid = set.gid.filter(|gid| *gid != shown.gid);
+        let handle = fh.and_then(|fh| self.handle(fh).ok());
+        let mut size = None;
+        if let Some(wanted) = set.size {
+            size = Some(match &handle {
+                Some(handle) => handle.truncate(wanted).await?,
+                None => self.truncate(who, &inode, &stat, wanted).await?,
+            });
+        }
+        match inode.state().what {
+            What::Scratch(file) => file.change(mode, gid, set.mtime),
+            What::Tree if mode.is_some() || gid.is_some() => {
+                let (path, id) = inode.place()?;
+                self.door.tree.set_mode(who, Place::new(&path, id), mode, gid).await?;
+            }
+            // An item that is being written takes its mode when it is there.
+            What::Tree | What::Pending | What::Stale => {}
+        }
+        let mut attr = self.attr(ino, &self.now(&inode)?);
+        attr.size = size.unwrap_or(attr.size);
+        Ok(attr)
+    }
+
+    /// `truncate(2)` of a path: of a document an edit like any other.
+    async fn truncate(&self, who: &Caller, inode: &Arc<Inode>, stat: &Stat, size: u64) -> Result<u64> {
+        match stat.shape {
+            Shape::Document | Shape::Scratch => {
+                let mode = Mode { access: Access::Write, truncate: false, append: false };
+                let handle = Handle::open(&self.door, inode, who, mode).await?;
+                let size = handle.truncate(size).await?;
+                let saved = handle.end(&self.door, End::Sync).await;
+                handle.closed(Instant::now());
+                saved.map(|()| size)
+            }
+            shape if shape.writable() => Ok(stat.size),
+            _ => self.refuse(who, &inode.state().path, Kind::Denied, "it can only be read"),
+        }
+    }
+
+    pub async fn readlink(&self, who: &Caller, ino: u64) -> Result<Bytes> {
+        let (path, id) = self.inode(ino)?.place()?;
+        self.door.tree.read(who, Place::new(&path, id)).await
+    }
+
+    pub async fn open(&self, who: &Caller, ino: u64, flags: i32) -> Result<Opened> {
+        let inode = self.inode(ino)?;
+        let handle = Handle::open(&self.door, &inode, who, Mode::of(flags)).await?;
+        Ok(self.keep(handle))
+    }
+
+    pub(super) fn keep(&self, handle: Handle) -> Opened {
+        let fh = self.next.fetch_add(1, Ordering::Relaxed);
+        let opened = Opened { fh, stream: handle.streams(), silent: handle.silent() };
+        self.handles.write().insert(fh, Arc::new(handle));
+        opened
+    }
+
+    /// `block`: the file is not open with O_NONBLOCK, so a read that finds nothing waits.
+    pub async fn read(&self, by: Asker, fh: u64, offset: u64, len: usize, block: bool) -> Result<Bytes> {
+        self.handle(fh)?.read(&self.door, by, offset, len, block).await
+    }
+
+    pub async fn write(&self, by: Asker, fh: u64, offset: u64, data: &[u8]) -> Result<usize> {
+        self.handle(fh)?.write(&self.door, by, offset, data).await
+    }
+
+    pub async fn flush(&self, by: Asker, fh: u64) -> Result<()> {
+        self.handle(fh)?.end(&self.door, End::Flush(by)).await
+    }
+
+    pub async fn fsync(&self, fh: u64) -> Result<()> {
+        self.handle(fh)?.end(&self.door, End::Sync).await
+    }
+
+    /// Nobody waits for a release, so what it still delivers goes on by itself.
+    pub fn release(&self, fh: u64) {
+        let Some(handle) = self.handles.write().remove(&fh) else { return };
+        let is_scratch = handle.scratch().is_some();
+        if handle.owes() {
+            let Some(vfs) = self.me.upgrade() else { return };
+            self.door.rt.spawn(async move {
+                // Its error reaches nobody but `errors`, where the tree put it.
+                let _ = handle.end(&vfs.door, End::Release).await;
+                handle.closed(Instant::now());
+            });
+        } else {
+            handle.closed(Instant::now());
+        }
+        if is_scratch {
+            self.sweep_after(KEEP);
+        }
+    }
+
+    pub fn poll(&self, fh: u64, wakeup: Option<Wakeup>) -> Result<(Ready, Access)> {
+        let handle = self.handle(fh)?;
+        Ok((handle.poll(&self.door, wakeup), handle.access()))
+    }
+
+    /// A snapshot, so that offsets stay true while it is read.
+    pub fn opendir(&self, ino: u64) -> Result<u64> {
+        let (inode, state, _) = self.dir(ino)?;
+        let listed = self.door.tree.list(&state.path)?;
+        let (inodes, scratch) = (self.inodes.lock(), self.scratch.lock());
+        let up = inodes.at(&state.path.parent()).map_or(inode.ino, |p| p.ino);
+        let mut entries = vec![
+            DirEntry { name: ".".into(), ino: inode.ino, kind: Type::Dir },
+            DirEntry { name: "..".into(), ino: up, kind: Type::Dir },
+        ];
+        let own = scratch.list(state.stat.id);
+        let own = own.into_iter().filter(|(name, _)| !listed.iter().any(|e| e.name == *name));
+        let own: Vec<_> =
+            own.map(|(name, file)| DirEntry { name, ino: file.ino, kind: Type::File }).collect();
+        entries.extend(listed.into_iter().filter(|e| !scratch.is_away(state.stat.id, &e.name)).map(|e| {
+            let ino = inodes.number(&state.path.join(&e.name), &e.stat);
+            DirEntry { name: e.name, ino, kind: kind(e.stat.shape) }
+        }));
+        entries.extend(own);
+        let fh = self.next.fetch_add(1, Ordering::Relaxed);
+        self.dirs.write().insert(fh, Arc::new(entries));
+        Ok(fh)
+    }
+
+    /// All names of an opened directory; an offset is an index into them.
+    pub fn readdir(&self, fh: u64) -> Result<Arc<Vec<DirEntry>>> {
+        let dirs = self.dirs.read();
+        dirs.get(&fh).cloned().ok_or_else(|| Error::new(Kind::Bug, "no such open directory"))
+    }
+
+    pub fn releasedir(&self, fh: u64) {
+        self.dirs.write().remove(&fh);
+    }
+
+    pub(super) fn inode(&self, ino: u64) -> Result<Arc<Inode>> {
+        self.inodes.lock().get(ino).ok_or_else(|| Error::new(Kind::Stale, "an inode that was forgotten"))
+    }
+
+    fn handle(&self, fh: u64) -> Result<Arc<Handle>> {
+        let handles = self.handles.read();
+        handles.get(&fh).cloned().ok_or_else(|| Error::new(Kind::Bug, "no such open file"))
+    }
+
+    /// A directory that is still the one the kernel means: names below a session that took
+    /// another's name are not the old one's.
+    pub(super) fn dir(&self, ino: u64) -> Result<(Arc<Inode>, State, Accepts)> {
+        let inode = self.inode(ino)?;
+        let Shape::Dir(accepts) = self.now(&inode)?.shape else { return fail(Kind::NotDir, "no directory") };
+        let state = inode.state();
+        Ok((inode, state, accepts))
+    }
+
+    /// What a name of a directory leads to: the tree's own names first.
+    pub(super) fn find(
+        &self,
+        (_, dir, accepts): &(Arc<Inode>, State, Accepts),
+        name: &str,
+    ) -> Result<(TreePath, Found)> {
+        let path = dir.path.join(name);
+        if *accepts == Accepts::Scratch {
+            let scratch = self.scratch.lock();
+            if scratch.is_away(dir.stat.id, name) {
+                return fail(Kind::NotFound, format!("{path} is being replaced"));
+            }
+            if let Some(file) = scratch.get(dir.stat.id, name) {
+                drop(scratch);
+                // A name the tree took meanwhile is the tree's.
+                let stat = self.door.tree.stat(&path);
+                return Ok((path, stat.map_or(Found::Scratch(file), Found::Tree)));
+            }
+        }
+        let stat = self.door.tree.stat(&path)?;
+        Ok((path, Found::Tree(stat)))
+    }
+
+    /// Looks an inode up once more, as the kernel counts.
+    pub(super) fn enter(&self, path: TreePath, found: &Found) -> Entry {
+        let mut inodes = self.inodes.lock();
+        let (inode, stat) = match found {
+            Found::Tree(stat) => (inodes.take(path, *stat), *stat),
+            Found::Scratch(file) => (inodes.take_scratch(path, file), file.stat()),
+        };
+        drop(inodes);
+        self.entry(&inode, &stat)
+    }
+
+    pub(super) fn entry(&self, inode: &Inode, stat: &Stat) -> Entry {
+        let mut attr = self.attr(inode.ino, stat);
+        attr.size = inode.log_size().unwrap_or(attr.size);
+        Entry { attr, name_ttl: LONG, attr_ttl: attr_ttl(stat) }
+    }
+
+    /// What is known of an inode now. ESTALE where its name leads elsewhere: the kernel then looks
+    /// the name up again.
+    fn now(&self, inode: &Inode) -> Result<Stat> {
+        let state = inode.state();
+        let mut stat = match &state.what {
+            What::Scratch(file) => return Ok(file.stat()),
+            What::Pending => return Ok(state.stat),
+            What::Stale => return fail(Kind::Stale, format!("{} was replaced", state.path)),
+            What::Tree => match self.door.tree.stat(&state.path) {
+                Ok(stat) if stat.id == state.stat.id => {
+                    if stat != state.stat {
+                        inode.saw(stat);
+                    }
+                    stat
+                }
+                Err(e) if !matches!(e.kind, Kind::NotFound | Kind::Gone) => return Err(e),
+                // A log that was rotated away is read on, and has its size.
+                _ if inode.log_size().is_some() => state.stat,
+                _ => return fail(Kind::Stale, format!("{} is another file now", state.path)),
+            },
+        };
+        stat.size = inode.log_size().unwrap_or(stat.size);
+        Ok(stat)
+    }
+
+    fn attr(&self, ino: u64, stat: &Stat) -> Attr {
+        Attr {
+            ino,
+            kind: kind(stat.shape),
+            mode: stat.mode & 0o777 & !(self.look.umask & 0o700),
+            uid: self.look.uid.unwrap_or(stat.uid),
+            gid: self.look.gid.unwrap_or(stat.gid),
+            size: stat.size,
+            mtime: stat.mtime,
+        }
+    }
+
+    pub(super) fn sweep_after(&self, time: Duration) {
+        debug_assert!(time == KEEP || time == AWAY);
+        let me = self.me.clone();
+        self.door.rt.spawn(async move {
+            tokio::time::sleep(time).await;
+            if let Some(vfs) = me.upgrade() {
+                vfs.sweep(Instant::now());
+            }
+        });
+    }
+
+    #[cfg(test)]
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.inodes.lock().len(), self.handles.read().len(), self.dirs.read().len())
+    }
+}
+
+/// A name that can be one of the tree's.
+pub(super) fn valid(name: &OsStr) -> Option<&str> {
+    name.to_str().filter(|name| is_name(name))
+}
+
+fn kind(shape: Shape) -> Type {
+    match shape {
+        Shape::Dir(_) => Type::Dir,
+        Shape::Link => Type::Link,
+        _ => Type::File,
+    }
+}
+
+/// Directories change by notice; a file's size and mode are asked for each time.
+fn attr_ttl(stat: &Stat) -> Duration {
+    if stat.shape.is_dir() { LONG } else { Duration::ZERO }
+}

@@ -1,0 +1,112 @@
+//! What went out of date: changes of the tree, and scratch files that time ran out for. Tells the
+//! kernel through [`Notes`](super::vfs::Notes), and only of what really leads elsewhere: to
+//! invalidate a directory that is still the same would take it from under the shells inside it.
+//!
+//! Part of [`Vfs`]; its lock order holds.
+
+use std::sync::Weak;
+use std::time::Instant;
+
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::inode::What;
+use super::scratch::Swept;
+use super::vfs::Vfs;
+use crate::error::{Error, Kind};
+use crate::tree::{Caller, Change, Groups, TreePath};
+
+/// Follows `changes` while the mount lives. Subscribe before the first lookup.
+pub async fn watch(vfs: Weak<Vfs>, mut changes: Receiver<Change>) {
+    loop {
+        let change = changes.recv().await;
+        let Some(vfs) = vfs.upgrade() else { return };
+        match change {
+            Ok(change) => vfs.changed(change),
+            Err(RecvError::Lagged(_)) => vfs.changed_all(),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+impl Vfs {
+    pub fn changed(&self, change: Change) {
+        match change {
+            Change::Name { dir, name } => self.changed_name(&dir.join(&name)),
+            Change::Renamed { dir, from, to } => self.renamed(&dir, &from, &to),
+        }
+    }
+
+    /// Changes were missed: everything the kernel may know is looked at again.
+    pub fn changed_all(&self) {
+        let names = self.inodes.lock().names();
+        for path in names {
+            self.changed_name(&path);
+        }
+    }
+
+    fn changed_name(&self, path: &TreePath) {
+        let (inode, parent) = {
+            let inodes = self.inodes.lock();
+            (inodes.at(path), inodes.at(&path.parent()))
+        };
+        // The kernel keeps no names that are not there, so what is unknown needs no word.
+        let (Some(inode), Some(parent)) = (inode, parent) else { return };
+        let state = inode.state();
+        let now = self.door.tree.stat(path).ok();
+        let same = match state.what {
+            What::Tree => now.is_some_and(|now| now.id == state.stat.id),
+            What::Scratch(_) => now.is_none(),
+            What::Pending | What::Stale => false,
+        };
+        match now {
+            Some(now) if same && now.shape.is_dir() => self.notes.attributes(inode.ino),
+            _ if same => {}
+            _ => self.notes.entry(parent.ino, path.name()),
+        }
+    }
+
+    fn renamed(&self, dir: &TreePath, from: &str, to: &str) {
+        let (old, new) = (dir.join(from), dir.join(to));
+        let known = self.inodes.lock().at(&old).map(|inode| inode.state().stat.id);
+        let moved = known.is_some() && self.door.tree.stat(&new).ok().map(|now| now.id) == known;
+        self.changed_name(&new);
+        if !moved {
+            // Renamed through this mount, where the kernel knows it, or never looked up.
+            return self.changed_name(&old);
+        }
+        let parent = {
+            let mut inodes = self.inodes.lock();
+            inodes.renamed(&old, &new);
+            inodes.at(dir)
+        };
+        if let Some(parent) = parent {
+            self.notes.entry(parent.ino, from);
+        }
+    }
+
+    /// Drops scratch files that became nothing and brings documents back, as of `now`.
+    pub fn sweep(&self, now: Instant) {
+        let swept = self.scratch.lock().sweep(now);
+        for one in swept {
+            let (dir, name) = match &one {
+                Swept::Dropped(dir, name, _) | Swept::Back(dir, name) => (dir, name),
+            };
+            let path = dir.path().join(name);
+            if let Swept::Dropped(_, _, file) = &one {
+                self.inodes.lock().unname_at(&path);
+                let stat = file.stat();
+                let who = Caller {
+                    uid: stat.uid,
+                    gid: stat.gid,
+                    groups: Groups::CheckedByKernel,
+                    pid: None,
+                    node: None,
+                };
+                let why = format!("scratch file {name} was dropped: it became nothing ({} bytes)", stat.size);
+                self.door.tree.refused(&who, &path, &Error::new(Kind::TimedOut, why));
+            }
+            self.notes.entry(dir.ino, name);
+        }
+    }
+}

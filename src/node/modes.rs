@@ -1,0 +1,46 @@
+//! Permission bits and groups that chmod and chgrp set on the root's and the node's own names.
+
+use std::path::PathBuf;
+
+use parking_lot::Mutex;
+
+use crate::config::file;
+use crate::error::{Error, Kind, Result};
+use crate::session::ModeSet;
+use crate::session::record::Modes;
+
+/// Kept in `<state>/modes.json`, by path (`""`: the node's directory, `"/"`: the root).
+pub struct NodeModes {
+    path: PathBuf,
+    modes: Mutex<Modes>,
+}
+
+impl NodeModes {
+    /// What cannot be read counts as not set; the default bits are the strictest.
+    pub fn load(path: PathBuf) -> (Self, Option<Error>) {
+        let read = file::read(&path).and_then(|text| match text {
+            Some(text) => serde_json::from_str(&text)
+                .map_err(|e| Error::new(Kind::Invalid, format!("{}: {e}", path.display()))),
+            None => Ok(Modes::new()),
+        });
+        let (modes, error) = match read {
+            Ok(modes) => (modes, None),
+            Err(e) => (Modes::new(), Some(e)),
+        };
+        (NodeModes { path, modes: Mutex::new(modes) }, error)
+    }
+
+    pub fn get(&self, name: &str) -> ModeSet {
+        self.modes.lock().get(name).copied().unwrap_or_default()
+    }
+
+    pub fn set(&self, name: &str, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
+        let mut modes = self.modes.lock();
+        let mut new = modes.clone();
+        new.entry(name.to_owned()).or_default().merge(mode, gid);
+        let text = serde_json::to_vec(&new).map_err(|e| Error::new(Kind::Bug, "modes as JSON").because(e))?;
+        file::replace(&self.path, &text)?;
+        *modes = new;
+        Ok(())
+    }
+}

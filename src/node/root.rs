@@ -1,0 +1,134 @@
+//! The root of a mount: `.self` and `.help`. The nodes' directories are put beside them by the
+//! union of trees.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::broadcast;
+
+use super::modes::NodeModes;
+use crate::error::{Error, Kind, Result, fail};
+use crate::tree::{Accepts, Access, Caller, Change, Entry, Follow, Place, Shape, Stat, Tree, TreePath};
+
+/// The key of the root's own bits in [`NodeModes`].
+const ROOT: &str = "/";
+
+/// A row of the root: name, shape, mode, what it is.
+pub struct RootRow {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub mode: u32,
+    pub about: &'static str,
+}
+
+pub static ROWS: &[RootRow] = &[
+    RootRow { name: ".self", shape: Shape::Link, mode: 0o777, about: "Link to this machine's directory." },
+    RootRow { name: ".help", shape: Shape::View, mode: 0o444, about: "How to use the tree, with examples." },
+];
+
+pub struct Root {
+    node: String,
+    help: Bytes,
+    modes: Arc<NodeModes>,
+    started: SystemTime,
+    changes: broadcast::Sender<Change>,
+}
+
+impl Root {
+    /// `node` is this machine's name; `help` is the text of `.help`.
+    pub fn new(node: &str, help: String, modes: Arc<NodeModes>) -> Arc<Self> {
+        let changes = broadcast::channel(1).0; // nothing here ever changes
+        Arc::new(Root {
+            node: node.to_owned(),
+            help: help.into(),
+            modes,
+            started: SystemTime::now(),
+            changes,
+        })
+    }
+
+    fn text(&self, row: &RootRow) -> Bytes {
+        if row.shape == Shape::Link { self.node.clone().into() } else { self.help.clone() }
+    }
+
+    fn row(&self, at: &TreePath) -> Result<(usize, &'static RootRow)> {
+        match ROWS.iter().enumerate().find(|(_, r)| r.name == at.as_str()) {
+            Some(found) => Ok(found),
+            None => fail(Kind::NotFound, format!("{at}: no such node or file")),
+        }
+    }
+
+    fn never<T>(&self, at: &TreePath) -> Result<T> {
+        fail(Kind::Never, format!("{at}: the root holds the nodes and nothing else"))
+    }
+}
+
+#[async_trait]
+impl Tree for Root {
+    fn stat(&self, at: &TreePath) -> Result<Stat> {
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let (shape, id, mode, gid, size) = if at.is_root() {
+            let set = self.modes.get(ROOT);
+            (Shape::Dir(Accepts::Nothing), 1, set.mode.unwrap_or(0o700), set.gid.unwrap_or(gid), 0)
+        } else {
+            let (n, row) = self.row(at)?;
+            (row.shape, n as u64 + 2, row.mode, gid, self.text(row).len() as u64)
+        };
+        Ok(Stat { shape, id, mode, uid, gid, size, mtime: self.started })
+    }
+
+    fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {
+        if !at.is_root() {
+            return fail(Kind::NotDir, format!("{at} is no directory"));
+        }
+        ROWS.iter().map(|r| Ok(Entry { name: r.name.into(), stat: self.stat(&at.join(r.name))? })).collect()
+    }
+
+    fn admit(&self, who: &Caller, at: Place<'_>, access: Access) -> Result<()> {
+        let stat = self.stat(at.path)?;
+        if access.writes() || !who.may(&stat, access) {
+            return fail(Kind::Denied, format!("{}: for reading only", at.path));
+        }
+        Ok(())
+    }
+
+    async fn read(&self, _: &Caller, at: Place<'_>) -> Result<Bytes> {
+        Ok(self.text(self.row(at.path)?.1))
+    }
+
+    async fn follow(&self, _: &Caller, at: Place<'_>) -> Result<Follow> {
+        fail(Kind::Denied, format!("{}: nothing to follow", at.path))
+    }
+
+    async fn write(&self, _: &Caller, at: Place<'_>, _: Bytes) -> Result<()> {
+        fail(Kind::Denied, format!("{}: for reading only", at.path))
+    }
+
+    async fn ask(&self, _: &Caller, at: Place<'_>, _: Bytes) -> Result<Bytes> {
+        fail(Kind::Denied, format!("{}: answers nothing", at.path))
+    }
+
+    async fn make(&self, _: &Caller, at: &TreePath, _: Option<Bytes>) -> Result<Stat> {
+        self.never(at)
+    }
+
+    async fn remove(&self, _: &Caller, at: &TreePath) -> Result<()> {
+        self.never(at)
+    }
+
+    async fn rename(&self, _: &Caller, from: &TreePath, _: &TreePath) -> Result<()> {
+        self.never(from)
+    }
+
+    async fn set_mode(&self, _: &Caller, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
+        if at.path.is_root() { self.modes.set(ROOT, mode, gid) } else { self.never(at.path) }
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    fn refused(&self, _: &Caller, _: &TreePath, _: &Error) {} // the union tells the nodes
+}

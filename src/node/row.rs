@@ -1,0 +1,249 @@
+//! What a row of a table is, and how a row becomes a file: shape, content, writes.
+//!
+//! One row adds a file. The tables are in `rows_*`; nothing here knows any of their names.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::error::{Error, Kind, Result, fail};
+use crate::log::LogFile;
+use crate::tree::{Access, Caller, Follow, Lines, Shape, Unit};
+
+pub type Answer<T> = BoxFuture<'static, Result<T>>;
+
+/// A file of every object of kind `S` (the node, a session, a pane).
+pub struct Row<S: 'static> {
+    pub name: &'static str,
+    /// Permission bits where nobody changed them.
+    pub mode: u32,
+    /// One sentence: manual page, README and `.help`.
+    pub about: &'static str,
+    pub file: File<S>,
+}
+
+/// How a row's file behaves and what it does: a shape with its functions.
+pub enum File<S: 'static> {
+    /// Text from memory.
+    View(fn(&S) -> String),
+    /// Content that tmux is asked for.
+    Screen(fn(S) -> Answer<Vec<u8>>),
+    Log(fn(&S) -> Arc<LogFile>),
+    Events(fn(&S) -> Box<dyn Lines>),
+    Wait(fn(&S) -> Box<dyn Lines>),
+    Sink(Unit, fn(S, Caller, Bytes) -> Answer<()>),
+    Ctl(&'static [Verb<S>]),
+    Document(Document<S>),
+}
+
+/// A text that can be replaced.
+pub struct Document<S> {
+    pub text: fn(&S) -> (String, SystemTime),
+    /// Length and time of the last change, without the text.
+    pub meta: fn(&S) -> (u64, SystemTime),
+    /// Checks and takes the new text; waits for the disk.
+    pub save: fn(&S, &[u8]) -> Result<()>,
+}
+
+/// A word that `ctl` understands.
+pub struct Verb<S: 'static> {
+    pub name: &'static str,
+    /// As the listing shows them: `NAME [AGENT]`; their number is checked against it.
+    pub args: &'static str,
+    pub about: &'static str,
+    pub run: fn(S, Caller, Vec<String>) -> Answer<()>,
+}
+
+impl<S> Verb<S> {
+    fn arity(&self) -> std::ops::RangeInclusive<usize> {
+        let all = self.args.split_whitespace().count();
+        all - self.args.matches('[').count()..=all
+    }
+
+    fn usage(&self) -> String {
+        if self.args.is_empty() { self.name.into() } else { format!("{} {}", self.name, self.args) }
+    }
+}
+
+impl<S> File<S> {
+    pub fn shape(&self) -> Shape {
+        match self {
+            File::View(_) | File::Screen(_) => Shape::View,
+            File::Log(_) => Shape::Log,
+            File::Events(_) => Shape::Events,
+            File::Wait(_) => Shape::Wait,
+            File::Sink(unit, _) => Shape::Sink(*unit),
+            File::Ctl(_) => Shape::Ctl,
+            File::Document(_) => Shape::Document,
+        }
+    }
+}
+
+/// The verbs of a ctl, one a line, as reading it shows them.
+pub fn listing<S>(verbs: &[Verb<S>]) -> String {
+    verbs.iter().map(|v| v.usage() + "\n").collect()
+}
+
+/// A row of one object: what the tree's operations act on.
+#[async_trait]
+pub trait Bound: Send + Sync {
+    fn name(&self) -> String;
+    fn shape(&self) -> Shape;
+    fn mode(&self) -> u32;
+    fn size(&self) -> u64;
+    /// Of documents; others have no time of their own.
+    fn mtime(&self) -> Option<SystemTime>;
+    /// Of logs: the inode's own number.
+    fn log_id(&self) -> Option<u64>;
+    /// Whether a gesture begun now would be refused.
+    fn admit(&self, access: Access) -> Result<()>;
+    async fn read(&self) -> Result<Bytes>;
+    fn follow(&self) -> Result<Follow>;
+    async fn write(&self, who: &Caller, body: Bytes) -> Result<()>;
+}
+
+/// What rows act on.
+pub trait Subject: Clone + Send + Sync + 'static {
+    /// Whether something is there that could take a write to a file of this shape.
+    fn alive(&self, shape: &Shape) -> Result<()>;
+}
+
+pub struct At<S: 'static> {
+    pub row: &'static Row<S>,
+    pub subject: S,
+    /// `NAME.1`: the log before its last rotation.
+    pub rotated: bool,
+}
+
+impl<S> At<S> {
+    fn log(&self, file: &LogFile) -> Option<Arc<crate::log::LogInode>> {
+        if self.rotated { file.rotated() } else { Some(file.current()) }
+    }
+}
+
+#[async_trait]
+impl<S: Subject> Bound for At<S> {
+    fn name(&self) -> String {
+        if self.rotated { format!("{}.1", self.row.name) } else { self.row.name.to_owned() }
+    }
+
+    fn shape(&self) -> Shape {
+        self.row.file.shape()
+    }
+
+    fn mode(&self) -> u32 {
+        self.row.mode
+    }
+
+    fn size(&self) -> u64 {
+        match &self.row.file {
+            File::Log(log) => self.log(&log(&self.subject)).map_or(0, |i| i.size()),
+            File::Document(doc) => (doc.meta)(&self.subject).0,
+            _ => 0,
+        }
+    }
+
+    fn mtime(&self) -> Option<SystemTime> {
+        match &self.row.file {
+            File::Document(doc) => Some((doc.meta)(&self.subject).1),
+            _ => None,
+        }
+    }
+
+    fn log_id(&self) -> Option<u64> {
+        match &self.row.file {
+            File::Log(log) => self.log(&log(&self.subject)).map(|i| i.id()),
+            _ => None,
+        }
+    }
+
+    fn admit(&self, access: Access) -> Result<()> {
+        if access.writes() { self.subject.alive(&self.row.file.shape()) } else { Ok(()) }
+    }
+
+    async fn read(&self) -> Result<Bytes> {
+        match &self.row.file {
+            File::View(text) => Ok(text(&self.subject).into()),
+            File::Screen(ask) => Ok(ask(self.subject.clone()).await?.into()),
+            File::Ctl(verbs) => Ok(listing(verbs).into()),
+            File::Document(doc) => Ok((doc.text)(&self.subject).0.into()),
+            File::Log(_) | File::Events(_) | File::Wait(_) | File::Sink(..) => {
+                fail(Kind::Denied, format!("{}: not read as a whole", self.row.name))
+            }
+        }
+    }
+
+    fn follow(&self) -> Result<Follow> {
+        match &self.row.file {
+            File::Log(log) => match self.log(&log(&self.subject)) {
+                Some(inode) => Ok(Follow::Log(Arc::new(super::logs::Inode(inode)))),
+                None => fail(Kind::NotFound, format!("{}.1 is gone", self.row.name)),
+            },
+            File::Events(lines) | File::Wait(lines) => Ok(Follow::Lines(lines(&self.subject))),
+            _ => fail(Kind::Denied, format!("{}: nothing to follow", self.row.name)),
+        }
+    }
+
+    async fn write(&self, who: &Caller, body: Bytes) -> Result<()> {
+        match &self.row.file {
+            File::Sink(_, write) => write(self.subject.clone(), who.clone(), body).await,
+            File::Ctl(verbs) => command(verbs, &self.subject, who, &body).await,
+            File::Document(doc) => {
+                let (save, subject) = (doc.save, self.subject.clone());
+                let saved = tokio::task::spawn_blocking(move || save(&subject, &body)).await;
+                saved.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "a save did not end").because(e)))
+            }
+            _ => fail(Kind::Denied, format!("{}: cannot be written", self.row.name)),
+        }
+    }
+}
+
+/// Looks a command's verb up and checks its arity, in one place for every ctl.
+async fn command<S: Clone>(verbs: &'static [Verb<S>], subject: &S, who: &Caller, line: &[u8]) -> Result<()> {
+    let Ok(line) = std::str::from_utf8(line) else {
+        return fail(Kind::NotUtf8, "a command that is not UTF-8");
+    };
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let Some(name) = words.next() else { return Ok(()) };
+    let words: Vec<String> = words.collect();
+    let shown: String = line.trim().chars().take(200).collect();
+    let Some(verb) = verbs.iter().find(|v| v.name == name) else {
+        let known: Vec<_> = verbs.iter().map(|v| v.name).collect();
+        return fail(Kind::Invalid, format!("{shown:?}: unknown verb; one of {}", known.join(", ")));
+    };
+    if !verb.arity().contains(&words.len()) {
+        return fail(Kind::Invalid, format!("{shown:?}: usage: {}", verb.usage()));
+    }
+    (verb.run)(subject.clone(), who.clone(), words).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing(_: (), _: Caller, _: Vec<String>) -> Answer<()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    static VERBS: &[Verb<()>] = &[
+        Verb { name: "new", args: "NAME [AGENT] [CWD]", about: "", run: nothing },
+        Verb { name: "stop", args: "", about: "", run: nothing },
+    ];
+
+    #[tokio::test]
+    async fn verbs_are_looked_up_and_counted() {
+        assert_eq!(listing(VERBS), "new NAME [AGENT] [CWD]\nstop\n");
+        let run = async |line: &str| command(VERBS, &(), &Caller::own(), line.as_bytes()).await;
+        for good in ["stop", "  stop \n", "new a", "new a b c", ""] {
+            run(good).await.unwrap();
+        }
+        for bad in ["new", "new a b c d", "stop now", "sotp"] {
+            let e = run(bad).await.unwrap_err();
+            assert_eq!(e.kind, Kind::Invalid);
+            assert!(e.text().contains(bad), "the error quotes the input: {e}");
+        }
+    }
+}

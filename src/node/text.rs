@@ -1,0 +1,190 @@
+//! The texts of views: `status`, `index`, `settings`. From memory alone.
+
+use std::time::SystemTime;
+
+use serde_json::{Map, Value, json};
+
+use super::subject::{NodeAt, PaneAt, SessionAt};
+use crate::clock::rfc3339;
+use crate::log::field;
+use crate::session::settings::Rejected;
+use crate::session::{Pane, State};
+
+/// `key: value` lines, or the same as one JSON object.
+pub struct Fields(Vec<(&'static str, Value)>);
+
+impl Fields {
+    fn new() -> Self {
+        Fields(Vec::with_capacity(24))
+    }
+
+    fn add(&mut self, key: &'static str, value: impl Into<Value>) {
+        self.0.push((key, value.into()));
+    }
+
+    /// White space and control bytes inside a value are percent-encoded, nothing is `-`.
+    pub fn lines(&self) -> String {
+        let mut out = String::new();
+        for (key, value) in &self.0 {
+            out.push_str(key);
+            out.push_str(": ");
+            match value {
+                Value::Null => out.push('-'),
+                Value::String(s) => out.push_str(&field(s)),
+                other => out.push_str(&other.to_string()),
+            }
+            out.push('\n');
+        }
+        out
+    }
+
+    pub fn json(self) -> String {
+        let object: Map<String, Value> = self.0.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        format!("{}\n", Value::Object(object))
+    }
+}
+
+pub fn node_status(n: &NodeAt) -> Fields {
+    let s = &n.sessions;
+    let mut f = Fields::new();
+    let server = s.connected();
+    let now = SystemTime::now();
+    f.add("name", s.journal.node());
+    f.add("id", s.node_id.as_str());
+    f.add("state", "online");
+    f.add("since", rfc3339(s.started));
+    f.add("last_seen", rfc3339(now));
+    f.add("version", env!("CARGO_PKG_VERSION"));
+    f.add("os", std::env::consts::OS);
+    f.add("tmux", server.as_ref().map(|t| t.info().version.to_string()));
+    f.add("tmux_pid", server.as_ref().map(|t| t.info().pid));
+    f.add("tmux_socket", s.socket_path().display().to_string());
+    f.add("sessions", s.count());
+    f.add("uptime", now.duration_since(s.started).map_or(0, |d| d.as_secs()));
+    f.add("logs", s.journal.logs.text.trouble().map_or_else(|| "ok".to_owned(), |t| t.text));
+    f.add("last_error", s.last_error());
+    f
+}
+
+pub fn session_status(s: &SessionAt) -> Fields {
+    let pane = s.session.main();
+    let mut f = Fields::new();
+    f.add("name", s.session.shown());
+    f.add("agent", agent(&pane));
+    state(&mut f, &pane);
+    f.add("queue", pane.waiting.load(std::sync::atomic::Ordering::Relaxed));
+    f.add("held", pane.held());
+    f.add("pending", s.session.pending_restart().then_some("restart"));
+    process(&mut f, &pane);
+    f.add("pane", pane.id.as_str());
+    f.add("panes", s.session.panes().len());
+    f.add("attached", s.session.attached());
+    f.add("managed", s.session.ours);
+    f.add("made", rfc3339(s.session.made));
+    f.add("id", s.session.id.as_str());
+    logs(&mut f, &pane);
+    f.add("last_error", s.session.last_error());
+    f
+}
+
+pub fn pane_status(p: &PaneAt) -> Fields {
+    let mut f = Fields::new();
+    f.add("pane", p.pane.id.as_str());
+    f.add("agent", agent(&p.pane));
+    state(&mut f, &p.pane);
+    f.add("queue", p.pane.waiting.load(std::sync::atomic::Ordering::Relaxed));
+    f.add("held", p.pane.held());
+    process(&mut f, &p.pane);
+    logs(&mut f, &p.pane);
+    f
+}
+
+fn agent(pane: &Pane) -> Option<&'static str> {
+    pane.is_shell().then_some("shell")
+}
+
+fn state(f: &mut Fields, pane: &Pane) {
+    let seen = pane.seen();
+    f.add("state", seen.state.to_string());
+    f.add("since", rfc3339(seen.since));
+    f.add("evidence", seen.evidence.word());
+    f.add("seen", rfc3339(seen.at));
+}
+
+fn process(f: &mut Fields, pane: &Pane) {
+    pane.fact(|facts| {
+        f.add("cwd", facts.cwd.as_str());
+        f.add("command", facts.command.as_str());
+        f.add("pid", facts.pid);
+        f.add("tty", facts.tty.as_str());
+        f.add("exit_status", facts.dead_status);
+        f.add("exit_signal", facts.dead_signal);
+        f.add("size", format!("{}x{}", facts.width, facts.height));
+        f.add("title", facts.title.as_str());
+        f.add("copy_mode", facts.in_mode);
+    });
+}
+
+fn logs(f: &mut Fields, pane: &Pane) {
+    f.add("logs", pane.tap().describe());
+    let trouble = pane.raw.trouble().or_else(|| pane.logs.trouble());
+    f.add(
+        "logs_trouble",
+        trouble.map(|t| format!("{}: {} bytes missing since {}", t.text, t.lost_bytes, rfc3339(t.since))),
+    );
+}
+
+/// Fixed columns for eyes, single fields for `awk`.
+pub fn index(n: &NodeAt) -> String {
+    let now = SystemTime::now();
+    let sessions = n.sessions.all();
+    let mut out = String::with_capacity(sessions.len() * 80);
+    for session in sessions {
+        let pane = session.main();
+        let seen = pane.seen();
+        let seconds = now.duration_since(seen.since).map_or(0, |d| d.as_secs());
+        let queued = pane.waiting.load(std::sync::atomic::Ordering::Relaxed);
+        let (name, agent) = (session.shown(), agent(&pane).unwrap_or("-"));
+        let state = short(seen.state);
+        pane.fact(|facts| {
+            use std::fmt::Write;
+            let _ = writeln!(
+                out,
+                "{:<24} {agent:<10} {state:<10} {seconds:>7} {queued:>4} {}",
+                field(&name),
+                field(&facts.cwd)
+            ); // writing to a String does not fail
+        });
+    }
+    out
+}
+
+/// One word, so that columns stay columns.
+fn short(state: State) -> String {
+    state.to_string().replace(' ', ":")
+}
+
+pub fn settings(n: &NodeAt) -> String {
+    let config = n.sessions.config();
+    let line = |(key, (value, source)): (&&str, &(String, crate::config::node::Source))| {
+        format!("{key:<18} {:<28} {source}\n", field(value))
+    };
+    config.sources.iter().map(line).collect()
+}
+
+pub fn settings_json(n: &NodeAt) -> String {
+    let config = n.sessions.config();
+    let object: Map<String, Value> = config
+        .sources
+        .iter()
+        .map(|(key, (value, source))| {
+            ((*key).to_owned(), json!({"value": value, "source": source.to_string()}))
+        })
+        .collect();
+    format!("{}\n", Value::Object(object))
+}
+
+/// `config.error` and `config.rejected`.
+pub fn rejection(rejected: Option<Rejected>) -> (String, String) {
+    rejected.map_or_else(Default::default, |r| (format!("{}\n", r.fault), r.text))
+}

@@ -1,0 +1,294 @@
+//! The node's own loop: connects to tmux when it is there, keeps the tables fresh, and handles
+//! what the other threads tell. One task, one closed set of events.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::oneshot;
+
+use super::output::Told;
+use super::{Pane, Sessions, Tap};
+use crate::error::Kind;
+use crate::error::Result;
+use crate::tmux::watch::SocketWatch;
+use crate::tmux::{Notice, Server, Socket};
+
+/// Between two looks at everything: what tmux tells nobody (a split window, a title, a
+/// directory) is seen within 1 s.
+const POLL: Duration = Duration::from_millis(700);
+/// After a notice: several come together.
+const SOON: Duration = Duration::from_millis(5);
+/// After a failure to reach a server that seems to be there.
+const RETRY: Duration = Duration::from_secs(1);
+/// A server is there before its first session: `tmux new-session` starts it, then asks it.
+const NEWCOMER: Duration = Duration::from_secs(2);
+/// Housekeeping: old logs, idle descriptors.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// Asked of the engine by the rest of the program.
+pub enum Event {
+    /// Look at everything now.
+    Refresh,
+    /// A session is to be made: connect, and start a server where none runs.
+    Start(oneshot::Sender<Result<Server>>),
+    /// A settings file of a session was touched; by id.
+    ConfigFile(String),
+    /// The node's own settings file was touched.
+    NodeConfigFile,
+}
+
+enum Next {
+    Event(Event),
+    Output(Told),
+    Notice(Option<Notice>),
+    Appeared,
+    Poll,
+    Tidy,
+    End,
+}
+
+pub struct Engine {
+    sessions: Weak<Sessions>,
+    events: mpsc::UnboundedReceiver<Event>,
+    told: UnboundedReceiver<Told>,
+    notices: Option<UnboundedReceiver<Notice>>,
+    presence: Presence,
+    socket: Socket,
+}
+
+/// When it is worth trying to connect: the socket's place changed, or a retry is due.
+pub struct Presence {
+    watch: SocketWatch,
+    again: Option<Instant>,
+}
+
+impl Presence {
+    pub fn watch(socket: &Socket) -> Result<Self> {
+        Ok(Presence { watch: SocketWatch::new(&socket.path())?, again: None })
+    }
+
+    fn again_in(&mut self, time: Duration) {
+        self.again = Some(Instant::now() + time);
+    }
+
+    async fn appeared(&mut self) {
+        let again = self.again.take();
+        tokio::select! {
+            changed = self.watch.changed() => if changed.is_err() {
+                // The watch itself failed: look now and then instead.
+                tokio::time::sleep(RETRY).await;
+            },
+            () = super::observer::until(again) => {}
+        }
+    }
+}
+
+impl Engine {
+    pub fn new(
+        sessions: &Arc<Sessions>,
+        events: UnboundedReceiver<Event>,
+        told: UnboundedReceiver<Told>,
+        presence: Presence,
+        socket: Socket,
+    ) -> Self {
+        Engine { sessions: Arc::downgrade(sessions), events, told, notices: None, presence, socket }
+    }
+
+    /// `looked` is told when the first look is over, whether or not there was a server to see.
+    pub async fn run(mut self, looked: oneshot::Sender<()>) {
+        let mut poll = tokio::time::interval(POLL);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut tidy = tokio::time::interval(TIDY);
+        self.connect().await;
+        let _ = looked.send(()); // who waited may have given up
+        loop {
+            let next = tokio::select! {
+                event = self.events.recv() => event.map_or(Next::End, Next::Event),
+                told = self.told.recv() => told.map_or(Next::End, Next::Output),
+                notice = notice(&mut self.notices) => Next::Notice(notice),
+                () = self.presence.appeared(), if self.notices.is_none() => Next::Appeared,
+                _ = poll.tick(), if self.notices.is_some() => Next::Poll,
+                _ = tidy.tick() => Next::Tidy,
+            };
+            let Some(sessions) = self.sessions.upgrade() else { return };
+            match next {
+                Next::End => return,
+                Next::Event(event) => self.event(&sessions, event).await,
+                Next::Output(told) => self.output(&sessions, told).await,
+                Next::Notice(Some(notice)) => self.notice(&sessions, notice).await,
+                Next::Notice(None) => self.lost(&sessions),
+                Next::Appeared => self.connect().await,
+                Next::Poll => self.settle(&sessions, sessions.poll().await).await,
+                Next::Tidy => sessions.tidy(),
+            }
+        }
+    }
+
+    /// Connects where a server runs. Never starts one.
+    async fn connect(&mut self) {
+        let Some(sessions) = self.sessions.upgrade() else { return };
+        match Server::connect(&self.socket, &sessions.own).await {
+            Ok(Some((server, notices))) => self.connected(&sessions, server, notices).await,
+            Ok(None) => {}
+            Err(e) => {
+                let news = sessions.last_error.lock().replace(e.to_string()).as_deref() != Some(e.text());
+                if news {
+                    sessions.journal.trouble("tmux", e.text());
+                }
+                self.presence.again_in(RETRY);
+            }
+        }
+    }
+
+    /// The connection, to a server that is started where none runs.
+    async fn start(&mut self, sessions: &Arc<Sessions>) -> Result<Server> {
+        if let Some(server) = sessions.connected().filter(|s| !s.lost()) {
+            return Ok(server);
+        }
+        if self.notices.is_some() {
+            self.lost(sessions); // its last notice is still on the way
+        }
+        let (server, notices) = Server::start(&self.socket, &sessions.own).await?;
+        self.connected(sessions, server.clone(), notices).await;
+        Ok(server)
+    }
+
+    async fn connected(
+        &mut self,
+        sessions: &Arc<Sessions>,
+        server: Server,
+        notices: UnboundedReceiver<Notice>,
+    ) {
+        let info = server.info();
+        let text = format!("tmux {} at {}, pid {}", info.version, info.socket.display(), info.pid);
+        sessions.journal.log(super::Level::Info, "", &text);
+        *sessions.stay_until.lock() = Instant::now() + NEWCOMER;
+        *sessions.server.write() = Some(server);
+        *sessions.last_error.lock() = None;
+        self.notices = Some(notices);
+        self.refresh(sessions).await;
+    }
+
+    fn lost(&mut self, sessions: &Arc<Sessions>) {
+        self.notices = None;
+        *sessions.server.write() = None;
+        sessions.journal.log(super::Level::Info, "", "tmux server gone");
+        sessions.lose_all();
+        // A new one may be there already, before the watch looks again.
+        self.presence.again_in(Duration::ZERO);
+    }
+
+    async fn event(&mut self, sessions: &Arc<Sessions>, event: Event) {
+        match event {
+            Event::Refresh => self.refresh(sessions).await,
+            Event::Start(answer) => {
+                let _ = answer.send(self.start(sessions).await); // who asked may have given up
+            }
+            Event::ConfigFile(id) => sessions.config_file_touched(&id),
+            Event::NodeConfigFile => sessions.node_config_file_touched(),
+        }
+    }
+
+    async fn output(&mut self, sessions: &Arc<Sessions>, told: Told) {
+        match told {
+            Told::Active(pane) => sessions.observer.poke(&pane),
+            Told::PipeEnded(pane) => {
+                self.refresh(sessions).await; // the pane may simply be gone
+                if pane.tap() == Tap::Ours && !pane.is_gone() {
+                    sessions.pipe_taken(&pane);
+                }
+            }
+            Told::Exited(pane) => {
+                tokio::spawn(how_it_ended(Arc::downgrade(sessions), pane));
+            }
+        }
+    }
+
+    async fn notice(&mut self, sessions: &Arc<Sessions>, notice: Notice) {
+        match notice {
+            Notice::Exit { .. } => self.lost(sessions),
+            Notice::ClientSession { client, session, .. } => {
+                if let Some(server) = sessions.connected() {
+                    move_out(&server, &client, &session).await;
+                }
+                self.refresh_soon(sessions).await;
+            }
+            Notice::Other(_) => {}
+            _ => self.refresh_soon(sessions).await,
+        }
+    }
+
+    /// Lets the notices that belong together come together.
+    async fn refresh_soon(&mut self, sessions: &Arc<Sessions>) {
+        tokio::time::sleep(SOON).await;
+        if let Some(notices) = &mut self.notices {
+            while let Ok(notice) = notices.try_recv() {
+                match notice {
+                    Notice::Exit { .. } => return self.lost(sessions),
+                    Notice::ClientSession { client, session, .. } => {
+                        if let Some(server) = sessions.connected() {
+                            move_out(&server, &client, &session).await;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.refresh(sessions).await;
+    }
+
+    async fn refresh(&mut self, sessions: &Arc<Sessions>) {
+        self.settle(sessions, sessions.refresh().await).await;
+    }
+
+    async fn settle(&mut self, sessions: &Arc<Sessions>, refreshed: Result<()>) {
+        match refreshed {
+            Ok(()) => {}
+            // The notice of its end follows, or came.
+            Err(e) if e.kind == Kind::Gone => {}
+            Err(e) => sessions.journal.trouble("tmux", e.text()),
+        }
+        sessions.leave_if_last().await;
+    }
+}
+
+/// tmux learns of a process's end about when we do, and tells nobody: asked again until it has
+/// (1 ms more each time, 210 ms in all; then the poll will see it).
+///
+/// Before 3.5 it may never learn of it: libutempter, which it calls when a pane's terminal closes,
+/// takes SIGCHLD away for that moment (tmux#311). The zombie stays, and its exit status with it,
+/// until the next child of the server ends, or until the server is told again.
+async fn how_it_ended(sessions: Weak<Sessions>, pane: Arc<Pane>) {
+    let pid = pane.fact(|f| f.pid);
+    for pause in 0..=20 {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let Some(sessions) = sessions.upgrade() else { return };
+        if pause > 1
+            && super::shell::is_zombie(pid as i32)
+            && let Some(server) = sessions.connected()
+        {
+            server.nudge();
+        }
+        let asked = sessions.refresh().await;
+        let known = pane.is_gone() || pane.fact(|f| f.dead || f.pid != pid);
+        if asked.is_err() || known {
+            return sessions.leave_if_last().await;
+        }
+    }
+}
+
+/// A person's client does not stay in our hidden session.
+async fn move_out(server: &Server, client: &str, session: &str) {
+    if let Err(e) = server.move_out(client, session).await {
+        tracing::debug!("moving {client} out: {e}");
+    }
+}
+
+/// The next notice; waits for ever where there is no connection.
+async fn notice(notices: &mut Option<UnboundedReceiver<Notice>>) -> Option<Notice> {
+    match notices {
+        Some(notices) => notices.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,235 @@
+//! Messages into a pane: in order of arrival, one at a time, held while a person types.
+//! TREE.md, "Delivery".
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Pane, Session, Sessions, State, Told, message, shell};
+use crate::error::{Error, Kind, Result, fail};
+use crate::tmux::{self, Key, Server};
+use crate::tree::Caller;
+
+/// A client that typed this recently holds delivery (TREE.md: 2 s). tmux tells whole seconds,
+/// so one more is waited for.
+const TYPED: Duration = Duration::from_secs(3);
+/// How often a held message looks again.
+const HELD: Duration = Duration::from_millis(200);
+/// How long a message waits for a shell made here to read at all: what is typed before is cut
+/// to 4,095 bytes a line by the terminal.
+const START: Duration = Duration::from_secs(5);
+/// Messages waiting for one pane; more are refused (EAGAIN).
+const QUEUE: usize = 1000;
+
+/// What is typed.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// Pasted as one, then Enter.
+    Prompt(String),
+    /// Typed as it is.
+    Text(String),
+    Keys(Vec<Key>),
+}
+
+impl Message {
+    pub fn prompt(body: &[u8]) -> Result<Self> {
+        message::clean(body).map(Message::Prompt)
+    }
+
+    pub fn text(body: &[u8]) -> Result<Self> {
+        // Typed as it is: a newline at the end is asked for.
+        let text = message::clean(body)?;
+        Ok(Message::Text(if body.ends_with(b"\n") { text + "\n" } else { text }))
+    }
+
+    pub fn keys(body: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(body).map_err(|_| Error::new(Kind::NotUtf8, "not UTF-8"))?;
+        let key = |name: &str| {
+            Key::parse(name).ok_or_else(|| Error::new(Kind::Invalid, format!("unknown key {name:?}")))
+        };
+        text.split_whitespace().map(key).collect::<Result<_>>().map(Message::Keys)
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Message::Prompt(text) | Message::Text(text) => text.is_empty(),
+            Message::Keys(keys) => keys.is_empty(),
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Message::Prompt(_) => "input",
+            Message::Text(_) => "text",
+            Message::Keys(_) => "keys",
+        }
+    }
+}
+
+/// One place in a pane's queue; given back however the message ends.
+struct Place(Arc<Pane>);
+
+impl Place {
+    fn take(pane: &Arc<Pane>) -> Result<Self> {
+        if pane.waiting.fetch_add(1, Ordering::AcqRel) >= QUEUE {
+            pane.waiting.fetch_sub(1, Ordering::AcqRel);
+            return fail(Kind::Full, format!("{QUEUE} messages wait for this pane already"));
+        }
+        Ok(Place(pane.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.set_held(None);
+    }
+}
+
+/// Says so where whoever sent a message gives up while it waits: then nobody else would.
+struct Waiting<'a> {
+    sessions: &'a Sessions,
+    who: &'a Caller,
+    at: String,
+    over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            let why = "the writer was ended while its message waited; it is not sent";
+            self.sessions.journal.refused(self.who, &self.at, why);
+        }
+    }
+}
+
+impl Sessions {
+    /// Types `message` into `pane` of `session`. Returns when tmux has taken it, Enter included.
+    /// Dropped before, it sends nothing; once the first byte is on its way, all of it goes.
+    pub async fn deliver(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        pane: &Arc<Pane>,
+        who: &Caller,
+        message: Message,
+    ) -> Result<()> {
+        pane.check_alive()?;
+        if message.is_empty() {
+            return Ok(());
+        }
+        let place = Place::take(pane)?;
+        let at = format!("{}/{}", session.shown(), message.word());
+        let mut waiting = Waiting { sessions: self, who, at, over: false };
+        let turn = self.turn(session, pane, &message).await;
+        waiting.over = true;
+        let (server, turn) = turn?;
+        let (sessions, session, pane, who) = (self.clone(), session.clone(), pane.clone(), who.clone());
+        let sent = tokio::spawn(async move {
+            let _held = (place, turn); // the next message begins when this one is in, or failed
+            let _life = session.life.read().await;
+            pane.check_alive()?;
+            pane.input(Instant::now());
+            sessions.send(&server, &pane, &message).await?;
+            sessions.delivered(&session, &pane, &who, &message);
+            sessions.observer.poke(&pane);
+            Ok(())
+        });
+        sent.await.unwrap_or_else(|e| fail(Kind::Bug, e.to_string()))
+    }
+
+    /// Waits until `message` may go: the messages before it are in, and it spoils no draft.
+    async fn turn(
+        &self,
+        session: &Session,
+        pane: &Arc<Pane>,
+        message: &Message,
+    ) -> Result<(Server, OwnedMutexGuard<()>)> {
+        let hold = self.config().hold;
+        let limit = hold + Duration::from_secs(30);
+        let Ok(turn) = tokio::time::timeout(limit, pane.queue.clone().lock_owned()).await else {
+            return fail(Kind::TimedOut, format!("other messages held this pane for {} s", limit.as_secs()));
+        };
+        let server = self.server()?;
+        // Keys and text reach a pane whatever a person does there: that is what they are for.
+        if matches!(message, Message::Prompt(_)) {
+            self.until_free(&server, session, pane, hold).await?;
+            started(pane).await;
+            check_lines(pane, message)?;
+        }
+        Ok((server, turn))
+    }
+
+    async fn send(&self, server: &Server, pane: &Pane, message: &Message) -> Result<()> {
+        match message {
+            Message::Prompt(text) => tmux::input::paste(server, &pane.id, text.as_bytes(), true).await,
+            Message::Text(text) => tmux::input::type_text(server, &pane.id, text).await,
+            Message::Keys(keys) => tmux::input::keys(server, &pane.id, keys).await,
+        }
+    }
+
+    fn delivered(&self, session: &Session, pane: &Pane, who: &Caller, message: &Message) {
+        let name = session.shown();
+        let fields = serde_json::json!({
+            "file": message.word(), "pane": pane.id,
+            "origin": {"node": who.node.as_deref().unwrap_or(self.journal.node()), "uid": who.uid},
+        });
+        self.journal.tell(Told { what: "delivered", session: (session.serial, &name), fields });
+        if let (Message::Prompt(text), true) = (message, pane.full_screen()) {
+            pane.note(&format!("input: {}", text.replace('\n', "\n  ")), SystemTime::now());
+        }
+    }
+
+    /// Waits while a client that shows this pane typed a moment ago.
+    async fn until_free(
+        &self,
+        server: &Server,
+        session: &Session,
+        pane: &Pane,
+        hold: Duration,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        // No client of a person anywhere: nothing to ask, and no round trip.
+        while !self.clients.read().is_empty() {
+            let typed = tmux::input::typed_recently(server, &pane.id).await?;
+            if typed.is_none_or(|ago| ago >= TYPED) {
+                break;
+            }
+            pane.set_held(Some("draft"));
+            pane.check_alive()?;
+            if begun.elapsed() >= hold {
+                session.set_last_error("a message was held by a person typing, and given up");
+                return fail(Kind::TimedOut, format!("a person typed in this pane for {} s", hold.as_secs()));
+            }
+            tokio::time::sleep(HELD).await;
+        }
+        pane.set_held(None);
+        Ok(())
+    }
+}
+
+/// A shell that was just started gets its first message when it reads.
+async fn started(pane: &Pane) {
+    let mut seen = pane.watch();
+    let begun = |s: &super::Seen| s.state != State::Starting;
+    let _ = tokio::time::timeout(START, seen.wait_for(begun)).await; // then it is typed ahead
+}
+
+/// A terminal in canonical mode keeps 4,095 bytes of a line and drops the rest without a word.
+fn check_lines(pane: &Pane, message: &Message) -> Result<()> {
+    let Message::Prompt(text) = message else { return Ok(()) };
+    let longest = message::longest_line(text);
+    if longest <= message::CANONICAL_LINE {
+        return Ok(());
+    }
+    let tty = pane.fact(|f| f.tty.clone());
+    if shell::canonical(&tty) == Some(true) {
+        let most = message::CANONICAL_LINE;
+        return fail(
+            Kind::TooLarge,
+            format!("a line of {longest} bytes; this pane's terminal is in canonical mode and keeps {most}"),
+        );
+    }
+    Ok(())
+}

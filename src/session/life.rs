@@ -1,0 +1,466 @@
+//! Making, ending, renaming, starting and stopping sessions, and the node's own start and end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::env::{self, Env};
+use super::{Pane, Record, Session, Sessions, engine, reap, record};
+use crate::config::SessionConfig;
+use crate::error::{Error, Kind, Result, fail};
+use crate::names;
+use crate::tmux::{self, NewSession, Server};
+use crate::tree::Caller;
+
+/// Ending a process tree takes 5 s at most; a stuck `/proc` is not waited for.
+const STOPPED: Duration = Duration::from_secs(6);
+/// How often, and how long apart, a session is tried again under a server that is leaving.
+const LEAVING_TRIES: u32 = 10;
+const LEAVING: Duration = Duration::from_millis(50);
+/// tmux gets this long to take our hidden session away when the node ends: `muxfs umount` waits
+/// for that end.
+const CLOSED: Duration = Duration::from_secs(3);
+
+/// Servers that are tried in turn, where one after the other ends while a session is made.
+const STARTS: usize = 5;
+/// How long an ending server may take to be gone.
+const ENDING: Duration = Duration::from_millis(30);
+
+impl Sessions {
+    /// `mkdir NAME`: makes a session and starts its program.
+    pub async fn make(
+        self: &Arc<Self>,
+        who: &Caller,
+        shown: &str,
+        cwd: Option<&str>,
+    ) -> Result<Arc<Session>> {
+        let mut tries = LEAVING_TRIES;
+        loop {
+            match self.make_once(who, shown, cwd).await {
+                // A server that was just leaving, with its last session: the next one is ours.
+                Err(e) if e.kind == Kind::Gone && tries > 0 && self.connected().is_none_or(|s| s.lost()) => {
+                    tries -= 1;
+                    tokio::time::sleep(LEAVING).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn make_once(
+        self: &Arc<Self>,
+        who: &Caller,
+        shown: &str,
+        cwd: Option<&str>,
+    ) -> Result<Arc<Session>> {
+        let name = names::new_session(shown, &self.reserved)?;
+        // Before a record of it is on disk.
+        tmux::session::check_name(&name)?;
+        let here = self.caller_dir(who);
+        let login = self.login_env().await;
+        // A server without sessions is left at once, but for one that is about to get its first.
+        let _making = Making::begin(&self.making);
+        let mut left = STARTS;
+        loop {
+            left -= 1;
+            // A server ends with its last session: one that is about to takes no
+            // other ("server exited unexpectedly", or the connection is lost), the next one does.
+            let why = match self.server_or_start().await {
+                Ok(server) => match self.make_on(&server, shown, &name, &login, cwd, here.clone()).await {
+                    Err(e) if e.kind == Kind::Gone && server.lost() => e,
+                    made => return made,
+                },
+                Err(e) if matches!(e.kind, Kind::Gone | Kind::Unreachable) => e,
+                Err(e) => return Err(e),
+            };
+            if left == 0 {
+                return Err(why);
+            }
+            tokio::time::sleep(ENDING).await;
+        }
+    }
+
+    async fn make_on(
+        self: &Arc<Self>,
+        server: &Server,
+        shown: &str,
+        name: &str,
+        login: &Env,
+        cwd: Option<&str>,
+        here: Option<String>,
+    ) -> Result<Arc<Session>> {
+        let _one = self.reconcile.lock().await;
+        if self.get(shown).is_some() {
+            return fail(Kind::Exists, format!("{shown}: there is such a session"));
+        }
+        let record = self.record_for(name)?;
+        let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
+        let size = config.size.unwrap_or(self.config().size);
+        let program = self.program(&config, login, cwd.map(str::to_owned).or(here));
+        let made = tmux::session::new_session(
+            server,
+            NewSession {
+                name,
+                cwd: program.cwd.as_bytes(),
+                env: &program.env,
+                command: Some(&program.command),
+                width: size.0.into(),
+                height: size.1.into(),
+                history_limit: None,
+                muxfs_id: &record.id,
+            },
+            config.logs.then_some(&self.pipes),
+        )
+        .await?;
+        self.tables.write().lost.insert(name.to_owned(), record);
+        // Before the refresh shows the pane: it is not to be asked for a second pipe.
+        self.expect_tap(&made.pane, made.pipe);
+        self.refresh_locked().await?;
+        self.get(shown).ok_or_else(|| Error::new(Kind::Gone, format!("{shown}: ended at once")))
+    }
+
+    /// The record of a session of this name that tmux lost, else a new one; on disk in either
+    /// case, so that a crash leaves no session without one.
+    fn record_for(&self, name: &str) -> Result<Record> {
+        let kept = self.tables.read().lost.get(name).cloned();
+        let mut record = match kept {
+            Some(record) => record,
+            None => Record {
+                id: record::new_id()?,
+                name: name.to_owned(),
+                ours: true,
+                config: crate::config::session::template(),
+                changed: record::millis(SystemTime::now()),
+                modes: Default::default(),
+                stopped: false,
+            },
+        };
+        record.stopped = false;
+        self.store.save(&record)?;
+        self.store.save_config(&record.id, &record.config)?;
+        Ok(record)
+    }
+
+    async fn server_or_start(self: &Arc<Self>) -> Result<Server> {
+        if let Some(server) = self.connected().filter(|s| !s.lost()) {
+            return Ok(server);
+        }
+        let (answer, server) = tokio::sync::oneshot::channel();
+        let _ = self.pokes.send(engine::Event::Start(answer)); // then the channel below closes
+        server.await.unwrap_or_else(|_| fail(Kind::Gone, "the node ends"))
+    }
+
+    /// What a session runs: its settings over the node's over the login shell.
+    fn program(&self, config: &SessionConfig, login: &Env, here: Option<String>) -> Program {
+        let node = self.config();
+        let mut env = login.clone();
+        env.extend(node.env.clone());
+        env.extend(config.env.clone());
+        let env = env::with_locale(env);
+        let mut command =
+            if config.command.is_empty() { node.command.clone() } else { config.command.clone() };
+        if command.is_empty() {
+            command = vec![env::login_shell()];
+        }
+        command.extend(config.args.iter().cloned());
+        let set = |s: &String| !s.is_empty();
+        let cwd =
+            config.cwd.clone().or(here).or(Some(node.cwd.clone()).filter(set)).unwrap_or_else(|| "~".into());
+        let cwd = env::expand_home(&cwd, &env);
+        Program { command, cwd, env: env.into_iter().collect() }
+    }
+
+    /// The directory a local caller stands in, unless it is inside one of our own mounts: a
+    /// daemon that waits on its own mount waits for ever.
+    fn caller_dir(&self, who: &Caller) -> Option<String> {
+        let pid = who.pid.filter(|p| *p != 0 && who.node.is_none())?;
+        let dir = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+        let inside = |mount: &PathBuf| dir.starts_with(mount);
+        if self.mounts.read().iter().any(inside) {
+            return None;
+        }
+        dir.to_str().filter(|d| !d.ends_with(" (deleted)")).map(str::to_owned)
+    }
+
+    /// Asks the login shell before anyone waits for it: a `mkdir` is held up less.
+    pub fn prepare(self: &Arc<Self>) {
+        let sessions = self.clone();
+        tokio::spawn(async move { sessions.login_env().await });
+    }
+
+    /// The login shell's environment, asked once.
+    async fn login_env(&self) -> Arc<Env> {
+        let mut kept = self.login.lock().await;
+        if let Some(env) = &*kept {
+            return env.clone();
+        }
+        let env = match env::ask(&env::login_shell()).await {
+            Ok(env) => env,
+            Err(e) => {
+                self.journal.trouble("environment", &format!("{e}; the daemon's own is used"));
+                env::own()
+            }
+        };
+        let env = Arc::new(env);
+        *kept = Some(env.clone());
+        env
+    }
+
+    /// `ctl reload`: the login shell is asked again, the settings file read again.
+    pub async fn reload(&self) {
+        *self.login.lock().await = None;
+        self.node_config_file_touched();
+    }
+
+    /// `rmdir`: ends a session made here, with everything below it, and forgets its record.
+    pub async fn remove(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        if !session.ours {
+            return fail(
+                Kind::Busy,
+                format!("{}: made by others; `echo stop > ctl` ends it on purpose", session.shown()),
+            );
+        }
+        let _life = session.life.write().await;
+        self.end_session(session).await?;
+        let name = session.name();
+        self.tables.write().lost.remove(&name);
+        self.store.remove(&session.id)
+    }
+
+    /// Every process of the session, then the session itself. Windows that other sessions show
+    /// too live on.
+    async fn end_session(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        let server = self.server()?;
+        self.refresh().await?; // a window linked into another session a moment ago is spared too
+        let elsewhere: Vec<String> = self
+            .all()
+            .iter()
+            .filter(|s| s.serial != session.serial)
+            .flat_map(|s| s.panes().into_iter().map(|(_, p)| p.id.clone()))
+            .collect();
+        let panes: Vec<_> =
+            session.panes().into_iter().map(|(_, p)| p).filter(|p| !elsewhere.contains(&p.id)).collect();
+        self.end_processes(&session.shown(), &panes).await;
+        match tmux::session::kill_session(&server, &session.tmux_id()).await {
+            Ok(()) => {}
+            // Without remain-on-exit it went with its last process; that is what was asked for.
+            Err(e) if e.kind != Kind::TimedOut => tracing::debug!("kill-session: {e}"),
+            Err(e) => return Err(e),
+        }
+        self.refresh().await.or_else(|e| if e.kind == Kind::Gone { Ok(()) } else { Err(e) })
+    }
+
+    async fn end_processes(&self, name: &str, panes: &[Arc<Pane>]) {
+        let (dead, alive): (Vec<_>, Vec<_>) =
+            panes.iter().map(|p| p.fact(|f| (f.dead, f.pid as i32))).partition(|(dead, _)| *dead);
+        let mut roots: Vec<i32> = alive.into_iter().map(|(_, pid)| pid).collect();
+        roots.extend(reap::left_by(&dead.into_iter().map(|(_, pid)| pid).collect::<Vec<_>>()));
+        let left = match tokio::time::timeout(STOPPED, reap::end(&roots)).await {
+            Ok(left) => left,
+            Err(_) => roots,
+        };
+        if !left.is_empty() {
+            self.journal.trouble(name, &format!("processes outlived SIGKILL: {left:?}"));
+        }
+    }
+
+    /// `mv`: another name within the node.
+    pub async fn rename(self: &Arc<Self>, session: &Session, shown: &str) -> Result<()> {
+        let name = names::new_session(shown, &self.reserved)?;
+        let _one = self.reconcile.lock().await;
+        if self.get(shown).is_some() {
+            return fail(Kind::Exists, format!("{shown}: there is such a session"));
+        }
+        tmux::session::rename(&self.server()?, &session.tmux_id(), &name).await?;
+        self.refresh_locked().await
+    }
+
+    /// `ctl start`: runs the program where nothing runs.
+    pub async fn start_session(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        self.only_ours(session, "start")?;
+        let _life = session.life.write().await;
+        let main = session.main();
+        if !main.is_gone() && !main.fact(|f| f.dead) {
+            return fail(Kind::Busy, format!("{}: it runs", session.shown()));
+        }
+        self.spawn(session, false).await
+    }
+
+    /// `ctl stop`: ends what runs and leaves the pane dead; another's session ends whole.
+    pub async fn stop(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        let _life = session.life.write().await;
+        if !session.ours {
+            return self.end_session(session).await;
+        }
+        let main = session.main();
+        if main.is_gone() || main.fact(|f| f.dead) {
+            return Ok(());
+        }
+        main.set_stopping(true);
+        self.mark_stopped(session, true);
+        self.end_processes(&session.shown(), std::slice::from_ref(&main)).await;
+        self.refresh().await?;
+        self.observe(&main);
+        Ok(())
+    }
+
+    /// `ctl restart` and a saved config that needs one.
+    pub async fn restart(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        self.only_ours(session, "restart")?;
+        let _life = session.life.write().await;
+        self.restart_locked(session).await
+    }
+
+    async fn restart_locked(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        let main = session.main();
+        if !main.is_gone() && !main.fact(|f| f.dead) {
+            self.end_processes(&session.shown(), std::slice::from_ref(&main)).await;
+        }
+        // tmux may not have seen the end yet, and would refuse to respawn what it thinks active.
+        self.spawn(session, true).await
+    }
+
+    /// `ctl apply`: a pending restart happens now.
+    pub async fn apply_now(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        let _life = session.life.write().await;
+        // Another may have done it meanwhile.
+        if session.pending_restart() { self.restart_locked(session).await } else { Ok(()) }
+    }
+
+    fn only_ours(&self, session: &Session, verb: &str) -> Result<()> {
+        if session.ours {
+            return Ok(());
+        }
+        fail(Kind::Never, format!("{verb}: {} was made by others", session.shown()))
+    }
+
+    fn mark_stopped(&self, session: &Session, stopped: bool) {
+        let mut record = session.record.lock();
+        if std::mem::replace(&mut record.stopped, stopped) != stopped {
+            let copy = record.clone();
+            drop(record);
+            self.save(session, &copy);
+        }
+    }
+
+    /// Runs the program in the main pane again, or in a new window where that is gone. Without
+    /// `kill` it is Busy where tmux has the pane alive.
+    async fn spawn(self: &Arc<Self>, session: &Arc<Session>, kill: bool) -> Result<()> {
+        let server = self.server()?;
+        let login = self.login_env().await;
+        let config = session.config();
+        let program = self.program(&config, &login, None);
+        self.mark_stopped(session, false);
+        let main = session.main();
+        let (cwd, env, command) = (program.cwd.as_bytes(), &program.env, Some(program.command.as_slice()));
+        if main.is_gone() {
+            let pipes = config.logs.then_some(&self.pipes);
+            let made =
+                tmux::session::new_window(&server, &session.tmux_id(), cwd, env, command, pipes).await?;
+            self.expect_tap(&made.pane, made.pipe);
+            self.refresh().await?;
+            let new = self.tables.read().panes.get(&made.pane).cloned();
+            if let Some(new) = new {
+                self.set_main(session, new);
+            }
+        } else {
+            main.set_stopping(false);
+            tmux::session::respawn(&server, &main.id, cwd, env, command, kill).await?;
+            self.refresh().await?;
+        }
+        session.restart.send_replace(false);
+        self.observer.poke(&session.main());
+        Ok(())
+    }
+
+    /// A saved config waits for the program to be ready, then restarts it.
+    pub(super) fn restart_if_pending(self: &Arc<Self>, session: &Arc<Session>) {
+        let state = session.main().seen().state;
+        let now = state == super::State::Ready || state.ended();
+        if !now || !session.pending_restart() {
+            return;
+        }
+        let (sessions, session) = (self.clone(), session.clone());
+        tokio::spawn(async move {
+            if let Err(e) = sessions.apply_now(&session).await {
+                session.set_last_error(e.text());
+                sessions.journal.trouble(&session.shown(), &format!("restart: {e}"));
+            }
+        });
+    }
+
+    pub(super) async fn resize(&self, session: &Session, size: (u16, u16)) {
+        let done = match self.server() {
+            Ok(server) => tmux::session::resize(&server, &session.tmux_id(), size).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = done {
+            session.set_last_error(e.text());
+            self.journal.trouble(&session.shown(), &format!("size: {e}"));
+        }
+    }
+
+    /// Our hidden session is not to keep a tmux server alive that nobody else uses.
+    pub(super) async fn leave_if_last(&self) {
+        let Some(server) = self.connected() else { return };
+        let _one = self.reconcile.lock().await;
+        let making = self.making.load(Ordering::Acquire) > 0;
+        if self.count() > 0 {
+            *self.stay_until.lock() = Instant::now(); // from now on its last session is its end
+            return;
+        }
+        let early = Instant::now() < *self.stay_until.lock();
+        if !early && !making && tmux::snapshot(&server).await.is_ok_and(|s| s.sessions.is_empty()) {
+            server.close().await;
+        }
+    }
+
+    /// The node ends: our hidden session goes, everybody else's stay.
+    pub async fn close(&self) {
+        let server = self.server.write().take();
+        if let Some(server) = server {
+            let _ = tokio::time::timeout(CLOSED, server.close()).await; // a hung tmux keeps the session
+        }
+        self.journal.log(super::Level::Info, "", "muxfs ends");
+    }
+
+    /// `ctl sweep`, and once a minute: logs beyond their time and room, idle descriptors.
+    pub fn tidy(&self) {
+        let config = self.config();
+        let live = |dir: &Path| self.log_dir_is_live(dir);
+        let removed =
+            crate::log::prune(&self.logs_dir(), config.keep, config.total, &live, SystemTime::now());
+        for file in removed {
+            self.journal.log(super::Level::Info, "", &format!("old logs removed: {}", file.path.display()));
+        }
+        let panes: Vec<Arc<Pane>> = self.tables.read().panes.values().cloned().collect();
+        for pane in panes {
+            pane.raw.tidy(SystemTime::now());
+            pane.logs.tidy(SystemTime::now());
+        }
+    }
+}
+
+/// Counts the sessions that are being made.
+struct Making<'a>(&'a AtomicUsize);
+
+impl<'a> Making<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Making(count)
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A program about to be started.
+struct Program {
+    command: Vec<String>,
+    cwd: String,
+    env: Vec<(String, String)>,
+}

@@ -1,0 +1,318 @@
+//! Sessions of one tmux server: their life, panes, messages, output and records.
+//!
+//! Knows tmux (through `crate::tmux`), settings and logs. Does not know paths of the tree, doors
+//! or kernels: `node` gives what is here its file names.
+//!
+//! Lock order: `Sessions::reconcile` (held across tmux calls), then `Sessions::tables`, then the
+//! leaves of a session or pane; `saving` comes before all leaves. No leaf lock is held across a wait.
+
+pub mod capture;
+pub mod engine;
+pub mod env;
+mod files;
+pub mod input;
+pub mod journal;
+pub mod life;
+pub mod message;
+pub mod observer;
+pub mod output;
+pub mod pane;
+pub mod reap;
+pub mod reconcile;
+pub mod record;
+pub mod screen_log;
+pub mod settings;
+pub mod shell;
+pub mod start;
+pub mod state;
+pub mod tap;
+pub mod wait;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::config::{NodeConfig, SessionConfig};
+use crate::error::{Error, Kind, Result};
+use crate::log::LogLimits;
+use crate::tmux::{ClientInfo, Lists, OwnProgram, PipeHub, Server};
+
+pub use journal::{Journal, Level, Told};
+pub use pane::{Pane, Tap};
+pub use record::{ModeSet, Record};
+pub use state::{Evidence, Seen, State};
+
+/// What changed about the set of sessions: names a listing has, or no longer has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// Made, ended, or another object under the same name.
+    Session(String),
+    Renamed {
+        from: String,
+        to: String,
+    },
+    /// A pane's directory of a session, or its main pane.
+    Panes {
+        session: String,
+        name: Option<String>,
+    },
+}
+
+/// Where a node keeps what it keeps.
+#[derive(Debug, Clone)]
+pub struct Dirs {
+    pub state: PathBuf,
+    pub runtime: PathBuf,
+    /// The node's settings file.
+    pub config: PathBuf,
+}
+
+pub struct Session {
+    pub serial: u64,
+    /// The record's id.
+    pub id: String,
+    pub ours: bool,
+    pub made: SystemTime,
+    face: RwLock<Face>,
+    /// The pane that the session's own files act on.
+    main: watch::Sender<Arc<Pane>>,
+    record: Mutex<Record>,
+    config: RwLock<Arc<SessionConfig>>,
+    rejected: Mutex<Option<settings::Rejected>>,
+    /// Held from the look at the settings' file to the end of a change, so that a save and the
+    /// notice of an earlier one are never taken for a hand edit.
+    saving: Mutex<()>,
+    /// A saved config waits for the program to be ready.
+    restart: watch::Sender<bool>,
+    ended: watch::Sender<bool>,
+    last_error: Mutex<Option<String>>,
+    /// Written by a start, stop or restart, one at a time; read while something is typed, so that
+    /// no message goes to a program that is being ended.
+    life: tokio::sync::RwLock<()>,
+}
+
+/// What tmux says of a session now.
+#[derive(Clone, Default)]
+struct Face {
+    tmux_id: String,
+    name: String,
+    shown: String,
+    attached: u32,
+    /// `WINDOW.PANE` and the pane, in tmux's order.
+    panes: Vec<(String, Arc<Pane>)>,
+}
+
+impl Session {
+    /// The name as a path shows it.
+    pub fn shown(&self) -> String {
+        self.face.read().shown.clone()
+    }
+
+    /// The name as tmux has it.
+    pub fn name(&self) -> String {
+        self.face.read().name.clone()
+    }
+
+    pub fn tmux_id(&self) -> String {
+        self.face.read().tmux_id.clone()
+    }
+
+    /// Clients of people (not ours) that are attached.
+    pub fn attached(&self) -> u32 {
+        self.face.read().attached
+    }
+
+    pub fn panes(&self) -> Vec<(String, Arc<Pane>)> {
+        self.face.read().panes.clone()
+    }
+
+    /// The pane called `WINDOW.PANE`.
+    pub fn pane(&self, name: &str) -> Option<Arc<Pane>> {
+        self.face.read().panes.iter().find(|(n, _)| n == name).map(|(_, p)| p.clone())
+    }
+
+    pub fn main(&self) -> Arc<Pane> {
+        self.main.borrow().clone()
+    }
+
+    pub fn config(&self) -> Arc<SessionConfig> {
+        self.config.read().clone()
+    }
+
+    /// The settings' text, and when it last changed.
+    pub fn config_text(&self) -> (String, SystemTime) {
+        let record = self.record.lock();
+        (record.config.clone(), record::from_millis(record.changed))
+    }
+
+    /// Bytes of the settings' text.
+    pub fn config_len(&self) -> u64 {
+        self.record.lock().config.len() as u64
+    }
+
+    pub fn config_changed(&self) -> SystemTime {
+        record::from_millis(self.record.lock().changed)
+    }
+
+    /// Why the last save was refused, and its text.
+    pub fn rejected(&self) -> Option<settings::Rejected> {
+        self.rejected.lock().clone()
+    }
+
+    pub fn pending_restart(&self) -> bool {
+        *self.restart.borrow()
+    }
+
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().clone()
+    }
+
+    pub fn set_last_error(&self, text: &str) {
+        *self.last_error.lock() = Some(text.to_owned());
+    }
+
+    pub fn modes(&self, file: &str) -> ModeSet {
+        self.record.lock().modes.get(file).copied().unwrap_or_default()
+    }
+
+    pub fn is_over(&self) -> bool {
+        *self.ended.borrow()
+    }
+}
+
+/// Everything about one tmux server's sessions.
+pub struct Sessions {
+    pub dirs: Dirs,
+    pub own: OwnProgram,
+    pub journal: Journal,
+    pub started: SystemTime,
+    /// Of this machine's node, for good: a name may change.
+    pub node_id: String,
+    config: RwLock<Arc<NodeConfig>>,
+    tables: RwLock<Tables>,
+    server: RwLock<Option<Server>>,
+    clients: RwLock<Vec<ClientInfo>>,
+    store: record::Store,
+    pipes: PipeHub,
+    /// Pipes that came before their panes, by tmux pane id.
+    expected: Mutex<HashMap<String, std::os::fd::OwnedFd>>,
+    output: output::Output,
+    observer: observer::Observer,
+    moved: broadcast::Sender<Moved>,
+    pokes: mpsc::UnboundedSender<engine::Event>,
+    login: tokio::sync::Mutex<Option<Arc<env::Env>>>,
+    /// One refresh of the tables at a time; also held while a session is made or renamed.
+    reconcile: tokio::sync::Mutex<()>,
+    /// What the tables were made from.
+    lists: Mutex<Option<Lists>>,
+    /// Until when a server without sessions is not left: who started it may be about to make one.
+    stay_until: Mutex<Instant>,
+    /// Sessions being made.
+    making: AtomicUsize,
+    serials: AtomicU64,
+    reserved: fn(&str) -> bool,
+    /// Directories that are mounts of ours: no session starts in one of them by itself.
+    mounts: RwLock<Vec<PathBuf>>,
+    /// What the last failure to reach tmux was.
+    last_error: Mutex<Option<String>>,
+    node: Mutex<NodeText>,
+    /// As [`Session::saving`], for the node's settings.
+    saving: Mutex<()>,
+}
+
+/// The node's settings file as it was last read.
+struct NodeText {
+    text: String,
+    changed: SystemTime,
+    rejected: Option<settings::Rejected>,
+}
+
+#[derive(Default)]
+struct Tables {
+    /// By the name a path shows.
+    sessions: BTreeMap<String, Arc<Session>>,
+    /// By tmux pane id.
+    panes: HashMap<String, Arc<Pane>>,
+    /// Records of sessions made here that tmux has lost, by tmux name.
+    lost: BTreeMap<String, Record>,
+}
+
+impl Sessions {
+    pub fn config(&self) -> Arc<NodeConfig> {
+        self.config.read().clone()
+    }
+
+    pub fn get(&self, shown: &str) -> Option<Arc<Session>> {
+        self.tables.read().sessions.get(shown).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.tables.read().sessions.values().cloned().collect()
+    }
+
+    /// Where the tmux server's socket is, or would be.
+    pub fn socket_path(&self) -> PathBuf {
+        crate::tmux::Socket::parse(&self.config().socket).path()
+    }
+
+    pub fn count(&self) -> usize {
+        self.tables.read().sessions.len()
+    }
+
+    /// Names that a listing may hold from now on no longer, or newly.
+    pub fn moves(&self) -> broadcast::Receiver<Moved> {
+        self.moved.subscribe()
+    }
+
+    /// The tmux server, or ENXIO where none runs.
+    pub fn server(&self) -> Result<Server> {
+        let server = self.server.read().clone();
+        server.ok_or_else(|| Error::new(Kind::Gone, "no tmux server runs"))
+    }
+
+    pub fn connected(&self) -> Option<Server> {
+        self.server.read().clone()
+    }
+
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().clone()
+    }
+
+    /// Keeps sessions from starting inside `dir`, a mount of this process: it must never wait on
+    /// itself.
+    pub fn avoid(&self, dir: PathBuf) {
+        self.mounts.write().push(dir);
+    }
+
+    fn serial(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn limits(&self) -> LogLimits {
+        LogLimits { rotate_at: self.config().rotate, ..LogLimits::default() }
+    }
+
+    fn tell_moved(&self, moved: Moved) {
+        let _ = self.moved.send(moved); // nobody may listen
+    }
+
+    fn save(&self, session: &Session, record: &Record) {
+        if let Err(e) = self.store.save(record) {
+            self.journal.trouble(&session.shown(), &format!("its record was not saved: {e}"));
+        }
+    }
+
+    /// Sets a file's bits and group (`""`: the directory's), and keeps them.
+    pub fn set_mode(&self, session: &Session, file: &str, mode: Option<u32>, gid: Option<u32>) {
+        let mut record = session.record.lock();
+        record.modes.entry(file.to_owned()).or_default().merge(mode, gid);
+        let copy = record.clone();
+        drop(record);
+        self.save(session, &copy);
+    }
+}

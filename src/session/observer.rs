@@ -1,0 +1,149 @@
+//! Looks at panes when something happened to them, and again when the judge asks for it.
+//!
+//! One task for all panes. A pane that floods is looked at 20 times a second, one where nothing
+//! happens never.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::pane::Pane;
+use super::{Session, Sessions, State};
+
+/// From a sign of life to the look at it: a command's echo and its start are one event.
+const DELAY: Duration = Duration::from_millis(10);
+/// Least time between two looks at one pane by its output alone.
+const PACE: Duration = Duration::from_millis(50);
+
+#[derive(Clone)]
+pub struct Observer {
+    pokes: mpsc::UnboundedSender<Arc<Pane>>,
+}
+
+impl Observer {
+    /// The handle, and the queue that [`run`] works off.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Arc<Pane>>) {
+        let (pokes, queue) = mpsc::unbounded_channel();
+        (Observer { pokes }, queue)
+    }
+
+    /// A look at `pane` is due. At most one poke of a pane is in the queue: it is bounded by the
+    /// number of panes.
+    pub fn poke(&self, pane: &Arc<Pane>) {
+        if !pane.poked.swap(true, Ordering::AcqRel) {
+            let _ = self.pokes.send(pane.clone()); // fails only at the end of the program
+        }
+    }
+}
+
+/// Serves the queue until the node ends.
+pub async fn run(sessions: Weak<Sessions>, mut queue: mpsc::UnboundedReceiver<Arc<Pane>>) {
+    let mut due = Due::default();
+    loop {
+        let next = due.next();
+        tokio::select! {
+            pane = queue.recv() => match pane {
+                Some(pane) => due.set(pane, Instant::now() + DELAY),
+                None => return,
+            },
+            () = until(next) => {}
+        }
+        let Some(sessions) = sessions.upgrade() else { return };
+        for pane in due.take(Instant::now()) {
+            pane.poked.store(false, Ordering::Release);
+            if let Some(again) = sessions.observe(&pane) {
+                due.set(pane, Instant::now() + again.max(PACE / 2));
+            }
+        }
+    }
+}
+
+pub(super) async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Panes by when they are due; each once, at its earliest.
+#[derive(Default)]
+struct Due {
+    by_time: BTreeMap<(Instant, u64), Arc<Pane>>,
+    by_pane: BTreeMap<u64, Instant>,
+    /// When each was last taken, to pace those that flood. Forgotten when it says nothing more.
+    taken: BTreeMap<u64, Instant>,
+}
+
+impl Due {
+    fn set(&mut self, pane: Arc<Pane>, at: Instant) {
+        let paced = self.taken.get(&pane.serial).map_or(at, |t| at.max(*t + PACE));
+        match self.by_pane.get(&pane.serial) {
+            Some(set) if *set <= paced => return,
+            Some(set) => _ = self.by_time.remove(&(*set, pane.serial)),
+            None => {}
+        }
+        self.by_pane.insert(pane.serial, paced);
+        self.by_time.insert((paced, pane.serial), pane);
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.by_time.keys().next().map(|(at, _)| *at)
+    }
+
+    fn take(&mut self, now: Instant) -> Vec<Arc<Pane>> {
+        self.taken.retain(|_, t| now.saturating_duration_since(*t) < PACE);
+        let mut panes = Vec::new();
+        while let Some(first) = self.by_time.first_entry().filter(|e| e.key().0 <= now) {
+            let pane = first.remove();
+            self.by_pane.remove(&pane.serial);
+            self.taken.insert(pane.serial, now);
+            panes.push(pane);
+        }
+        panes
+    }
+}
+
+impl Sessions {
+    /// Looks now, and tells what changed. Returns when to look again.
+    pub fn observe(self: &Arc<Self>, pane: &Arc<Pane>) -> Option<Duration> {
+        let (changed, again) = pane.observe();
+        if let Some((old, new)) = changed {
+            self.state_changed(pane, old, new);
+        }
+        again
+    }
+
+    fn state_changed(self: &Arc<Self>, pane: &Arc<Pane>, old: State, new: State) {
+        if pane.full_screen() {
+            pane.note(&format!("{new}"), std::time::SystemTime::now());
+        }
+        for session in self.all() {
+            if Arc::ptr_eq(&*session.main.borrow(), pane) {
+                self.main_changed(&session, old, new);
+            }
+        }
+    }
+
+    fn main_changed(self: &Arc<Self>, session: &Arc<Session>, old: State, new: State) {
+        let name = session.shown();
+        let seen = session.main().seen();
+        let fields = serde_json::json!({
+            "state": new.word(), "detail": new.to_string(), "before": old.word(), "evidence": seen.evidence.word(),
+        });
+        self.journal.tell(super::Told { what: "state", session: (session.serial, &name), fields });
+        if new.ended() {
+            self.journal.log(super::Level::Info, &name, &format!("{new}"));
+        }
+        if new == State::Exited(super::state::Exit::Code(127)) && session.ours {
+            // What a shell says of a program that it does not find.
+            self.journal.trouble(&name, "exited 127: its program was not found");
+            session.set_last_error("exited 127: its program was not found");
+        }
+        if new == State::Ready {
+            self.restart_if_pending(session);
+        }
+    }
+}

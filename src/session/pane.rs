@@ -1,0 +1,298 @@
+//! One tmux pane: what tmux says of it, its state, its messages' queue, its logs.
+//!
+//! Belongs to its tmux pane id: handles, queues and logs follow it from session to session.
+//! Lock order: `dying` before `facts`; `facts`, `judge`, `tap` are leaves, never held together or across a
+//! wait.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use super::shell::{Judge, Look, Verdict, look};
+use super::state::{Evidence, Exit, Seen, State};
+use crate::error::{Kind, Result, fail};
+use crate::log::{LogFile, LogLimits, text_gap};
+use crate::tmux::state::PaneInfo;
+
+/// A pane is dead for tmux as soon as its terminal closes, and how its process ended is known
+/// only when tmux has waited for it; tmux 3.2 never tells of a signal. So long may that take.
+const STATUS: Duration = Duration::from_secs(1);
+
+/// Who gets the pane's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tap {
+    /// Not asked for yet.
+    None,
+    /// tmux was asked for a pipe.
+    Asked,
+    /// A pipe of ours.
+    Ours,
+    /// `logs = false`.
+    Off,
+    /// A pipe-pane that somebody else set up: left alone.
+    Theirs,
+    /// Ours was taken by another pipe-pane, or broke.
+    Taken,
+    /// The tmux server is short of descriptors: used, limit.
+    NoRoom(u64, u64),
+    /// The pipe could not be set up.
+    Failed(String),
+}
+
+impl Tap {
+    /// As `status` shows it.
+    pub fn describe(&self) -> String {
+        match self {
+            Tap::None | Tap::Asked => "starting".into(),
+            Tap::Ours => "pipe".into(),
+            Tap::Off => "off".into(),
+            Tap::Theirs => "screen (the pane has a pipe-pane of its own)".into(),
+            Tap::Taken => "screen (our pipe was taken)".into(),
+            Tap::NoRoom(used, limit) => {
+                format!("screen (the tmux server has {used} of {limit} descriptors in use)")
+            }
+            Tap::Failed(why) => format!("screen ({why})"),
+        }
+    }
+
+    /// Whether the transcript has to come from the screen.
+    pub fn from_screen(&self) -> bool {
+        matches!(self, Tap::Theirs | Tap::Taken | Tap::NoRoom(..) | Tap::Failed(_))
+    }
+}
+
+pub struct Pane {
+    /// tmux's own id, `%5`.
+    pub id: String,
+    /// Distinct among all that this process ever shows.
+    pub serial: u64,
+    pub raw: Arc<LogFile>,
+    pub logs: Arc<LogFile>,
+    /// One message at a time, in the order of arrival.
+    pub queue: Arc<tokio::sync::Mutex<()>>,
+    /// Messages in the queue, the one being typed included.
+    pub waiting: AtomicUsize,
+    facts: RwLock<PaneInfo>,
+    judge: Mutex<Judge>,
+    seen: watch::Sender<Seen>,
+    tap: Mutex<(Tap, Instant)>,
+    held: Mutex<Option<&'static str>>,
+    /// Set by `ctl stop`: the exit that follows is a stop.
+    stopping: AtomicBool,
+    gone: AtomicBool,
+    /// Dead since then, how is not known yet.
+    dying: Mutex<Option<Instant>>,
+    /// The program paints the alternate screen.
+    full_screen: AtomicBool,
+    shell: AtomicBool,
+    /// A look is due already.
+    pub(super) poked: AtomicBool,
+}
+
+impl Pane {
+    pub fn new(facts: PaneInfo, serial: u64, dir: &Path, limits: LogLimits, now: Instant) -> Self {
+        let open = |name: &str, lines| {
+            Arc::new(LogFile::open(dir.join(name), LogLimits { lines, ..limits }, text_gap))
+        };
+        Pane {
+            id: facts.id.clone(),
+            serial,
+            raw: open("raw", false),
+            logs: open("logs", true),
+            queue: Arc::default(),
+            waiting: AtomicUsize::new(0),
+            facts: RwLock::new(facts),
+            judge: Mutex::new(Judge::new(now)),
+            seen: watch::channel(Seen::nothing(SystemTime::now())).0,
+            tap: Mutex::new((Tap::None, now)),
+            held: Mutex::new(None),
+            stopping: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            dying: Mutex::new(None),
+            full_screen: AtomicBool::new(false),
+            shell: AtomicBool::new(false),
+            poked: AtomicBool::new(false),
+        }
+    }
+
+    pub fn facts(&self) -> PaneInfo {
+        self.facts.read().clone()
+    }
+
+    /// One field of the facts, without a copy of all.
+    pub fn fact<T>(&self, get: impl FnOnce(&PaneInfo) -> T) -> T {
+        get(&self.facts.read())
+    }
+
+    /// Takes over what tmux says now. True where a look is due: another process, another
+    /// foreground command, dead or alive.
+    pub fn update(&self, mut new: PaneInfo) -> bool {
+        new.dead &= !self.is_dying(&new);
+        let mut facts = self.facts.write();
+        let end = |f: &PaneInfo| (f.pid, f.dead, f.dead_status, f.dead_signal);
+        let look = end(&facts) != end(&new) || facts.command != new.command;
+        if facts.dead && !new.dead || facts.pid != new.pid {
+            self.stopping.store(false, Ordering::Relaxed); // a new life
+            *self.judge.lock() = Judge::new(Instant::now());
+        }
+        *facts = new;
+        look
+    }
+
+    /// Whether `new` says that it ended, but not how, and that may still come.
+    fn is_dying(&self, new: &PaneInfo) -> bool {
+        let untold = new.dead && new.dead_status.is_none() && new.dead_signal.is_none();
+        let mut dying = self.dying.lock();
+        if !untold || self.fact(|f| f.dead) {
+            *dying = None;
+            return false;
+        }
+        dying.get_or_insert_with(Instant::now).elapsed() < STATUS
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// tmux has no such pane any more. Its logs end here.
+    pub fn set_gone(&self, now: SystemTime) {
+        self.gone.store(true, Ordering::Release);
+        let state = self.ended_state();
+        self.publish(Verdict { state, evidence: Evidence::PaneGone, fresh: true, again: None }, now);
+        self.raw.close(now);
+        self.logs.close(now);
+    }
+
+    pub fn set_stopping(&self, stopping: bool) {
+        self.stopping.store(stopping, Ordering::Relaxed);
+    }
+
+    pub fn full_screen(&self) -> bool {
+        self.full_screen.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last look found an interactive shell.
+    pub fn is_shell(&self) -> bool {
+        self.shell.load(Ordering::Relaxed)
+    }
+
+    pub fn set_full_screen(&self, on: bool) {
+        self.full_screen.store(on, Ordering::Relaxed);
+    }
+
+    /// ENXIO where nothing could read what is typed.
+    pub fn check_alive(&self) -> Result<()> {
+        if self.is_gone() {
+            return fail(Kind::Gone, format!("pane {} is gone", self.id));
+        }
+        if self.fact(|f| f.dead) {
+            return fail(Kind::Gone, format!("nothing runs in pane {}: {}", self.id, self.seen().state));
+        }
+        Ok(())
+    }
+
+    pub fn seen(&self) -> Seen {
+        *self.seen.borrow()
+    }
+
+    pub fn watch(&self) -> watch::Receiver<Seen> {
+        self.seen.subscribe()
+    }
+
+    pub fn judge<T>(&self, act: impl FnOnce(&mut Judge) -> T) -> T {
+        act(&mut self.judge.lock())
+    }
+
+    /// A message or key is about to go in: the state from before counts no more.
+    pub fn input(&self, now: Instant) {
+        self.judge(|j| j.input(now));
+        self.seen.send_if_modified(|s| std::mem::replace(&mut s.fresh, false));
+    }
+
+    /// Looks at the process and publishes what is seen. Returns the state before where it
+    /// changed, and when to look again.
+    pub fn observe(&self) -> (Option<(State, State)>, Option<Duration>) {
+        if self.is_gone() {
+            return (None, None);
+        }
+        let (pid, dead, tty) = self.fact(|f| (f.pid, f.dead, f.tty.clone()));
+        let verdict = if dead {
+            Verdict { state: self.ended_state(), evidence: Evidence::Process, fresh: true, again: None }
+        } else {
+            let found = look(pid as i32, &tty);
+            if found == Look::Gone {
+                return (None, None); // tmux is about to say how it ended
+            }
+            self.shell.store(matches!(found, Look::Shell(_)), Ordering::Relaxed);
+            self.judge(|j| j.decide(found, Instant::now()))
+        };
+        (self.publish(verdict, SystemTime::now()), verdict.again)
+    }
+
+    fn ended_state(&self) -> State {
+        if self.stopping.load(Ordering::Relaxed) {
+            return State::Stopped;
+        }
+        self.fact(|f| match (f.dead_status, f.dead_signal) {
+            (Some(code), _) => State::Exited(Exit::Code(code)),
+            (None, Some(signal)) => State::Exited(Exit::Signal(signal)),
+            (None, None) => State::Exited(Exit::Untold),
+        })
+    }
+
+    fn publish(&self, verdict: Verdict, now: SystemTime) -> Option<(State, State)> {
+        let mut changed = None;
+        self.seen.send_if_modified(|seen| {
+            let old = *seen;
+            let since = if old.state == verdict.state { old.since } else { now };
+            *seen = Seen {
+                state: verdict.state,
+                evidence: verdict.evidence,
+                since,
+                at: now,
+                fresh: verdict.fresh,
+            };
+            if old.state != verdict.state {
+                changed = Some((old.state, verdict.state));
+            }
+            old.state != seen.state || old.fresh != seen.fresh
+        });
+        changed
+    }
+
+    pub fn tap(&self) -> Tap {
+        self.tap.lock().0.clone()
+    }
+
+    /// Since when the tap is what it is.
+    pub fn tap_since(&self) -> Instant {
+        self.tap.lock().1
+    }
+
+    /// True where it changed.
+    pub fn set_tap(&self, tap: Tap) -> bool {
+        let mut now = self.tap.lock();
+        let changed = now.0 != tap;
+        if changed {
+            *now = (tap, Instant::now());
+        }
+        changed
+    }
+
+    pub fn held(&self) -> Option<&'static str> {
+        *self.held.lock()
+    }
+
+    pub fn set_held(&self, held: Option<&'static str>) {
+        *self.held.lock() = held;
+    }
+
+    /// A line of ours in the transcript: gaps, and messages under a full-screen program.
+    pub fn note(&self, text: &str, now: SystemTime) {
+        self.logs.append(format!("[muxfs: {text}]\n").as_bytes(), now);
+    }
+}

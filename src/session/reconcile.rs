@@ -1,0 +1,395 @@
+//! Makes the tables match what tmux says: sessions and panes come, change and go.
+//!
+//! The only writer of `Sessions::tables`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Mutex, RwLock};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::{Face, Level, Moved, Pane, Record, Session, Sessions, Tables, Tap, Told, record};
+use crate::config::{SessionConfig, session};
+use crate::error::Result;
+use crate::names;
+use crate::tmux::{Lists, PaneInfo, Server, SessionInfo, Snapshot};
+
+impl Sessions {
+    /// Asks tmux and makes the tables match.
+    pub async fn refresh(self: &Arc<Self>) -> Result<()> {
+        let _one = self.reconcile.lock().await;
+        self.refresh_locked().await
+    }
+
+    /// The same, for who holds the lock already.
+    pub(super) async fn refresh_locked(self: &Arc<Self>) -> Result<()> {
+        let server = self.server()?;
+        let lists = Lists::ask(&server).await?;
+        self.take(&server, lists).await
+    }
+
+    /// Asks tmux; where it says the very same as last time there is nothing to do, which is the
+    /// rule while nothing happens.
+    pub async fn poll(self: &Arc<Self>) -> Result<()> {
+        let _one = self.reconcile.lock().await;
+        let server = self.server()?;
+        let lists = Lists::ask(&server).await?;
+        if self.lists.lock().as_ref() == Some(&lists) {
+            return Ok(());
+        }
+        self.take(&server, lists).await
+    }
+
+    async fn take(self: &Arc<Self>, server: &Server, lists: Lists) -> Result<()> {
+        let (lists, snapshot) = lists.settled(server).await?;
+        self.apply(server, snapshot);
+        *self.lists.lock() = Some(lists);
+        Ok(())
+    }
+
+    fn apply(self: &Arc<Self>, server: &Server, snapshot: Snapshot) {
+        *self.clients.write() = snapshot.clients.into_iter().filter(|c| !c.control).collect();
+        let panes = self.apply_panes(server, &snapshot.panes);
+        let mut by_session: HashMap<&str, Vec<(String, Arc<Pane>)>> = HashMap::new();
+        let mut active: HashMap<&str, Arc<Pane>> = HashMap::new();
+        for info in &snapshot.panes {
+            let Some(pane) = panes.get(&info.id) else { continue };
+            let name = format!("{}.{}", info.window_index, info.pane_index);
+            by_session.entry(&info.session).or_default().push((name, pane.clone()));
+            if info.window_active && info.pane_active {
+                active.insert(&info.session, pane.clone());
+            }
+        }
+        let known: HashMap<String, Arc<Session>> = self.all().into_iter().map(|s| (s.tmux_id(), s)).collect();
+        let mut here = BTreeSet::new();
+        let mut new = Vec::new();
+        let mut old = Vec::new();
+        for info in &snapshot.sessions {
+            let Some(panes) = by_session.remove(info.id.as_str()).filter(|p| !p.is_empty()) else { continue };
+            here.insert(info.id.clone());
+            match known.get(&info.id) {
+                Some(session) => old.push((session, info, panes)),
+                None => new.push((info, panes)),
+            }
+        }
+        // A name may have gone from one session to another between two looks: those that ended
+        // leave theirs first, then those that were renamed, and the new ones find theirs free.
+        for session in known.iter().filter(|(id, _)| !here.contains(*id)).map(|(_, session)| session) {
+            self.end(session);
+        }
+        for (session, info, panes) in old {
+            self.update(session, info, panes);
+        }
+        for (info, panes) in new {
+            let first = active.get(info.id.as_str()).unwrap_or(&panes[0].1).clone();
+            self.adopt(server, info, panes, first);
+        }
+        self.forget_panes(&panes);
+        self.give_back(server);
+    }
+
+    /// Creates, updates; returns every pane that tmux has, by id.
+    fn apply_panes(&self, server: &Server, infos: &[PaneInfo]) -> HashMap<String, Arc<Pane>> {
+        let mut panes = HashMap::with_capacity(infos.len());
+        for info in infos {
+            if panes.contains_key(&info.id) {
+                continue; // listed again by a grouped session or a linked window
+            }
+            let old = self.tables.read().panes.get(&info.id).cloned();
+            let pane = match old {
+                Some(pane) => {
+                    let before = pane.fact(|f| f.pid);
+                    if pane.update(info.clone()) {
+                        if before != info.pid {
+                            self.watch_process(&pane);
+                        }
+                        self.observer.poke(&pane);
+                    }
+                    pane
+                }
+                None => self.new_pane(server, info),
+            };
+            panes.insert(info.id.clone(), pane);
+        }
+        panes
+    }
+
+    fn new_pane(&self, server: &Server, info: &PaneInfo) -> Arc<Pane> {
+        let dir = self.pane_dir(server, &info.id);
+        let known = ["logs", "raw"].iter().any(|name| dir.join(name).exists());
+        let pane = Arc::new(Pane::new(info.clone(), self.serial(), &dir, self.limits(), Instant::now()));
+        if known {
+            pane.judge(|j| j.known_before());
+            // The daemon was away: what the pane printed meanwhile is not in the logs.
+            pane.note("bytes were not kept while muxfs was not running", SystemTime::now());
+            pane.raw.append(
+                b"\r\n[muxfs: bytes were not kept while muxfs was not running]\r\n",
+                SystemTime::now(),
+            );
+        }
+        self.take_expected_tap(&pane);
+        self.tables.write().panes.insert(info.id.clone(), pane.clone());
+        self.watch_process(&pane);
+        self.observer.poke(&pane);
+        pane
+    }
+
+    /// Logs of one life of a tmux server are apart from those of the next.
+    fn pane_dir(&self, server: &Server, pane: &str) -> PathBuf {
+        let info = server.info();
+        let life = format!("{}-{}", info.start_time, info.pid);
+        self.logs_dir().join(life).join(pane.trim_start_matches('%'))
+    }
+
+    pub(super) fn logs_dir(&self) -> PathBuf {
+        self.dirs.state.join("logs")
+    }
+
+    /// Whether a pane writes its logs into `dir`: such a directory is never pruned.
+    pub(super) fn log_dir_is_live(&self, dir: &std::path::Path) -> bool {
+        let Some(server) = self.connected() else { return false };
+        self.tables.read().panes.keys().any(|id| self.pane_dir(&server, id) == dir)
+    }
+
+    /// Sees the pane's process end at once, not at the next poll.
+    fn watch_process(&self, pane: &Arc<Pane>) {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        let (pid, dead) = pane.fact(|f| (f.pid, f.dead));
+        if let (Some(pid), false) = (Pid::from_raw(pid as i32), dead)
+            && let Ok(fd) = pidfd_open(pid, PidfdFlags::empty())
+        {
+            self.output.process(pane.clone(), fd); // one that ended already is seen by the refresh
+        }
+    }
+
+    fn forget_panes(&self, here: &HashMap<String, Arc<Pane>>) {
+        let mut gone = Vec::new();
+        self.tables.write().panes.retain(|id, pane| {
+            let stays = here.contains_key(id);
+            if !stays {
+                gone.push(pane.clone());
+            }
+            stays
+        });
+        for pane in gone {
+            self.output.forget(pane.serial);
+            pane.set_gone(SystemTime::now());
+        }
+    }
+
+    fn adopt(
+        self: &Arc<Self>,
+        server: &Server,
+        info: &SessionInfo,
+        panes: Vec<(String, Arc<Pane>)>,
+        first: Arc<Pane>,
+    ) {
+        let record = self.record_of(server, info, &first);
+        let config = SessionConfig::parse(&record.config, record.ours).unwrap_or_default();
+        let shown = names::encode(&info.name, &self.reserved);
+        let main =
+            named_pane(&config, &panes).unwrap_or(if record.ours { panes[0].1.clone() } else { first });
+        if record.stopped {
+            main.set_stopping(true);
+        }
+        let session = Arc::new(Session {
+            serial: self.serial(),
+            id: record.id.clone(),
+            ours: record.ours,
+            made: SystemTime::UNIX_EPOCH + Duration::from_secs(info.created),
+            face: RwLock::new(Face {
+                tmux_id: info.id.clone(),
+                name: info.name.clone(),
+                shown: shown.clone(),
+                attached: info.attached as u32,
+                panes,
+            }),
+            main: watch::channel(main).0,
+            config: RwLock::new(Arc::new(config)),
+            rejected: Mutex::new(None),
+            saving: Mutex::new(()),
+            record: Mutex::new(record),
+            restart: watch::channel(false).0,
+            ended: watch::channel(false).0,
+            last_error: Mutex::new(None),
+            life: tokio::sync::RwLock::new(()),
+        });
+        self.load_config_file(&session);
+        self.tables.write().sessions.insert(shown.clone(), session.clone());
+        self.tell_moved(Moved::Session(shown.clone()));
+        let fields = json!({"ours": session.ours, "tmux": info.id});
+        self.journal.tell(Told { what: "made", session: (session.serial, &shown), fields });
+        self.journal.log(
+            Level::Info,
+            &shown,
+            if session.ours { "session made here" } else { "session of others" },
+        );
+        self.tap_session(&session);
+    }
+
+    /// The record of a session that tmux shows for the first time.
+    fn record_of(&self, server: &Server, info: &SessionInfo, first: &Pane) -> Record {
+        let ours = info.muxfs_id.clone();
+        let id = ours
+            .clone()
+            .unwrap_or_else(|| format!("t{}-{}", server.info().start_time, info.id.trim_start_matches('$')));
+        let mut tables = self.tables.write();
+        let lost = tables.lost.values().find(|r| r.id == id).map(|r| r.name.clone());
+        if let Some(record) = lost.and_then(|name| tables.lost.remove(&name)) {
+            return record;
+        }
+        drop(tables);
+        let config = if ours.is_some() { session::template() } else { of_others(first) };
+        let changed = record::millis(SystemTime::now());
+        Record {
+            id,
+            name: info.name.clone(),
+            ours: ours.is_some(),
+            config,
+            changed,
+            modes: Default::default(),
+            stopped: false,
+        }
+    }
+
+    fn update(self: &Arc<Self>, session: &Arc<Session>, info: &SessionInfo, panes: Vec<(String, Arc<Pane>)>) {
+        let shown = names::encode(&info.name, &self.reserved);
+        let old = session.face.read().clone();
+        *session.face.write() = Face {
+            tmux_id: info.id.clone(),
+            name: info.name.clone(),
+            shown: shown.clone(),
+            attached: info.attached as u32,
+            panes: panes.clone(),
+        };
+        if old.shown != shown {
+            self.renamed(session, &old.shown, &shown);
+        }
+        self.tell_panes(&shown, &old.panes, &panes);
+        self.keep_main(session, &panes);
+        self.tap_session(session);
+    }
+
+    fn renamed(&self, session: &Arc<Session>, from: &str, to: &str) {
+        let replaced = {
+            let mut tables = self.tables.write();
+            // Two names may be swapped between two looks: only this object leaves its old name.
+            if tables.sessions.get(from).is_some_and(|s| Arc::ptr_eq(s, session)) {
+                tables.sessions.remove(from);
+            }
+            tables.sessions.insert(to.to_owned(), session.clone())
+        };
+        drop(replaced); // if it lives, its own update gives it its new name
+        let copy = {
+            let mut record = session.record.lock();
+            record.name = session.name();
+            record.clone()
+        };
+        if session.ours {
+            self.save(session, &copy);
+        }
+        self.tell_moved(Moved::Renamed { from: from.to_owned(), to: to.to_owned() });
+        let fields = json!({"from": from});
+        self.journal.tell(Told { what: "renamed", session: (session.serial, to), fields });
+        self.journal.log(Level::Info, to, &format!("renamed from {from}"));
+    }
+
+    fn tell_panes(&self, session: &str, old: &[(String, Arc<Pane>)], new: &[(String, Arc<Pane>)]) {
+        let same = |list: &[(String, Arc<Pane>)], name: &str, pane: &Arc<Pane>| {
+            list.iter().any(|(n, p)| n == name && Arc::ptr_eq(p, pane))
+        };
+        let changed =
+            old.iter().filter(|(n, p)| !same(new, n, p)).chain(new.iter().filter(|(n, p)| !same(old, n, p)));
+        let names: BTreeSet<&String> = changed.map(|(n, _)| n).collect();
+        for name in names {
+            self.tell_moved(Moved::Panes { session: session.to_owned(), name: Some(name.clone()) });
+        }
+    }
+
+    /// The main pane stays until it ends; a configured one comes first.
+    pub(super) fn keep_main(&self, session: &Session, panes: &[(String, Arc<Pane>)]) {
+        let main = session.main();
+        let named = named_pane(&session.config(), panes);
+        let stays = panes.iter().any(|(_, p)| Arc::ptr_eq(p, &main));
+        // A main pane that is gone stays the main pane: `exited`, evidence `pane gone`. Only
+        // `ctl start`, which opens a window, puts another in its place.
+        let new = named.or_else(|| (!stays).then_some(main.clone())).unwrap_or_else(|| main.clone());
+        if !Arc::ptr_eq(&new, &main) {
+            self.set_main(session, new);
+        }
+    }
+
+    pub(super) fn set_main(&self, session: &Session, pane: Arc<Pane>) {
+        session.main.send_replace(pane);
+        self.tell_moved(Moved::Panes { session: session.shown(), name: None });
+    }
+
+    /// A session tmux has no more.
+    fn end(&self, session: &Arc<Session>) {
+        let shown = session.shown();
+        {
+            let Tables { sessions, lost, .. } = &mut *self.tables.write();
+            if sessions.get(&shown).is_some_and(|s| Arc::ptr_eq(s, session)) {
+                sessions.remove(&shown);
+            }
+            if session.ours {
+                let record = session.record.lock().clone();
+                lost.insert(record.name.clone(), record);
+            }
+        }
+        self.end_object(session);
+    }
+
+    /// Readers and waiters of the object return.
+    fn end_object(&self, session: &Arc<Session>) {
+        let shown = session.shown();
+        session.ended.send_replace(true);
+        if !session.ours {
+            let _ = self.store.remove(&session.id); // it ends with its session; errors change nothing
+        }
+        self.tell_moved(Moved::Session(shown.clone()));
+        let fields = json!({});
+        self.journal.tell_last(Told { what: "ended", session: (session.serial, &shown), fields });
+        self.journal.log(Level::Info, &shown, "session ended");
+    }
+
+    /// tmux is gone: every session and pane with it.
+    pub(super) fn lose_all(&self) {
+        self.clients.write().clear();
+        for session in self.all() {
+            self.end(&session);
+        }
+        self.forget_panes(&HashMap::new());
+    }
+
+    /// Pipes for the panes that have none, where the settings want logs.
+    fn tap_session(self: &Arc<Self>, session: &Session) {
+        let wanted = session.config().logs;
+        for (_, pane) in session.panes() {
+            match pane.tap() {
+                Tap::None if wanted => self.ask_tap(&pane),
+                Tap::None => _ = pane.set_tap(Tap::Off),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The pane that the settings name.
+fn named_pane(config: &SessionConfig, panes: &[(String, Arc<Pane>)]) -> Option<Arc<Pane>> {
+    let wanted = config.pane.as_deref()?;
+    panes.iter().find(|(name, pane)| name == wanted || pane.id == wanted).map(|(_, p)| p.clone())
+}
+
+/// The first text of a session that others made: what is seen.
+fn of_others(pane: &Pane) -> String {
+    let facts = pane.facts();
+    session::template_of_others(&[
+        ("command", facts.command),
+        ("cwd", facts.cwd),
+        ("size", format!("{}x{}", facts.width, facts.height)),
+    ])
+}

@@ -1,0 +1,122 @@
+//! Starting the node's sessions: directories, threads, tasks, watches.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::{Dirs, Journal, Level, NodeText, Sessions, Tables, engine, observer, output, record, settings};
+use crate::config::{NodeConfig, file};
+use crate::error::Result;
+use crate::log::LogLimits;
+use crate::tmux::{OwnProgram, PipeHub, Socket};
+
+/// Names that changed, for a listener that is slow.
+const MOVES: usize = 4096;
+/// How long a start waits for tmux to say which sessions there are.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+impl Sessions {
+    /// `first_serial` is the first number for a session or pane; `reserved` says which names the
+    /// node's own files have. Needs a tokio runtime. Runs until it is dropped.
+    pub async fn start(
+        dirs: Dirs,
+        own: OwnProgram,
+        first_serial: u64,
+        reserved: fn(&str) -> bool,
+    ) -> Result<Arc<Self>> {
+        file::make_dir(&dirs.state)?;
+        file::make_dir(&dirs.runtime)?;
+        let (config, text, fault) = read_config(&dirs.config)?;
+        let limits = LogLimits { rotate_at: config.rotate, ..LogLimits::default() };
+        let journal = Journal::open(&dirs.state.join("node"), &config.name, limits);
+        let store = record::Store::open(dirs.state.join("sessions"))?;
+        let (records, bad) = store.load();
+        let (told, output_queue) = mpsc::unbounded_channel();
+        let (observer, looks) = observer::Observer::new();
+        let (pokes, events) = mpsc::unbounded_channel();
+        let socket = Socket::parse(&config.socket);
+        let sessions = Arc::new(Sessions {
+            pipes: PipeHub::listen(&dirs.runtime.join("pipe"), &own)?,
+            output: output::Output::start(told)?,
+            expected: Mutex::default(),
+            node_id: node_id(&dirs.state)?,
+            journal,
+            started: SystemTime::now(),
+            config: RwLock::new(Arc::new(config)),
+            tables: RwLock::new(Tables::default()),
+            server: RwLock::new(None),
+            clients: RwLock::new(Vec::new()),
+            store,
+            observer,
+            moved: broadcast::channel(MOVES).0,
+            pokes,
+            login: tokio::sync::Mutex::new(None),
+            reconcile: tokio::sync::Mutex::new(()),
+            lists: Mutex::new(None),
+            stay_until: Mutex::new(Instant::now()),
+            making: AtomicUsize::new(0),
+            serials: AtomicU64::new(first_serial),
+            reserved,
+            mounts: RwLock::new(Vec::new()),
+            last_error: Mutex::new(None),
+            saving: Mutex::new(()),
+            node: Mutex::new(NodeText { text, changed: SystemTime::now(), rejected: None }),
+            dirs,
+            own,
+        });
+        if let Some((fault, text)) = fault {
+            sessions.journal.trouble("config", &format!("config: {fault}; the defaults are in force"));
+            sessions.node.lock().rejected = Some(settings::Rejected::new(fault, text));
+        }
+        for e in bad {
+            sessions.journal.trouble("sessions", e.text());
+        }
+        let lost: BTreeMap<_, _> = records.into_iter().map(|r| (r.name.clone(), r)).collect();
+        sessions.tables.write().lost = lost;
+        sessions.journal.log(Level::Info, "", &format!("muxfs {} starts", env!("CARGO_PKG_VERSION")));
+        tokio::spawn(observer::run(Arc::downgrade(&sessions), looks));
+        super::files::watch(&sessions)?;
+        let presence = engine::Presence::watch(&socket)?;
+        let (looked, first_look) = oneshot::channel();
+        tokio::spawn(engine::Engine::new(&sessions, events, output_queue, presence, socket).run(looked));
+        // `muxfs mount DIR; cat DIR/.self/demo/status` is to find the session that was there before.
+        let _ = tokio::time::timeout(FIRST_LOOK, first_look).await; // a slow tmux is no reason not to mount
+        Ok(sessions)
+    }
+}
+
+/// Made at the first start, then kept.
+fn node_id(state: &Path) -> Result<String> {
+    let path = state.join("node/id");
+    if let Some(id) = file::read(&path)?.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()) {
+        return Ok(id);
+    }
+    let id = record::new_id()?;
+    file::make_dir(&state.join("node"))?;
+    file::replace(&path, format!("{id}\n").as_bytes())?;
+    Ok(id)
+}
+
+type ReadConfig = (NodeConfig, String, Option<(crate::config::Fault, String)>);
+
+/// The settings in the file, or the defaults with what is wrong with the file: a bad file never
+/// keeps a node from starting.
+fn read_config(path: &Path) -> Result<ReadConfig> {
+    let env = |k: &str| std::env::var(k).ok();
+    let text = file::read(path)?.unwrap_or_default();
+    match NodeConfig::parse(&text, &env, &settings::hostname()) {
+        Ok(config) => Ok((config, text, None)),
+        Err(fault) => {
+            let config = NodeConfig::parse("", &env, &settings::hostname()).map_err(|f| {
+                // Only the environment can still be wrong.
+                crate::error::Error::new(crate::error::Kind::Invalid, format!("settings: {}", f.text))
+            })?;
+            Ok((config, String::new(), Some((fault, text))))
+        }
+    }
+}

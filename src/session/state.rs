@@ -1,0 +1,101 @@
+//! The closed set of states, and what was seen that says so. TREE.md, "States". Pure.
+
+use std::fmt;
+use std::time::SystemTime;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Starting,
+    Ready,
+    Busy,
+    /// The program ended by itself.
+    Exited(Exit),
+    /// Ended by `ctl stop`.
+    Stopped,
+    Unknown,
+}
+
+/// How a process ended, as far as tmux tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    /// tmux before 3.3 does not tell a signal.
+    Untold,
+}
+
+impl State {
+    /// The word alone, as `index` and JSON have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Ready => "ready",
+            State::Busy => "busy",
+            State::Exited(_) => "exited",
+            State::Stopped => "stopped",
+            State::Unknown => "unknown",
+        }
+    }
+
+    /// Nothing runs in the pane any more.
+    pub fn ended(self) -> bool {
+        matches!(self, State::Exited(_) | State::Stopped)
+    }
+}
+
+/// As `wait` prints it: `ready`, `exited 1`, `exited signal 9`.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Exited(Exit::Code(code)) => write!(f, "exited {code}"),
+            State::Exited(Exit::Signal(signal)) => write!(f, "exited signal {signal}"),
+            _ => f.write_str(self.word()),
+        }
+    }
+}
+
+/// What a state was read off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// Process table and terminal modes.
+    Process,
+    /// The shell's own marks in its output (OSC 133).
+    Marks,
+    /// No output for a while.
+    Quiet,
+    /// The main pane is gone while the session lives.
+    PaneGone,
+    /// Nothing was seen yet.
+    Nothing,
+}
+
+impl Evidence {
+    pub fn word(self) -> &'static str {
+        match self {
+            Evidence::Process => "process",
+            Evidence::Marks => "osc133",
+            Evidence::Quiet => "quiet",
+            Evidence::PaneGone => "pane gone",
+            Evidence::Nothing => "-",
+        }
+    }
+}
+
+/// A state as published: who waits for it compares, who shows it prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub state: State,
+    pub evidence: Evidence,
+    /// Since when the state holds.
+    pub since: SystemTime,
+    /// When it was last looked at.
+    pub at: SystemTime,
+    /// Observed after the last message went in: what `wait` needs.
+    pub fresh: bool,
+}
+
+impl Seen {
+    pub fn nothing(now: SystemTime) -> Self {
+        Seen { state: State::Starting, evidence: Evidence::Nothing, since: now, at: now, fresh: false }
+    }
+}

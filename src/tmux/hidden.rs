@@ -1,0 +1,235 @@
+//! Our hidden session: made, attached to, kept free of others, removed.
+//!
+//! Knows what `_muxfs` is and how a connection begins and ends; must not know the sessions of
+//! users, or how replies are told apart (actor.rs does).
+
+use super::actor::{Server, ServerInfo, Shared, drive};
+use super::command::Command;
+use super::control::Notice;
+use super::process::{LIMIT, OwnProgram, Socket, Tmux, check_version, os, own_command};
+use crate::error::{Error, Kind, Result, fail};
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// The hidden session's name.
+pub const NAME: &str = "_muxfs";
+/// As a target: exactly this session, whatever others are called.
+const TARGET: &str = "=_muxfs:";
+
+/// What a connection knows of its hidden session.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Hidden {
+    /// `$0`.
+    pub session: String,
+    /// Our control client's name.
+    pub client: String,
+}
+
+impl Server {
+    /// Connects to the server at `socket`. None where none runs: never starts one.
+    pub async fn connect(
+        socket: &Socket,
+        own: &OwnProgram,
+    ) -> Result<Option<(Server, UnboundedReceiver<Notice>)>> {
+        let path = socket.path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let tmux = Tmux::for_socket(&path);
+        // `-A`: attach where it exists (our own from before a crash), make it otherwise.
+        let mut args = session_args(own, &["-A", "-f", "ignore-size,no-output"]);
+        args.extend(options());
+        let control = tmux.control(&args)?;
+        let client = control.child.id();
+        let (shared, mut notices) = drive(control)?;
+        // tmux reads our lines from the moment the client is known, which is before it is
+        // attached; a line sent now might run without a session.
+        let attached = match tokio::time::timeout(LIMIT, attached(&mut notices)).await {
+            Ok(Attach::Done(session, name)) if name == NAME => session,
+            Ok(Attach::Done(_, name)) => {
+                shared.hang_up();
+                return fail(Kind::Bug, format!("tmux put our client into session {name:?}"));
+            }
+            Ok(Attach::NoServer) => return Ok(None),
+            Ok(Attach::Failed(why)) => return fail(Kind::Unreachable, format!("tmux: {why}")),
+            Err(_) => {
+                // Not killed: a client lost while attaching crashes servers. It ends by itself.
+                shared.hang_up();
+                return fail(Kind::TimedOut, "tmux did not answer within 10 s");
+            }
+        };
+        let (info, client) = greet(&shared, &path, client).await.inspect_err(|_| shared.hang_up())?;
+        check_version(&info.version).inspect_err(|_| shared.hang_up())?;
+        let hidden = Hidden { session: attached, client };
+        Ok(Some((Server::new(shared, info, hidden), notices)))
+    }
+
+    /// Connects, and starts the server first where none runs.
+    pub async fn start(socket: &Socket, own: &OwnProgram) -> Result<(Server, UnboundedReceiver<Notice>)> {
+        // Twice: between our start and our connect a server without sessions may have ended.
+        for _ in 0..2 {
+            if let Some(connected) = Server::connect(socket, own).await? {
+                return Ok(connected);
+            }
+            let path = socket.path();
+            make_socket_dir(socket, &path)?;
+            let mut args = session_args(own, &["-d"]);
+            args.extend(options());
+            Tmux::for_socket(&path).start(&args).await?;
+        }
+        match Server::connect(socket, own).await? {
+            Some(connected) => Ok(connected),
+            None => fail(Kind::Unreachable, "the tmux server ended as soon as it was started"),
+        }
+    }
+
+    /// Our hidden session's id, `$0`.
+    pub fn hidden_session(&self) -> &str {
+        &self.hidden.session
+    }
+
+    /// Our own client, as tmux names it.
+    pub fn own_client(&self) -> &str {
+        &self.hidden.client
+    }
+
+    /// Leaves nothing of ours: removes the hidden session (unless another muxfs is attached to it
+    /// too), detaches, and waits for the client. If the hidden session was the last one, the
+    /// server ends with it.
+    pub async fn close(self) {
+        // With `detach-on-destroy off` the kill would move us instead of ending us, so hanging up
+        // follows in any case. The reply may never come: the client ends with its session.
+        let alone = Command::either(
+            TARGET,
+            "#{==:#{session_attached},1}",
+            Some(Command::new("kill-session").arg("-t").arg(TARGET).into()),
+            None,
+        );
+        drop(self.send(alone));
+        if !self.hang_up().await {
+            tracing::warn!("tmux's control client did not end within {LIMIT:?}");
+        }
+    }
+
+    /// To be called with every [`Notice::ClientSession`]: a user's client that tmux put into the
+    /// hidden session (`detach-on-destroy off`, `switch-client -n`) goes to the session used last,
+    /// or is detached where there is none. Other control clients are left alone.
+    pub async fn move_out(&self, client: &str, session: &str) -> Result<()> {
+        if session != self.hidden.session || client == self.hidden.client {
+            return Ok(());
+        }
+        let clients = self
+            .run(Command::new("list-clients").arg("-F").arg("#{client_control_mode} #{client_name}"))
+            .await?;
+        let clients = String::from_utf8_lossy(&clients);
+        if !clients.lines().any(|l| l.strip_prefix("0 ") == Some(client)) {
+            return Ok(());
+        }
+        let list = Command::new("list-sessions")
+            .arg("-F")
+            .arg("#{session_last_attached} #{session_activity} #{session_id}");
+        let sessions = self.run(list).await?;
+        let best = String::from_utf8_lossy(&sessions)
+            .lines()
+            .filter_map(|l| {
+                // `session_last_attached` is empty for a session that never was.
+                let mut f = l.split(' ');
+                let (attached, active) =
+                    (f.next()?.parse::<u64>().unwrap_or(0), f.next()?.parse::<u64>().unwrap_or(0));
+                Some((attached, active, f.next()?.to_owned()))
+            })
+            .filter(|(_, _, id)| *id != self.hidden.session)
+            .max();
+        self.run(match best {
+            Some((_, _, id)) => Command::new("switch-client").arg("-c").arg(client).arg("-t").arg(id),
+            None => Command::new("detach-client").arg("-t").arg(client),
+        })
+        .await
+        .map(drop)
+    }
+}
+
+/// `new-session` for the hidden session. Name, size and command are the same each time.
+fn session_args(own: &OwnProgram, how: &[&str]) -> Vec<OsString> {
+    let mut args: Vec<OsString> =
+        ["new-session", "-s", NAME, "-c", "/", "-x", "80", "-y", "24"].map(Into::into).into();
+    args.extend(how.iter().map(Into::into));
+    args.push(os(own_command(own, own.sleep, &[])));
+    args
+}
+
+/// In the line that makes the session, because a user's `destroy-unattached on` would end it
+/// before a second line came, and `remain-on-exit on` would keep it for ever.
+fn options() -> Vec<OsString> {
+    let all = [
+        &[";", "set-option", "-t", TARGET, "destroy-unattached", "off"][..],
+        &[";", "set-option", "-w", "-t", TARGET, "remain-on-exit", "off"][..],
+    ];
+    all.concat().iter().map(Into::into).collect()
+}
+
+/// How an attach ended.
+enum Attach {
+    /// The session's id and name.
+    Done(String, String),
+    NoServer,
+    Failed(String),
+}
+
+async fn attached(notices: &mut UnboundedReceiver<Notice>) -> Attach {
+    let mut why = None;
+    while let Some(notice) = notices.recv().await {
+        match notice {
+            Notice::Attached { session, name } => return Attach::Done(session, name),
+            Notice::Other(text) if text.starts_with("%error ") => why = Some(text),
+            Notice::Exit { reason } => why = why.or(reason),
+            _ => {}
+        }
+    }
+    let why = why.unwrap_or_else(|| "ended without a word".into());
+    // The socket of a server that died is still there.
+    let none = why.starts_with("no server running")
+        || why.contains("(No such file or directory)")
+        || why.contains("(Connection refused)");
+    if none { Attach::NoServer } else { Attach::Failed(why) }
+}
+
+/// The first line: who the server is, and what it calls our client.
+async fn greet(shared: &Arc<Shared>, path: &Path, client: Option<u32>) -> Result<(ServerInfo, String)> {
+    let ask = Command::new("display-message").args(["-p", "#{version} #{pid} #{start_time}"]);
+    let clients = Command::new("list-clients").args(["-t", TARGET, "-F", "#{client_pid} #{client_name}"]);
+    let bodies = shared.run(&ask.then(clients)).await?;
+    let text = bodies.iter().map(|b| String::from_utf8_lossy(b)).collect::<String>();
+    let odd = || Error::new(Kind::Bug, format!("tmux described itself as {text:?}"));
+    let mut lines = text.lines();
+    let mut fields = lines.next().unwrap_or_default().split(' ');
+    let mut field = || fields.next().ok_or_else(odd);
+    let info = ServerInfo {
+        version: field()?.to_owned(),
+        pid: field()?.parse().map_err(|_| odd())?,
+        start_time: field()?.parse().map_err(|_| odd())?,
+        socket: path.to_owned(),
+    };
+    let own = format!("{} ", client.ok_or_else(odd)?);
+    let name = lines.find_map(|l| l.strip_prefix(&own)).ok_or_else(odd)?;
+    Ok((info, name.to_owned()))
+}
+
+/// `-L` and the default live in `tmux-<uid>/`, which tmux makes itself, but not for `-S`.
+fn make_socket_dir(socket: &Socket, path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if matches!(socket, Socket::Path(_)) {
+        return Ok(());
+    }
+    let Some(dir) = path.parent() else {
+        return Ok(());
+    };
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::io(format!("cannot make {}", dir.display()), e))
+        }
+        _ => Ok(()),
+    }
+}

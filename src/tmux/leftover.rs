@@ -1,0 +1,71 @@
+//! Pipes that a daemon which died left on panes. tmux never reads from a pipe opened with `-O`,
+//! so it sees that the other end is gone only when the pane prints again, and those bytes are
+//! lost; until then the pane counts as piped.
+//!
+//! Knows `/proc` and the mark that every pipe of ours has. Must not know what a pane is for.
+
+use std::path::Path;
+
+/// The pane option that says which daemon opened the pipe.
+pub const MARK: &str = "@muxfs_pipe";
+
+/// This process, told apart from a later one of the same number: `PID.STARTED`.
+pub fn own_mark() -> String {
+    let pid = std::process::id();
+    format!("{pid}.{}", started(pid).unwrap_or(0))
+}
+
+/// Whether the pipe that `mark` stands on is nobody's any more. A user may have put their own in
+/// its place, and that one is never taken: so not while any child of the server reads a socket,
+/// as the command of a `pipe-pane` does.
+pub fn is_dead(mark: &str, server_pid: u32) -> bool {
+    let Some((pid, since)) = mark.split_once('.') else { return false };
+    let (Ok(pid), Ok(since)) = (pid.parse::<u32>(), since.parse::<u64>()) else { return false };
+    started(pid) != Some(since) && children(server_pid).is_some_and(|c| !c.into_iter().any(reads_a_socket))
+}
+
+/// In clock ticks since the machine's start: field 22 of `/proc/<pid>/stat`.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// None where the kernel does not tell (CONFIG_PROC_CHILDREN).
+fn children(pid: u32) -> Option<Vec<u32>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    Some(text.split_ascii_whitespace().filter_map(|p| p.parse().ok()).collect())
+}
+
+/// One that cannot be looked into (it runs as somebody else) may read one.
+fn reads_a_socket(pid: u32) -> bool {
+    match std::fs::read_link(format!("/proc/{pid}/fd/0")) {
+        Ok(input) => input.to_string_lossy().starts_with("socket:"),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => false, // it ended, or closed it
+        Err(_) => Path::new(&format!("/proc/{pid}")).exists(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn only_a_mark_of_the_dead_is_one_and_only_while_nobody_reads_a_pipe() {
+        let me = std::process::id();
+        assert!(!is_dead(&own_mark(), me), "its daemon lives");
+        for strange in ["", "x", "1", "1.", "a.b"] {
+            assert!(!is_dead(strange, me), "{strange:?}");
+        }
+        let reused = format!("{me}.1");
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let theirs = std::os::fd::OwnedFd::from(theirs);
+        let mut reader = Command::new("cat").stdin(Stdio::from(theirs)).spawn().unwrap();
+        // Children are listed by the thread that made them, and a test's thread is no main thread.
+        assert!(reads_a_socket(reader.id()));
+        drop(ours);
+        reader.wait().unwrap();
+        assert!(!reads_a_socket(reader.id()));
+        assert!(is_dead(&reused, me), "another process has its number now");
+    }
+}

@@ -1,0 +1,251 @@
+//! Makes, renames, restarts and ends sessions and windows.
+//!
+//! Knows tmux's commands for it. Must not know agents, records or what a session is for; ending
+//! the processes below a pane is the caller's, before [`kill_session`].
+
+use super::actor::{Bodies, Server};
+use super::command::{Command, Line};
+use super::pipe::{PipeHub, PipeStart, Ticket, descriptors};
+use crate::error::{Error, Kind, Result, fail};
+
+/// What a new session is to be.
+#[derive(Debug, Clone, Default)]
+pub struct NewSession<'a> {
+    /// As tmux will show it; `:` and `.` would be rewritten and are refused.
+    pub name: &'a str,
+    pub cwd: &'a [u8],
+    /// Set on top of the server's global environment, for every pane of the session.
+    pub env: &'a [(String, String)],
+    /// Program and arguments, found in the PATH of `env`; None: the user's shell, as tmux starts it.
+    pub command: Option<&'a [String]>,
+    pub width: u32,
+    pub height: u32,
+    /// Lines of scrollback; None: as the user's tmux has it.
+    pub history_limit: Option<u32>,
+    /// Value of the session's `@muxfs`.
+    pub muxfs_id: &'a str,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Made {
+    /// `$3`.
+    pub session: String,
+    /// `@2`.
+    pub window: String,
+    /// `%5`.
+    pub pane: String,
+    pub pid: u32,
+    /// How reading its output began; a failure there is no failure of the session.
+    pub pipe: Option<Result<PipeStart>>,
+}
+
+const MADE: &str = "#{session_id} #{window_id} #{pane_id} #{pane_pid}";
+
+/// Makes a session, its options and its pipe in one line, so that no byte of output and no early
+/// exit is missed. `Exists` where the name is taken.
+pub async fn new_session(server: &Server, new: NewSession<'_>, hub: Option<&PipeHub>) -> Result<Made> {
+    check_name(new.name)?;
+    // Before the session is there, only its name can be a target, and `$…` would be taken for an
+    // id; such a one gets its name last.
+    let first = match new.name.strip_prefix('$') {
+        Some(_) => format!("_muxfs-{}", super::secret::secret()?),
+        None => new.name.to_owned(),
+    };
+    let target = format!("={first}:");
+    let (width, height) = (new.width.to_string(), new.height.to_string());
+    let mut make = Command::new("new-session").args(["-d", "-P", "-F", MADE, "-x", &width, "-y", &height]);
+    make = place(make, new.cwd, new.env).arg("-s").literal(&first);
+    let mut line = program(make, new.command)
+        .then(Command::new("set-option").args(["-t", &target, "@muxfs", new.muxfs_id]))
+        .then(Command::new("set-option").args(["-t", &target, "destroy-unattached", "off"]))
+        .then(Command::new("set-option").args(["-w", "-t", &target, "remain-on-exit", "on"]));
+    let opening = Opening::new(server, hub)?;
+    if let Some(ticket) = &opening.ticket {
+        line = line.then(ticket.command(&target));
+    }
+    if first != new.name {
+        line = line.then(Command::new("rename-session").args(["-t", &target, "--"]).literal(new.name));
+    }
+    let made = with_history(server, new.history_limit, line).await;
+    if made.is_err() && first != new.name {
+        // It may be there under its first name, which nobody else has.
+        let _ = server.run(Command::new("kill-session").args(["-t", &target])).await;
+    }
+    let bodies = made?;
+    opening.made(&bodies).await
+}
+
+/// Opens a window in a session, for a session whose main pane is gone.
+pub async fn new_window(
+    server: &Server,
+    session: &str,
+    cwd: &[u8],
+    env: &[(String, String)],
+    command: Option<&[String]>,
+    hub: Option<&PipeHub>,
+) -> Result<Made> {
+    // Behind the last one, so that the rest of the line can name it without its id.
+    let target = format!("{session}:{{end}}");
+    let make = Command::new("new-window").args(["-a", "-d", "-P", "-F", MADE, "-t", &target]);
+    let mut line = program(place(make, cwd, env), command).then(Command::new("set-option").args([
+        "-w",
+        "-t",
+        &target,
+        "remain-on-exit",
+        "on",
+    ]));
+    let opening = Opening::new(server, hub)?;
+    if let Some(ticket) = &opening.ticket {
+        line = line.then(ticket.command(&target));
+    }
+    let bodies = server.run_each(line).await?;
+    opening.made(&bodies).await
+}
+
+/// Starts another program in a pane; the new process id. With `kill` also where one still runs,
+/// otherwise that is `Busy`. The pane keeps its id, its scrollback and its pipe.
+pub async fn respawn(
+    server: &Server,
+    pane: &str,
+    cwd: &[u8],
+    env: &[(String, String)],
+    command: Option<&[String]>,
+    kill: bool,
+) -> Result<u32> {
+    let mut again = Command::new("respawn-pane");
+    if kill {
+        again = again.arg("-k");
+    }
+    again = place(again.args(["-t", pane]), cwd, env);
+    let ask = Command::new("display-message").args(["-p", "-t", pane, "#{pane_pid}"]);
+    let text = server.run(program(again, command).then(ask)).await.map_err(|e| match e.text() {
+        t if t.contains("still active") => {
+            Error::new(Kind::Busy, format!("pane {pane} still runs its program"))
+        }
+        _ => e,
+    })?;
+    String::from_utf8_lossy(&text)
+        .trim()
+        .parse()
+        .map_err(|e| Error::new(Kind::Bug, "tmux gave no process id").because(e))
+}
+
+/// Ends a session; windows that are in other sessions too live on.
+pub async fn kill_session(server: &Server, session: &str) -> Result<()> {
+    server.run(Command::new("kill-session").args(["-t", session])).await.map(drop)
+}
+
+pub async fn rename(server: &Server, session: &str, name: &str) -> Result<()> {
+    check_name(name)?;
+    let line = Command::new("rename-session").args(["-t", session, "--"]).literal(name);
+    server.run(line).await.map(drop)
+}
+
+/// Gives the session's current window another size. With a client attached tmux takes the client's
+/// again: `resize-window` alone would pin the size for good.
+pub async fn resize(server: &Server, session: &str, (width, height): (u16, u16)) -> Result<()> {
+    let target = format!("{session}:");
+    let size = [width.to_string(), height.to_string()];
+    let resize = Command::new("resize-window").args(["-t", &target, "-x", &size[0], "-y", &size[1]]);
+    let unpin = Command::new("set-option").args(["-w", "-u", "-t", &target, "window-size"]);
+    server.run(resize.then(unpin)).await.map(drop)
+}
+
+/// Sets the session's `@muxfs`.
+pub async fn set_muxfs_id(server: &Server, session: &str, id: &str) -> Result<()> {
+    server.run(Command::new("set-option").args(["-t", session, "@muxfs", id])).await.map(drop)
+}
+
+/// Refuses what tmux would rewrite, so that a session bears the name that was asked for: `:` and
+/// `.` become `_`, `\\` and control bytes are escaped, and so is a `$` that looks like a variable
+/// (utf8.c, utf8_strvis).
+pub fn check_name(name: &str) -> Result<()> {
+    let variable = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '{');
+    let odd = name.char_indices().find(|&(at, c)| match c {
+        ':' | '.' | '\\' => true,
+        '$' => variable(&name[at + 1..]),
+        c => c.is_control(),
+    });
+    match odd {
+        Some((_, c)) => fail(Kind::Invalid, format!("tmux would rewrite the {c:?} in a session's name")),
+        None if name.is_empty() => fail(Kind::Invalid, "a session needs a name"),
+        None => Ok(()),
+    }
+}
+
+/// Directory and environment. tmux expands formats in `-c`, but not in `-e`.
+fn place(command: Command, cwd: &[u8], env: &[(String, String)]) -> Command {
+    let command = command.arg("-c").literal(cwd);
+    env.iter().fold(command, |c, (k, v)| c.arg("-e").arg(format!("{k}={v}")))
+}
+
+/// The program behind `--`. Several arguments are run as they are, a single one by a shell; so it
+/// always gets `sh`, which only looks the program up and becomes it: one that is missing is exit
+/// 127 with a message on the screen, where tmux itself would say 1 and nothing.
+fn program(command: Command, argv: Option<&[String]>) -> Command {
+    match argv {
+        Some(argv) if !argv.is_empty() => {
+            command.args(["--", "/bin/sh", "-c", "exec \"$@\"", "sh"]).args(argv)
+        }
+        _ => command,
+    }
+}
+
+/// tmux gives a pane its scrollback when it makes it, from the global option. So that is set for
+/// the one line and set back in the next, which the same write sends: no other client sees it.
+async fn with_history(server: &Server, limit: Option<u32>, line: Line) -> Result<Bodies> {
+    let Some(limit) = limit else {
+        return server.run_each(line).await;
+    };
+    let option = ["-g", "history-limit"];
+    let before = server.run(Command::new("show-options").arg("-gv").arg("history-limit")).await?;
+    let before = String::from_utf8_lossy(&before).trim().to_owned();
+    let set = Command::new("set-option").args(option).arg(limit.to_string());
+    // Three lines, not one: a failure in the middle must not keep the last from running.
+    drop(server.send(set)?); // its answer says nothing that matters
+    let made = server.send(line)?;
+    server.run(Command::new("set-option").args(option).arg(before)).await?;
+    made.await.unwrap_or_else(|_| fail(Kind::Gone, "the tmux server is gone"))
+}
+
+/// Descriptors that stay free in the server for clients and jobs. A server that has none left
+/// answers nobody any more (3.3a).
+const SPARE: u64 = 16;
+
+/// The pipe of a pane that is about to be made.
+#[derive(Default)]
+struct Opening {
+    ticket: Option<Ticket>,
+    refused: Option<PipeStart>,
+}
+
+impl Opening {
+    fn new(server: &Server, hub: Option<&PipeHub>) -> Result<Opening> {
+        if let Some((used, limit)) = descriptors(server.info().pid)
+            && used + SPARE > limit
+        {
+            return fail(Kind::Full, format!("the tmux server has {used} of {limit} descriptors in use"));
+        }
+        let Some(hub) = hub else { return Ok(Opening::default()) };
+        Ok(match hub.ticket_for_new(server)? {
+            Ok(ticket) => Opening { ticket: Some(ticket), refused: None },
+            Err(refused) => Opening { ticket: None, refused: Some(refused) },
+        })
+    }
+
+    /// Reads what the line printed ([`MADE`] first) and waits for the pipe.
+    async fn made(self, bodies: &Bodies) -> Result<Made> {
+        let text = bodies.first().map(|b| String::from_utf8_lossy(b).into_owned()).unwrap_or_default();
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let (&[session, window, pane, _], Some(Ok(pid))) = (&fields[..], fields.get(3).map(|p| p.parse()))
+        else {
+            return fail(Kind::Bug, format!("tmux described the new pane as {text:?}"));
+        };
+        let pipe = match self.ticket {
+            Some(ticket) => Some(ticket.finish(bodies).await),
+            None => self.refused.map(Ok),
+        };
+        Ok(Made { session: session.into(), window: window.into(), pane: pane.into(), pid, pipe })
+    }
+}

@@ -1,0 +1,60 @@
+//! The manual pages and the README's tables are what the program's tables print.
+//! `UPDATE=1` rewrites them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use muxfs::cli::tables;
+use muxfs::doc;
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compares, or rewrites where `UPDATE` is set.
+pub fn same(path: PathBuf, want: &str) {
+    let have = std::fs::read_to_string(&path).unwrap_or_default();
+    if have == want {
+        return;
+    }
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        return std::fs::write(&path, want).unwrap();
+    }
+    let line = have.lines().zip(want.lines()).take_while(|(a, b)| a == b).count() + 1;
+    panic!("{} is not what the tables print, from line {line} on: UPDATE=1 rewrites it", path.display());
+}
+
+#[test]
+fn manual_pages_are_the_tables() {
+    let man = root().join("man");
+    for (name, text) in [
+        ("muxfs.1", doc::muxfs_1()),
+        ("muxfs-tree.5", doc::muxfs_tree_5(&tables::rows())),
+        ("muxfs.toml.5", doc::muxfs_toml_5(&tables::settings())),
+    ] {
+        same(man.join(name), &text);
+        let mut lint = Command::new("mandoc");
+        lint.args(["-Tlint", "-Wstyle"]).arg(man.join(name));
+        match lint.output() {
+            Ok(out) => {
+                let said = String::from_utf8_lossy(&out.stdout);
+                // Which other pages are installed differs by machine.
+                let said: Vec<_> =
+                    said.lines().filter(|l| !l.contains("referenced manual not found")).collect();
+                assert!(said.is_empty(), "{said:#?}");
+            }
+            Err(e) => eprintln!("not run: mandoc -Tlint {name}: {e}"),
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_the_tables() {
+    let path = root().join("README.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = doc::with_section(&text, "listing", &doc::listing(&tables::rows()))
+        .expect("the marks of the listing");
+    let text = doc::with_section(&text, "reference", &doc::reference()).expect("the marks of the reference");
+    same(path, &text);
+}

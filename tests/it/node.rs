@@ -1,0 +1,140 @@
+//! The local node through the seam, on real tmux, without a kernel in between.
+
+use crate::support::{Lab, Node, until_true};
+
+#[test]
+fn a_session_is_made_typed_to_read_and_ended() {
+    let node = Node::start();
+    node.mkdir("demo").unwrap();
+    assert!(node.ls("").contains(&"demo".to_owned()));
+    node.write("demo/input", "echo one; echo $((1+1)) >&2\n").unwrap();
+    assert_eq!(node.read("demo/wait"), "ready\n");
+    let output = node.read("demo/output");
+    assert!(output.contains("\none\n2\n"), "{output}");
+    let status = node.read("demo/status");
+    assert!(status.contains("state: ready\n") && status.contains("managed: true\n"), "{status}");
+    until_true("the transcript has the line", || node.read("demo/logs").contains("\none\n2\n"));
+    assert!(node.read("index").starts_with("demo "), "{}", node.read("index"));
+    node.mv("demo", "other").unwrap();
+    assert!(node.try_read("demo/status").is_err());
+    assert!(node.read("other/status").starts_with("name: other\n"));
+    node.rmdir("other").unwrap();
+    assert!(node.try_read("other/status").is_err());
+    assert!(!node.ls("").contains(&"other".to_owned()));
+}
+
+#[test]
+fn sessions_of_others_appear_and_go() {
+    let lab = Lab::new();
+    lab.configure("");
+    lab.tmux_ok(&["new-session", "-d", "-s", "before", "sh"]);
+    let node = Node::start_in(lab);
+    until_true("the session from before is there", || node.ls("").contains(&"before".to_owned()));
+    node.place.tmux_ok(&["new-session", "-d", "-s", "after", "sh"]);
+    until_true("the session made later is there", || node.ls("").contains(&"after".to_owned()));
+    assert_eq!(node.rmdir("after").unwrap_err().kind, muxfs::error::Kind::Busy);
+    node.place.tmux_ok(&["kill-session", "-t", "after"]);
+    until_true("it is gone", || !node.ls("").contains(&"after".to_owned()));
+    assert!(!node.ls("").iter().any(|n| n.contains("_muxfs")));
+    assert!(node.read("errors").contains("made by others"));
+}
+
+/// `echo 'sleep 2; make' > input; cat wait` waits for make, in every shell.
+#[test]
+fn wait_waits_for_the_end_of_what_was_typed() {
+    let node = Node::start();
+    for shell in ["bash", "dash", "zsh"] {
+        node.mkdir(shell).unwrap();
+        node.write(&format!("{shell}/config"), &format!("command = \"{shell}\"\n")).unwrap();
+        until_true("the configured shell runs", || {
+            let status = node.read(&format!("{shell}/status"));
+            status.contains("pending: -\n") && status.contains(&format!("command: {shell}\n"))
+        });
+        let done = node.place.path(&format!("{shell}.done"));
+        let line = format!("sleep 1; for i in 1 2 3; do sleep 0.1; done; echo x > {}\n", done.display());
+        for _ in 0..3 {
+            node.write(&format!("{shell}/input"), &line).unwrap();
+            assert_eq!(node.read(&format!("{shell}/wait")), "ready\n", "{shell}");
+            assert!(done.exists(), "{shell}: wait returned before the command's end");
+            std::fs::remove_file(&done).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_command_typed_ahead_is_waited_for_too() {
+    let node = Node::start();
+    node.mkdir("demo").unwrap();
+    let done = node.place.path("done");
+    node.write("demo/input", "sleep 1\n").unwrap();
+    node.write("demo/input", &format!("sleep 1; echo x > {}\n", done.display())).unwrap();
+    assert_eq!(node.read("demo/wait"), "ready\n");
+    assert!(done.exists());
+}
+
+#[test]
+fn a_program_that_is_no_shell_is_unknown_and_waited_for_by_quiet() {
+    let node = Node::start();
+    node.mkdir("demo").unwrap();
+    node.write("demo/config", "command = [\"cat\"]\n").unwrap();
+    until_true("cat runs", || node.read("demo/status").contains("command: cat\n"));
+    node.write("demo/input", "hello\n").unwrap();
+    assert_eq!(node.read("demo/wait"), "unknown\n");
+    assert!(node.read("demo/screen").starts_with("hello\nhello\n"), "{}", node.read("demo/screen"));
+}
+
+#[test]
+fn exits_and_stops_are_told_apart() {
+    let node = Node::start();
+    node.mkdir("demo").unwrap();
+    node.write("demo/input", "exit 3\n").unwrap();
+    assert_eq!(node.read("demo/wait"), "exited 3\n");
+    assert_eq!(node.write("demo/input", "x\n").unwrap_err().kind, muxfs::error::Kind::Gone);
+    node.write("demo/ctl", "start\n").unwrap();
+    assert_eq!(node.read("demo/wait"), "ready\n");
+    node.write("demo/ctl", "stop\n").unwrap();
+    assert_eq!(node.read("demo/wait"), "stopped\n");
+    assert!(node.read("errors").contains("nothing runs in pane"));
+}
+
+#[test]
+fn a_missing_program_is_exit_127() {
+    let node = Node::start();
+    node.mkdir("demo").unwrap();
+    node.write("demo/config", "command = \"no-such-program\"\n").unwrap();
+    until_true("it was tried", || node.read("demo/status").contains("state: exited%20127\n"));
+    assert!(node.read("errors").contains("127"), "{}", node.read("errors"));
+}
+
+#[test]
+fn a_bad_config_changes_nothing_and_says_where() {
+    let node = Node::start();
+    node.mkdir("demo").unwrap();
+    node.write("demo/config", "# mine\nlogs = true\n").unwrap();
+    let e = node.write("demo/config", "logs = true\nsise = 3\n").unwrap_err();
+    assert_eq!(e.kind, muxfs::error::Kind::Invalid);
+    assert!(node.read("demo/config.error").starts_with("line 2, column 1: unknown key sise"));
+    assert_eq!(node.read("demo/config.rejected"), "logs = true\nsise = 3\n");
+    assert_eq!(node.read("demo/config"), "# mine\nlogs = true\n");
+    node.write("demo/config", "logs = true\n").unwrap();
+    assert_eq!(node.read("demo/config.error"), "");
+}
+
+#[test]
+fn hand_edits_of_the_files_behind_take_effect() {
+    let node = Node::start();
+    node.mkdir("demo").unwrap();
+    let id =
+        node.read("demo/status").lines().find_map(|l| l.strip_prefix("id: ").map(str::to_owned)).unwrap();
+    let file = node.place.path(&format!("state/sessions/{id}.toml"));
+    std::fs::write(&file, "# by hand\nlogs = false\n").unwrap();
+    until_true("the edit is seen", || node.read("demo/config").starts_with("# by hand"));
+    std::fs::write(&file, "logs = 7\n").unwrap();
+    until_true("the bad one too", || node.read("demo/config.error").starts_with("line 1, column 8"));
+    assert!(node.read("demo/config").starts_with("# by hand"));
+
+    let config = node.place.dirs().config;
+    let text = std::fs::read_to_string(&config).unwrap() + "[logs]\nkeep = \"3d\"\n";
+    std::fs::write(&config, text).unwrap();
+    until_true("the node's too", || node.read("settings").contains("\"259200s\""));
+}

@@ -1,0 +1,143 @@
+//! The README's tour as a script: what people are told to type is what a test runs.
+
+use super::doc::root;
+use super::support::{Lab, Mount};
+
+/// The commands of the fenced block after `<!-- tour -->`, with `/mux` replaced by `dir`.
+/// One a line, in the order in which a reader types them.
+pub fn commands(dir: &str) -> Vec<String> {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+    let (_, rest) = readme.split_once("<!-- tour -->\n```sh\n").expect("the tour's mark and fence");
+    let (block, _) = rest.split_once("```\n").expect("the fence's end");
+    block.lines().filter(|l| !l.trim().is_empty()).map(|l| l.replace("/mux/", &format!("{dir}/"))).collect()
+}
+
+/// The whole tour for one `bash -e`: it stops at the first line that fails.
+pub fn script(dir: &str) -> String {
+    format!("set -eu -o pipefail\n{}\n", commands(dir).join("\n"))
+}
+
+#[test]
+fn the_tour_starts_with_mkdir_and_is_shell() {
+    let commands = commands("/some/where");
+    assert!(commands[0].starts_with("mkdir /some/where/.self/"), "{commands:?}");
+    assert!(commands.iter().all(|c| !c.contains("/mux")), "{commands:?}");
+    let bash =
+        std::process::Command::new("bash").args(["-n", "-c", &script("/some/where")]).output().unwrap();
+    assert!(bash.status.success(), "{}", String::from_utf8_lossy(&bash.stderr));
+}
+
+#[test]
+fn make_prints_the_same_tour() {
+    let mut make = std::process::Command::new("make");
+    make.args(["-s", "-C"]).arg(root()).args(["tour", "DIR=/some/where"]).env_remove("MAKEFLAGS");
+    let out = make.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    let printed: Vec<_> = said.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    assert_eq!(printed, commands("/some/where"));
+}
+
+/// Line by line, as a reader types it: each must work at once, and show what the text promises.
+#[test]
+fn the_tour_works_line_by_line() {
+    let mount = Mount::start();
+    let dir = mount.dir.to_str().unwrap();
+    let mut shown = Vec::new();
+    for command in commands(dir) {
+        let out = mount.run(&command);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        // The one that is told to fail says so; nothing else complains.
+        let meant = command.contains("no-such-verb");
+        assert!(out.status.success() && said.is_empty() != meant, "{command}: {} {said}", out.status);
+        shown.push((command, String::from_utf8(out.stdout).unwrap()));
+    }
+    let of = |end: &str| {
+        let found =
+            shown.iter().filter(|(command, _)| command.ends_with(end)).map(|(_, shown)| shown.as_str());
+        found.collect::<Vec<_>>().join("")
+    };
+    assert_eq!(of("/wait"), "ready\nready\n");
+    assert!(of("/output").contains("\n6 times 7 is 42\n"), "{}", of("/output"));
+    assert!(of("demo/status").contains("state: ready\n"));
+    assert!(of("/logs").contains("sleep 1000"), "{}", of("/logs"));
+    assert!(of("/index").starts_with("demo "));
+    assert!(
+        of("/errors").contains("demo2/ctl") && of("/errors").contains("no-such-verb"),
+        "{}",
+        of("/errors")
+    );
+    assert!(!mount.path("demo2").exists());
+}
+
+/// As one script too, from a shell that stops at the first failure.
+#[test]
+fn the_tour_is_a_script() {
+    let mount = Mount::start();
+    let out = mount.run(&script(mount.dir.to_str().unwrap()));
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// What the issue has a newcomer type, `tail -f` and vim among it.
+#[test]
+fn a_newcomers_first_lines_work() {
+    let mount = Mount::start();
+    let mux = mount.dir.display().to_string();
+    mount.sh(&format!("mkdir {mux}/.self/demo && echo 'ls -l /dev/null' > {mux}/.self/demo/input"));
+    mount.sh(&format!("cat {mux}/.self/demo/wait"));
+    assert!(mount.sh(&format!("cat {mux}/.self/demo/output")).contains("1, 3"));
+    let tail = mount.sh(&format!(
+        "timeout 20 tail -n +1 -f {mux}/*/logs | {{ echo 'echo later' > {mux}/.self/demo/input; grep -m1 'session=demo\\|demo'; }}; true"
+    ));
+    assert!(tail.contains("demo"), "{tail}");
+    mount.sh(&format!("vim -u NONE -N -es -c 'norm! ggO# mine' -c wq {mux}/.self/demo/config"));
+    assert!(mount.read("demo/config").starts_with("# mine\n"));
+}
+
+/// `make` with the program under test in the place of the release it would build.
+struct Make {
+    lab: Lab,
+}
+
+impl Make {
+    fn run(&self, target: &str) -> std::process::Output {
+        let mut make = std::process::Command::new("make");
+        make.args(["-s", "-C"]).arg(root()).arg(target).arg("CARGO=true").env_remove("MAKEFLAGS");
+        make.arg(format!("DIR={}", self.lab.path("mux").display()));
+        make.envs(Mount::environment(&self.lab)).env("CARGO_TARGET_DIR", self.lab.path("target"));
+        // Under sudo it would be that user's sessions.
+        make.env_remove("SUDO_USER").env_remove("TMUX").output().unwrap()
+    }
+}
+
+impl Drop for Make {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.lab.path("mux")).output();
+    }
+}
+
+#[test]
+fn make_mount_mounts_and_prints_a_tour_that_works() {
+    let make = Make { lab: Lab::new() };
+    make.lab.configure("");
+    let mux = make.lab.path("mux");
+    std::fs::create_dir(&mux).unwrap();
+    std::fs::create_dir_all(make.lab.path("target/release")).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_muxfs"), make.lab.path("target/release/muxfs")).unwrap();
+
+    let out = make.run("mount");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    assert!(said.lines().any(|l| l == format!("mounted: {}", mux.display())), "{said}");
+    let (_, tour) = said.split_once("line by line:").expect("a tour");
+    let tour: Vec<_> = tour.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    assert_eq!(tour[0], format!("mkdir {}/.self/demo", mux.display()));
+    for line in tour {
+        let out = std::process::Command::new("timeout").args(["20", "bash", "-c", line]).output().unwrap();
+        assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    let again = make.run("mount");
+    assert!(String::from_utf8_lossy(&again.stdout).contains("mounted already"), "{again:?}");
+    assert!(make.run("umount").status.success());
+    assert!(!mux.join(".self").exists());
+}
