@@ -45,11 +45,12 @@ pub(super) struct Screen {
     pub kept: Kept,
     pub out: Vec<u8>,
     pub repaints: Repaints,
-    pub now: Instant,
+    /// The time of the bytes being read.
+    pub now: Option<Instant>,
 }
 
 impl Screen {
-    pub fn new(cols: usize, rows: usize, now: Instant) -> Self {
+    pub fn new(cols: usize, rows: usize) -> Self {
         Screen {
             cols,
             rows,
@@ -70,7 +71,7 @@ impl Screen {
             kept: Kept::default(),
             out: Vec::new(),
             repaints: Repaints::default(),
-            now,
+            now: None,
         }
     }
 
@@ -190,7 +191,7 @@ impl Screen {
 
     /// The text of a line, its blank tail cut.
     pub fn text(&self, from: usize, to: usize) -> String {
-        let mut text = String::new();
+        let mut text = String::with_capacity(self.cols);
         self.live.range(from..to).for_each(|row| row.write_to(&mut text, self.cols));
         text.truncate(text.trim_end_matches(' ').len());
         text
@@ -230,9 +231,12 @@ impl Screen {
             self.put_final(at, end);
             at = end;
         }
-        self.live.drain(..=last);
-        if self.live.is_empty() {
-            self.live.push_back(Row::default());
+        // The usual case is one row alone: it is used again.
+        self.live.drain(..last);
+        if self.live.len() == 1 {
+            self.live[0].clear();
+        } else {
+            self.live.pop_front();
         }
         self.r = self.r.saturating_sub(last + 1);
         let lowest = self.rows as i64 - 1 - self.r as i64;
@@ -295,8 +299,8 @@ impl Screen {
         if up {
             self.feeds = 0;
         }
-        // Not repainting: within the unfinished line, or back to it over rows that were erased: a shell's editor
-        // does that all the time.
+        // A shell's editor moves up within the unfinished line, or back to it over rows that it
+        // erased, all the time: that is not repainting.
         let end = self.line_end(self.r);
         if finished || (up && from >= end && !self.live.range(end..).all(Row::is_blank)) {
             self.repaint();

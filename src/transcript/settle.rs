@@ -74,7 +74,7 @@ impl Screen {
     /// it went on.
     pub fn put_final(&mut self, from: usize, to: usize) {
         let text = self.text(from, to);
-        if self.live[from].shown == Some(hash(&text)) {
+        if self.live[from].shown.is_some_and(|shown| shown == hash(&text)) {
             self.sync_kept();
             self.kept.push(&text, self.cols);
             return;
@@ -260,9 +260,9 @@ impl Screen {
         if self.is_clear() {
             return;
         }
-        let now = self.now;
-        let storm = self.repaints.cleared.is_some_and(|t| now.saturating_duration_since(t) < QUIET);
-        self.repaints.cleared = Some(now);
+        let last = std::mem::replace(&mut self.repaints.cleared, self.now);
+        let since = last.zip(self.now).map(|(last, now)| now.saturating_duration_since(last));
+        let storm = since.is_some_and(|since| since < QUIET);
         let abs = self.abs();
         if !storm {
             let mut from = 0;
