@@ -201,6 +201,12 @@ pub fn muxfs_tree_5(rows: &[DocRow<'_>]) -> String {
         "A recursive `grep` or `tar` waits at the files that block: exclude `events` and `wait`. \
         inotify(7) tells nothing of what the node does: read `events`.",
     );
+    page.paragraph();
+    page.text(
+        "tmux 3.3a may leave unread what a program printed just before it ended: of 420 exits \
+        after 1 MB of output, 11 lacked up to 11 kB at the end, read by cat(1) through pipe-pane. \
+        What tmux did not read is in no file of the tree.",
+    );
     page.finish()
 }
 

@@ -31,9 +31,9 @@ fn main() {
 
 /// What is measured with ten sessions.
 fn few(table: &mut Table) {
+    many::start(table);
     let lab = Lab::new();
     lab.sessions(10, "");
-    many::start(table, &lab);
     let mount = Mount::start(&lab);
     mount.wait_for(10);
     many::idle(table, &lab, &mount, 10, 20.0);

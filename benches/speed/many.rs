@@ -13,10 +13,17 @@ const FLOOD: usize = 50_000_000;
 const MB: f64 = 1e6;
 
 /// From the start of `muxfs mount -f` to the first read of the node's `status`.
-pub fn start(table: &mut Table, lab: &Lab) {
+pub fn start(table: &mut Table) {
+    // A place of its own: tmux sees that a pipe's reader is gone only when its pane prints, so
+    // quiet panes would count as piped by somebody else after a restart.
+    let lab = Lab::new();
+    lab.sessions(10, "");
     let mut took = Samples::default();
     for _ in 0..10 {
-        took.add(Mount::start(lab).took);
+        let mount = Mount::start(&lab);
+        took.add(mount.took);
+        std::thread::sleep(Duration::from_millis(200)); // its own start-up is over
+        drop(mount);
     }
     let worst = format!("the slowest of 10: {:.0} ms", took.at(1.0) * 1e3);
     table.number("mounted after".into(), took.p50() * 1e3, "ms", worst, 200.0);

@@ -45,6 +45,8 @@ pub fn mount(job: MountJob) -> Result<()> {
     run(async move {
         let node = start_node(&paths).await?;
         node.sessions.avoid(dir.clone());
+        // Listened for before the mount answers: a signal from then on unmounts.
+        let told_to_end = told_to_end()?;
         let mounted = serve(device, node.root, tokio::runtime::Handle::current())?;
         tracing::info!("mounted on {}", dir.display());
         if let Err(e) = ready.ok() {
@@ -53,10 +55,7 @@ pub fn mount(job: MountJob) -> Result<()> {
         }
         tokio::select! {
             () = mounted.wait() => {}
-            ended = told_to_end() => {
-                ended?;
-                mounted.unmount().await?;
-            }
+            () = told_to_end => mounted.unmount().await?,
         }
         node.sessions.close().await;
         Ok(())
@@ -68,8 +67,9 @@ pub fn node(job: NodeJob) -> Result<()> {
     let (paths, ready) = (job.paths, job.ready);
     run(async move {
         let node = start_node(&paths).await?;
+        let told_to_end = told_to_end()?;
         ready.ok()?;
-        told_to_end().await?;
+        told_to_end.await;
         node.sessions.close().await;
         Ok(())
     })
@@ -110,17 +110,18 @@ async fn start_node(paths: &Paths) -> Result<Node> {
     Ok(Node { root, sessions })
 }
 
-/// SIGTERM, SIGINT or SIGHUP.
-async fn told_to_end() -> Result<()> {
+/// SIGTERM, SIGINT or SIGHUP, from this call on.
+fn told_to_end() -> Result<impl Future<Output = ()>> {
     let on = |kind| signal(kind).map_err(|e| Error::io("waiting for signals", e));
     let mut signals = [on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?];
-    let [term, int, hup] = &mut signals;
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-        _ = hup.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        let [term, int, hup] = &mut signals;
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+            _ = hup.recv() => {}
+        }
+    })
 }
 
 /// Runs tmux with `args` against the server muxfs would use, for `doctor`. Starts no server.

@@ -94,7 +94,7 @@ mod tests {
                     }
                 })
                 .await;
-                drop(said.send(()));
+                let _ = said.send(());
             }),
         );
         heard.await.unwrap();

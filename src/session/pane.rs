@@ -133,8 +133,9 @@ impl Pane {
     pub fn update(&self, mut new: PaneInfo) -> bool {
         new.dead &= !self.is_dying(&new);
         let mut facts = self.facts.write();
+        // tmux may say that a pane is dead before it says how its process ended.
         let end = |f: &PaneInfo| (f.pid, f.dead, f.dead_status, f.dead_signal);
-        let look = end(&facts) != end(&new) || facts.command != new.command;
+        let look = (end(&facts), &facts.command) != (end(&new), &new.command);
         if facts.dead && !new.dead || facts.pid != new.pid {
             self.stopping.store(false, Ordering::Relaxed); // a new life
             *self.judge.lock() = Judge::new(Instant::now());

@@ -274,15 +274,16 @@ impl Sessions {
     }
 
     fn renamed(&self, session: &Arc<Session>, from: &str, to: &str) {
-        let replaced = {
+        let alone = {
             let mut tables = self.tables.write();
             // Two names may be swapped between two looks: only this object leaves its old name.
-            if tables.sessions.get(from).is_some_and(|s| Arc::ptr_eq(s, session)) {
+            let left = tables.sessions.get(from).is_some_and(|s| Arc::ptr_eq(s, session));
+            if left {
                 tables.sessions.remove(from);
             }
-            tables.sessions.insert(to.to_owned(), session.clone())
+            // One that lives gets its new name by its own update.
+            tables.sessions.insert(to.to_owned(), session.clone()).is_none() && left
         };
-        drop(replaced); // if it lives, its own update gives it its new name
         let copy = {
             let mut record = session.record.lock();
             record.name = session.name();
@@ -291,7 +292,13 @@ impl Sessions {
         if session.ours {
             self.save(session, &copy);
         }
-        self.tell_moved(Moved::Renamed { from: from.to_owned(), to: to.to_owned() });
+        if alone {
+            self.tell_moved(Moved::Renamed { from: from.to_owned(), to: to.to_owned() });
+        } else {
+            // Of a swap either half alone would move the other's directory along.
+            self.tell_moved(Moved::Session(from.to_owned()));
+            self.tell_moved(Moved::Session(to.to_owned()));
+        }
         let fields = json!({"from": from});
         self.journal.tell(Told { what: "renamed", session: (session.serial, to), fields });
         self.journal.log(Level::Info, to, &format!("renamed from {from}"));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::screen_log::Tail;
 use super::{Pane, Sessions, Tap};
 use crate::error::{Kind, Result};
-use crate::tmux::{Capture, PipeStart, Server, missing_room};
+use crate::tmux::{self, Capture, PipeStart, Server, missing_room};
 
 /// A pane that has had no pipe for this long is asked for one again.
 const FREE_FOR: Duration = Duration::from_secs(10);
@@ -103,6 +103,12 @@ impl Sessions {
         panes.sort_by_key(|p| std::cmp::Reverse(p.serial));
         for pane in panes.into_iter().take(missing as usize) {
             self.output.forget(pane.serial);
+            let (server, id) = (server.clone(), pane.id.clone());
+            tokio::spawn(async move {
+                if let Err(e) = tmux::pipe::close(&server, &id).await {
+                    tracing::debug!("pane {id}: its pipe stays: {e}"); // it is gone, most likely
+                }
+            });
             self.without_pipe(&pane, Tap::NoRoom(used, limit), "our pipe was given back");
         }
     }

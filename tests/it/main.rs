@@ -6,6 +6,7 @@
 // `src/fs/fake.rs` is compiled here as well, and names the crate's modules from its root.
 use muxfs::{error, tree};
 
+mod adopt;
 mod blocking;
 mod cli;
 mod crawlers;
@@ -16,6 +17,7 @@ mod examples;
 mod faults;
 mod fs_door;
 mod input;
+mod logs;
 mod model;
 mod mounting;
 mod node;

@@ -70,8 +70,14 @@ impl Lab {
 
     /// Runs tmux against this place's server.
     pub fn tmux(&self, args: &[&str]) -> Output {
-        let mut command = Command::new("tmux");
-        command.env_remove("TMUX").arg("-f").arg("/dev/null").arg("-S").arg(self.socket()).args(args);
+        let mut command = Command::new("timeout"); // a server without descriptors answers nobody
+        command
+            .env_remove("TMUX")
+            .args(["-k", "1", "20", "tmux", "-f"])
+            .arg("/dev/null")
+            .arg("-S")
+            .arg(self.socket())
+            .args(args);
         command.output().unwrap()
     }
 
@@ -211,16 +217,21 @@ impl Mount {
     }
 
     pub fn start_in(lab: Lab) -> Self {
-        Mount::start_in_with(lab, &[])
+        Mount::configured(lab, "")
+    }
+
+    /// With `more` in the node's settings file.
+    pub fn configured(lab: Lab, more: &str) -> Self {
+        Mount::start_in_with(lab, more, &[])
     }
 
     /// With words of its own for `muxfs mount`.
     pub fn start_with(words: &[&str]) -> Self {
-        Mount::start_in_with(Lab::new(), words)
+        Mount::start_in_with(Lab::new(), "", words)
     }
 
-    fn start_in_with(lab: Lab, words: &[&str]) -> Self {
-        lab.configure("");
+    fn start_in_with(lab: Lab, more: &str, words: &[&str]) -> Self {
+        lab.configure(more);
         let dir = lab.path("mux");
         std::fs::create_dir(&dir).unwrap();
         let words: Vec<String> = words.iter().map(|w| w.to_string()).collect();
