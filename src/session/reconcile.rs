@@ -45,6 +45,12 @@ impl Sessions {
 
     async fn take(self: &Arc<Self>, server: &Server, lists: Lists) -> Result<()> {
         let (lists, snapshot) = lists.settled(server).await?;
+        if snapshot.clients.iter().any(|c| c.session == server.hidden_session()) {
+            // A person's client does not stay in our session.
+            if let Err(e) = server.move_out().await {
+                tracing::debug!("moving clients out: {e}");
+            }
+        }
         self.apply(server, snapshot);
         *self.lists.lock() = Some(lists);
         Ok(())
