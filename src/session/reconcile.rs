@@ -127,6 +127,8 @@ impl Sessions {
         let dir = self.pane_dir(server, &info.id);
         let known = ["logs", "raw"].iter().any(|name| dir.join(name).exists());
         let pane = Arc::new(Pane::new(info.clone(), self.serial(), &dir, self.limits(), Instant::now()));
+        self.tell_rotations(&pane.raw, Some(pane.serial), "raw");
+        self.tell_rotations(&pane.logs, Some(pane.serial), "logs");
         if known {
             pane.judge(|j| j.known_before());
             // The daemon was away: what the pane printed meanwhile is not in the logs.
