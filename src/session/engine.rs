@@ -12,6 +12,7 @@ use super::{Pane, Sessions, Tap};
 use crate::error::Kind;
 use crate::error::Result;
 use crate::names::HIDDEN;
+use crate::tmux::process;
 use crate::tmux::watch::SocketWatch;
 use crate::tmux::{Notice, Server, Socket};
 
@@ -76,13 +77,14 @@ impl Presence {
     }
 
     async fn appeared(&mut self) {
-        let again = self.again.take();
+        // Kept until it is due: the caller may drop this wait for another event and begin anew.
+        let again = self.again;
         tokio::select! {
             changed = self.watch.changed() => if changed.is_err() {
                 // The watch itself failed: look now and then instead.
                 tokio::time::sleep(RETRY).await;
             },
-            () = super::observer::until(again) => {}
+            () = super::observer::until(again) => self.again = None,
         }
     }
 }
@@ -131,6 +133,9 @@ impl Engine {
     /// Connects where a server runs. Never starts one.
     async fn connect(&mut self) {
         let Some(sessions) = self.sessions.upgrade() else { return };
+        if let Some(early) = process::starting(&self.socket.path()) {
+            return self.presence.again_in(early);
+        }
         match Server::connect(&self.socket, &sessions.own).await {
             Ok(Some((server, notices))) => self.connected(&sessions, server, notices).await,
             Ok(None) => {}
@@ -151,6 +156,9 @@ impl Engine {
         }
         if self.notices.is_some() {
             self.lost(sessions); // its last notice is still on the way
+        }
+        if let Some(early) = process::starting(&self.socket.path()) {
+            tokio::time::sleep(early).await;
         }
         let (server, notices) = Server::start(&self.socket, &sessions.own).await?;
         self.connected(sessions, server.clone(), notices).await;

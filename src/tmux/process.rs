@@ -135,6 +135,17 @@ pub fn server_pid(path: &Path) -> Option<u32> {
     None
 }
 
+/// A server this young may still read its configuration: tmux 3.3a crashes now and then (4 of 60
+/// starts, a null pointer) when a second client comes before its first is served.
+const YOUNG: Duration = Duration::from_millis(400);
+
+/// How long the server at `socket` should be left alone yet; `None`: it may be connected to.
+pub fn starting(socket: &Path) -> Option<Duration> {
+    let born = std::fs::symlink_metadata(socket).ok()?.modified().ok()?;
+    // A time in the future is a clock that was set: nothing is known then.
+    YOUNG.checked_sub(born.elapsed().ok()?).filter(|left| !left.is_zero())
+}
+
 /// `tmux ARGS` against the server at `socket`, as a person would run it. Starts no server.
 pub fn plain(socket: &Socket, args: &[&str]) -> std::process::Command {
     let mut p = Process::new("tmux");
