@@ -1,16 +1,14 @@
 //! The manual pages, the README's listing and `.help`, printed from the tables that the program
 //! itself runs by.
 //!
-//! Knows the command line's table; the rows of files and settings are arguments, because this
-//! module must not know the node. What no table holds (how to read the tree) stands here.
+//! Knows no table itself: the command line's, the rows of files and the settings are arguments, and
+//! so it knows neither node nor command line. What no table holds (how to read the tree) stands here.
 
 mod mdoc;
 
 use clap::builder::StyledStr;
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use mdoc::Page;
-
-use crate::cli::{Cli, ENVIRONMENT, exit, options};
 
 /// Of the pages, as mdoc writes it. To be moved on when their meaning changes.
 const DATE: &str = "November 21, 2026";
@@ -40,6 +38,16 @@ pub struct DocSetting<'a> {
     /// As TOML writes it; empty: none.
     pub default: &'a str,
     pub about: &'a str,
+}
+
+/// What the command line's own tables say.
+pub struct CommandLine<'a> {
+    pub command: Command,
+    /// Words of `-o`.
+    pub options: &'a [(&'a str, &'a str)],
+    pub environment: &'a [(&'a str, &'a str)],
+    /// Exit statuses.
+    pub exits: &'a [(u8, &'a str)],
 }
 
 /// What each shape does with an open, a read and a write; TREE.md, "Shapes", in short.
@@ -103,11 +111,11 @@ fn by_dir<'a, 'r>(rows: &'r [DocRow<'a>]) -> Vec<(&'a str, Vec<&'r DocRow<'a>>)>
 }
 
 /// muxfs(1).
-pub fn muxfs_1() -> String {
-    let cli = Cli::command();
+pub fn muxfs_1(line: &CommandLine<'_>) -> String {
+    let cli = &line.command;
     let mut page = Page::new("muxfs", 1, DATE, "every tmux session as files");
     page.section("SYNOPSIS");
-    for verb in visible(&cli) {
+    for verb in visible(cli) {
         page.raw(&format!(".Nm {}", synopsis(verb)));
     }
     page.raw(
@@ -123,7 +131,7 @@ pub fn muxfs_1() -> String {
     page.paragraph();
     page.text("The files are told in muxfs-tree(5), the settings in muxfs.toml(5).");
     page.section("COMMANDS");
-    for verb in visible(&cli) {
+    for verb in visible(cli) {
         page.subsection(&format!("muxfs {}", verb.get_name()));
         page.text(&styled(verb.get_long_about().or(verb.get_about())));
         let args: Vec<_> =
@@ -144,12 +152,12 @@ pub fn muxfs_1() -> String {
         not for the file system (`defaults`, `nofail`, `noauto`, `user`, `_netdev`, `x-…`) are \
         passed over. A comma in a value is written `\\,`.",
     );
-    page.list(options::TABLE.iter().map(|(term, about)| (*term, (*about).to_owned())));
+    page.list(line.options.iter().map(|(term, about)| (*term, (*about).to_owned())));
     page.section("ENVIRONMENT");
-    page.list(ENVIRONMENT.iter().map(|(term, about)| (*term, (*about).to_owned())));
+    page.list(line.environment.iter().map(|(term, about)| (*term, (*about).to_owned())));
     page.section("EXIT STATUS");
     let codes: Vec<_> =
-        exit::TABLE.iter().map(|(code, about)| (code.to_string(), (*about).to_owned())).collect();
+        line.exits.iter().map(|(code, about)| (code.to_string(), (*about).to_owned())).collect();
     page.list(codes);
     page.text("As mount.fuse.muxfs it has those of mount(8).");
     page.section("EXAMPLES");
@@ -255,7 +263,7 @@ pub fn listing(rows: &[DocRow<'_>]) -> String {
 }
 
 /// The README's tables of options, variables, errors and exit codes.
-pub fn reference() -> String {
+pub fn reference(line: &CommandLine<'_>) -> String {
     let mut out = String::new();
     let mut table = |head: &str, rows: &mut dyn Iterator<Item = (String, &str)>| {
         out += &format!("\n| {head} | |\n|---|---|\n");
@@ -263,10 +271,10 @@ pub fn reference() -> String {
             out += &format!("| `{term}` | {} |\n", about.replace('|', "\\|"));
         }
     };
-    table("mount option", &mut options::TABLE.iter().map(|(t, a)| (t.to_string(), *a)));
-    table("variable", &mut ENVIRONMENT.iter().map(|(t, a)| (t.to_string(), *a)));
+    table("mount option", &mut line.options.iter().map(|(t, a)| (t.to_string(), *a)));
+    table("variable", &mut line.environment.iter().map(|(t, a)| (t.to_string(), *a)));
     table("error of a file", &mut ERRORS.iter().map(|(t, a)| (t.to_string(), *a)));
-    table("exit status", &mut exit::TABLE.iter().map(|(t, a)| (t.to_string(), *a)));
+    table("exit status", &mut line.exits.iter().map(|(t, a)| (t.to_string(), *a)));
     out
 }
 
@@ -385,7 +393,7 @@ mod tests {
 
     #[test]
     fn every_command_and_option_is_in_the_manual() {
-        let page = muxfs_1();
+        let page = muxfs_1(&crate::cli::tables::command_line());
         for word in ["Cm mount", "Cm umount", "Cm doctor", "Fl -log-file", "setuid=NAME", "MUXFS_CONFIG"] {
             assert!(page.contains(word), "{word}");
         }

@@ -63,8 +63,7 @@ impl Lab {
 
     /// Sessions `s0`, `s1`, … with `command` in each; none: a shell.
     pub fn sessions(&self, count: usize, command: &str) {
-        let mut made = 0;
-        while made < count {
+        for made in (0..count).step_by(50) {
             // Many in one call of tmux; a line has its bounds.
             let mut args: Vec<String> = Vec::new();
             for n in made..count.min(made + 50) {
@@ -72,7 +71,6 @@ impl Lab {
                 args.push(format!("s{n}"));
                 args.extend((!command.is_empty()).then(|| command.to_owned()));
                 args.push(";".into());
-                made = n + 1;
             }
             self.tmux_ok(&args.iter().map(String::as_str).collect::<Vec<_>>());
         }

@@ -4,6 +4,8 @@
 //! own speed and its other work cancel out. Knows the program as its users do: by its mount. The
 //! table goes to standard output, and with `UPDATE=1` into the README.
 
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+
 mod lab;
 mod many;
 mod ops;
@@ -19,7 +21,8 @@ fn main() {
     // A thousand panes are some thousand descriptors of the tmux server that is started here.
     muxfs::tmux::process::raise_descriptor_limit();
     let mut table = Table::default();
-    let parts: [(&str, fn(&mut Table)); 3] = [("few", few), ("many", many::sessions), ("flood", many::flood)];
+    type Part = (&'static str, fn(&mut Table));
+    let parts: [Part; 3] = [("few", few), ("many", many::sessions), ("flood", many::flood)];
     for (_, measure) in parts.iter().filter(|(name, _)| wanted(name)) {
         measure(&mut table);
     }

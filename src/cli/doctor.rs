@@ -199,7 +199,7 @@ fn helper(f: &Facts) -> Verdict {
 fn mounts(f: &Facts) -> Verdict {
     let named = |state: Option<MountState>| {
         let hit = f.mounts.iter().filter(move |(_, s)| *s == state);
-        hit.map(|(m, _)| m.point.display().to_string()).collect::<Vec<_>>().join(", ")
+        hit.map(|(m, _)| m.dir.display().to_string()).collect::<Vec<_>>().join(", ")
     };
     let (dead, stuck) = (named(Some(MountState::Dead)), named(Some(MountState::Stuck)));
     if !dead.is_empty() {
@@ -216,7 +216,7 @@ fn mounts(f: &Facts) -> Verdict {
     }
     match f.mounts.len() {
         0 => ok("none"),
-        _ => ok(f.mounts.iter().map(|(m, _)| m.point.display().to_string()).collect::<Vec<_>>().join(", ")),
+        _ => ok(f.mounts.iter().map(|(m, _)| m.dir.display().to_string()).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -292,8 +292,8 @@ fn linger(f: &Facts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mountinfo::Mount;
     use super::*;
+    use crate::fs::mounts::Mount;
 
     fn healthy() -> Facts {
         Facts {
@@ -357,7 +357,9 @@ mod tests {
         assert_eq!(level("after logout", |f| f.linger = false), Warn);
         for (state, want) in [(MountState::Alive, FINE), (MountState::Dead, Bad), (MountState::Stuck, Bad)] {
             let mount = Mount {
-                point: "/mux".into(),
+                id: 1,
+                root: "/".into(),
+                dir: "/mux".into(),
                 fstype: "fuse.muxfs".into(),
                 source: "muxfs".into(),
                 options: "rw".into(),

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::mountinfo::{self, Mount};
 use super::paths::Paths;
 use super::privileges::{self, User};
 use crate::error::Result;
+use crate::fs::mounts::{self, Mount};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountState {
@@ -166,10 +166,10 @@ fn helper() -> Option<Result<PathBuf, String>> {
 fn mounts() -> Vec<(Mount, Option<MountState>)> {
     let own = privileges::User::own().uid;
     let mut found = Vec::new();
-    for mount in mountinfo::own().unwrap_or_default().into_iter().filter(Mount::is_muxfs) {
+    for mount in mounts::all().unwrap_or_default().into_iter().filter(Mount::is_muxfs) {
         // Another user's mount refuses us, dead or alive.
-        let mine = own == 0 || mount.user_id() == Some(own);
-        let state = mine.then(|| state(&mount.point));
+        let mine = own == 0 || mount.owner().is_some_and(|(uid, _)| uid == own);
+        let state = mine.then(|| state(&mount.dir));
         found.push((mount, state));
     }
     found

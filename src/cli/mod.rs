@@ -10,7 +10,6 @@ pub mod exit;
 pub mod facts;
 pub mod helper;
 pub mod lock;
-pub mod mountinfo;
 pub mod options;
 pub mod paths;
 pub mod privileges;

@@ -3,12 +3,23 @@
 
 use crate::config;
 use crate::config::schema::{Key, Kind};
-use crate::doc::{self, DocRow, DocSetting};
+use crate::doc::{self, CommandLine, DocRow, DocSetting};
 use crate::node::{root, row::Row, rows_node, rows_pane, rows_session};
 
 const NODE: &str = "<node>";
 const SESSION: &str = "<node>/<session>";
 const PANE: &str = "<node>/<session>/panes/<window>.<pane>";
+
+/// The command line's own tables.
+pub fn command_line() -> CommandLine<'static> {
+    use clap::CommandFactory;
+    CommandLine {
+        command: super::Cli::command(),
+        options: super::options::TABLE,
+        environment: super::ENVIRONMENT,
+        exits: super::exit::TABLE,
+    }
+}
 
 /// Every file of the tree.
 pub fn rows() -> Vec<DocRow<'static>> {

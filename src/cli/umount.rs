@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
 
-use super::mountinfo::{self, Mount};
 use super::privileges::User;
 use super::{facts, lock, paths};
 use crate::error::{Error, Kind, Result, fail};
+use crate::fs::mounts::{self, MOUNTINFO, Mount};
 
 /// How long the mount and its daemon may take to go.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Unmounts `dir` and waits until its daemon has ended, so that it may be mounted again at once.
 pub fn umount(dir: &Path, lazy: bool) -> Result<()> {
     let dir = paths::mount_point(dir)?;
-    let mount = target(&mountinfo::own()?, &dir)?;
+    let mount = target(&mounts::all().map_err(|e| Error::io(MOUNTINFO, e))?, &dir)?;
     let daemon = daemon(&mount);
     take_off(&mount, lazy)?;
     let Some(pid) = daemon.filter(|_| !lazy) else { return Ok(()) };
@@ -37,18 +37,18 @@ pub fn umount(dir: &Path, lazy: bool) -> Result<()> {
 /// The process behind a mount, by the lock of the user who has it.
 fn daemon(mount: &Mount) -> Option<u32> {
     let own = nix::unistd::geteuid().as_raw();
-    let paths = match mount.user_id() {
+    let paths = match mount.owner().map(|(uid, _)| uid) {
         // Another user's variables are not ours: their daemon's places are the default ones.
         Some(uid) if uid != own => paths::Paths::of(&User::find(&uid.to_string()).ok()?, &|_| None),
         _ => paths::Paths::own(),
     };
     let holder = lock::holder(&paths.state).ok()??;
-    (holder.dir.as_ref() == Some(&mount.point)).then_some(holder.pid)
+    (holder.dir.as_ref() == Some(&mount.dir)).then_some(holder.pid)
 }
 
 /// The muxfs mount on `dir`, or what is there instead.
 fn target(mounts: &[Mount], dir: &Path) -> Result<Mount> {
-    match mountinfo::at(mounts, dir) {
+    match mounts::upmost(mounts, dir) {
         Some(mount) if mount.is_muxfs() => Ok(mount.clone()),
         Some(other) => fail(
             Kind::Invalid,
@@ -56,7 +56,7 @@ fn target(mounts: &[Mount], dir: &Path) -> Result<Mount> {
         ),
         None => {
             let ours: Vec<_> =
-                mounts.iter().filter(|m| m.is_muxfs()).map(|m| m.point.display().to_string()).collect();
+                mounts.iter().filter(|m| m.is_muxfs()).map(|m| m.dir.display().to_string()).collect();
             let hint = if ours.is_empty() {
                 "muxfs is mounted nowhere".to_owned()
             } else {
@@ -74,7 +74,7 @@ fn alive(pid: u32) -> bool {
 }
 
 fn take_off(mount: &Mount, lazy: bool) -> Result<()> {
-    let dir = &mount.point;
+    let dir = &mount.dir;
     if nix::unistd::geteuid().is_root() {
         let mut flags = MntFlags::UMOUNT_NOFOLLOW;
         flags.set(MntFlags::MNT_DETACH, lazy);
@@ -85,7 +85,7 @@ fn take_off(mount: &Mount, lazy: bool) -> Result<()> {
         };
     }
     let own = nix::unistd::geteuid().as_raw();
-    if let Some(owner) = mount.user_id().filter(|owner| *owner != own) {
+    if let Some(owner) = mount.owner().map(|(uid, _)| uid).filter(|owner| *owner != own) {
         return fail(
             Kind::Denied,
             format!("{}: mounted by uid {owner}, and only they and root can unmount it", dir.display()),
@@ -140,7 +140,8 @@ mod tests {
     use super::*;
 
     fn mount(point: &str, fstype: &str) -> Mount {
-        Mount { point: point.into(), fstype: fstype.into(), source: "src".into(), options: "rw".into() }
+        let (root, dir) = ("/".into(), point.into());
+        Mount { id: 1, root, dir, fstype: fstype.into(), source: "src".into(), options: "rw".into() }
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod handle;
 mod inode;
 mod later;
 pub mod mount;
-mod mounts;
+pub mod mounts;
 mod notify;
 mod park;
 mod pending;

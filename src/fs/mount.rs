@@ -29,7 +29,7 @@ use crate::error::{Error, Kind, Result, fail};
 use crate::tree::Tree;
 
 /// As `mount` and /proc/mounts show it.
-pub const FSTYPE: &str = "fuse.muxfs";
+pub use super::mounts::FSTYPE;
 
 /// Event-loop threads: none waits for anything, and two keep two processors busy.
 const THREADS: usize = 2;

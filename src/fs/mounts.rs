@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+/// The type muxfs mounts have.
+pub const FSTYPE: &str = "fuse.muxfs";
+
 /// The list for this process, which can also be polled for changes.
 pub const MOUNTINFO: &str = "/proc/self/mountinfo";
 
@@ -22,6 +25,10 @@ pub struct Mount {
 }
 
 impl Mount {
+    pub fn is_muxfs(&self) -> bool {
+        self.fstype == FSTYPE
+    }
+
     /// Of a FUSE mount: the user and group it is for.
     pub fn owner(&self) -> Option<(u32, u32)> {
         let number = |key| self.options.split(',').find_map(|o| o.strip_prefix(key))?.parse().ok();
@@ -35,7 +42,12 @@ pub fn all() -> std::io::Result<Vec<Mount>> {
 
 /// What a path to exactly this directory leads to: the last mount on it.
 pub fn at(dir: &Path) -> std::io::Result<Option<Mount>> {
-    Ok(all()?.into_iter().rfind(|m| m.dir == dir))
+    Ok(upmost(&all()?, dir).cloned())
+}
+
+/// The same in a list that was read already.
+pub fn upmost<'a>(mounts: &'a [Mount], dir: &Path) -> Option<&'a Mount> {
+    mounts.iter().rfind(|m| m.dir == dir)
 }
 
 fn parse(text: &[u8]) -> Vec<Mount> {

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -74,6 +74,17 @@ pub struct LogFile {
     limits: LogLimits,
     gap: GapFormat,
     state: Mutex<State>,
+    tell: Tell,
+}
+
+/// Called when another inode takes the name.
+#[derive(Default)]
+struct Tell(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl std::fmt::Debug for Tell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tell({})", self.0.get().is_some())
+    }
 }
 
 #[derive(Debug)]
@@ -117,7 +128,13 @@ impl LogFile {
         // A descriptor is not kept for a log that may stay silent.
         state.current.tidy();
         state.current.tidy();
-        LogFile { path, limits, gap, state: Mutex::new(state) }
+        LogFile { path, limits, gap, state: Mutex::new(state), tell: Tell::default() }
+    }
+
+    /// Has `tell` called each time another inode took the name, and with it `NAME.1`. It is called
+    /// with the log locked, so it must not wait and not use the log. Only the first one counts.
+    pub fn on_new_inode(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let _ = self.tell.0.set(Box::new(tell));
     }
 
     pub fn path(&self) -> &Path {
@@ -221,6 +238,9 @@ impl LogFile {
         let last = std::mem::replace(&mut state.current, next);
         last.close();
         state.mid_line = false;
+        if let Some(tell) = self.tell.0.get() {
+            tell();
+        }
         last
     }
 

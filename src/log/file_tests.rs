@@ -98,6 +98,20 @@ fn line_logs_rotate_at_a_line_end() {
 }
 
 #[test]
+fn each_new_inode_at_the_name_is_told() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let dir = tempfile::tempdir().unwrap();
+    let log = LogFile::open(dir.path().join("logs"), small(10), text_gap);
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = told.clone();
+    log.on_new_inode(move || _ = count.fetch_add(1, Ordering::Relaxed));
+    for (ms, wanted) in [(0, 0), (1, 1), (2, 1), (16_000, 2)] {
+        log.append(b"123456789\n", at(ms));
+        assert_eq!(told.load(Ordering::Relaxed), wanted, "after {ms} ms");
+    }
+}
+
+#[test]
 fn descriptors_of_idle_logs_are_closed() {
     let dir = tempfile::tempdir().unwrap();
     let log = LogFile::open(dir.path().join("logs"), LogLimits::default(), text_gap);

@@ -13,7 +13,7 @@ pub mod rows_session;
 pub mod subject;
 mod text;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -64,7 +64,7 @@ impl LocalNode {
     /// Needs a tokio runtime: it passes on what moves until `sessions` is dropped.
     pub fn new(sessions: Arc<Sessions>, modes: Arc<NodeModes>) -> Arc<Self> {
         let changes = broadcast::channel(CHANGES).0;
-        tokio::spawn(pass_on(sessions.moves(), changes.clone()));
+        tokio::spawn(pass_on(Arc::downgrade(&sessions), sessions.moves(), changes.clone()));
         let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
         Arc::new(LocalNode { sessions, modes, changes, uid, gid })
     }
@@ -321,7 +321,11 @@ fn find<S>(rows: &[Row<S>], name: &str) -> Option<(usize, bool)> {
     index(name, false).map(|n| (n, false)).or_else(|| Some((index(name.strip_suffix(".1")?, true)?, true)))
 }
 
-async fn pass_on(mut moves: broadcast::Receiver<Moved>, changes: broadcast::Sender<Change>) {
+async fn pass_on(
+    sessions: Weak<Sessions>,
+    mut moves: broadcast::Receiver<Moved>,
+    changes: broadcast::Sender<Change>,
+) {
     let root = TreePath::root;
     loop {
         let change = match moves.recv().await {
@@ -337,11 +341,35 @@ async fn pass_on(mut moves: broadcast::Receiver<Moved>, changes: broadcast::Send
                 }
                 continue;
             }
+            Ok(Moved::Log { pane, name }) => {
+                let Some(sessions) = sessions.upgrade() else { return };
+                for dir in dirs_of_log(&sessions, pane) {
+                    for name in [name.to_owned(), format!("{name}.1")] {
+                        let _ = changes.send(Change::Name { dir: dir.clone(), name });
+                    }
+                }
+                continue;
+            }
             Err(broadcast::error::RecvError::Lagged(_)) => continue, // the next listing tells
             Err(broadcast::error::RecvError::Closed) => return,
         };
         let _ = changes.send(change); // nobody may listen
     }
+}
+
+/// Where the logs of a pane (by its serial), or of the node, are shown.
+fn dirs_of_log(sessions: &Sessions, pane: Option<u64>) -> Vec<TreePath> {
+    let Some(serial) = pane else { return vec![TreePath::root()] };
+    let mut dirs = Vec::new();
+    for session in sessions.all() {
+        let dir = TreePath::root().join(&session.shown());
+        let panes = session.panes().into_iter().filter(|(_, p)| p.serial == serial);
+        dirs.extend(panes.map(|(name, _)| dir.join(PANES).join(&name)));
+        if session.main().serial == serial {
+            dirs.push(dir);
+        }
+    }
+    dirs
 }
 
 impl LocalNode {

@@ -11,6 +11,7 @@ use super::output::Told;
 use super::{Pane, Sessions, Tap};
 use crate::error::Kind;
 use crate::error::Result;
+use crate::names::HIDDEN;
 use crate::tmux::watch::SocketWatch;
 use crate::tmux::{Notice, Server, Socket};
 
@@ -21,6 +22,8 @@ const POLL: Duration = Duration::from_millis(700);
 const SOON: Duration = Duration::from_millis(5);
 /// After a failure to reach a server that seems to be there.
 const RETRY: Duration = Duration::from_secs(1);
+/// After a server was lost.
+const AGAIN: Duration = Duration::from_millis(100);
 /// A server is there before its first session: `tmux new-session` starts it, then asks it.
 const NEWCOMER: Duration = Duration::from_secs(2);
 /// Housekeeping: old logs, idle descriptors.
@@ -175,8 +178,9 @@ impl Engine {
         *sessions.server.write() = None;
         sessions.journal.log(super::Level::Info, "", "tmux server gone");
         sessions.lose_all();
-        // A new one may be there already, before the watch looks again.
-        self.presence.again_in(Duration::ZERO);
+        // A new one may be there already, before the watch looks again. The old one first gets the
+        // time to end: a client that comes now would keep it.
+        self.presence.again_in(AGAIN);
     }
 
     async fn event(&mut self, sessions: &Arc<Sessions>, event: Event) {
@@ -207,12 +211,9 @@ impl Engine {
     async fn notice(&mut self, sessions: &Arc<Sessions>, notice: Notice) {
         match notice {
             Notice::Exit { .. } => self.lost(sessions),
-            Notice::ClientSession { client, session, .. } => {
-                if let Some(server) = sessions.connected() {
-                    move_out(&server, &client, &session).await;
-                }
-                self.refresh_soon(sessions).await;
-            }
+            // Our session was killed and tmux moved us on (`detach-on-destroy off`): in a session of
+            // others we stay for nothing.
+            Notice::Attached { name, .. } if name != HIDDEN => self.lost(sessions),
             Notice::Other(_) => {}
             _ => self.refresh_soon(sessions).await,
         }
@@ -225,11 +226,7 @@ impl Engine {
             while let Ok(notice) = notices.try_recv() {
                 match notice {
                     Notice::Exit { .. } => return self.lost(sessions),
-                    Notice::ClientSession { client, session, .. } => {
-                        if let Some(server) = sessions.connected() {
-                            move_out(&server, &client, &session).await;
-                        }
-                    }
+                    Notice::Attached { name, .. } if name != HIDDEN => return self.lost(sessions),
                     _ => {}
                 }
             }
@@ -274,13 +271,6 @@ async fn how_it_ended(sessions: Weak<Sessions>, pane: Arc<Pane>) {
         if asked.is_err() || known {
             return sessions.leave_if_last().await;
         }
-    }
-}
-
-/// A person's client does not stay in our hidden session.
-async fn move_out(server: &Server, client: &str, session: &str) {
-    if let Err(e) = server.move_out(client, session).await {
-        tracing::debug!("moving {client} out: {e}");
     }
 }
 

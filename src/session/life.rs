@@ -411,8 +411,12 @@ impl Sessions {
             return;
         }
         let early = Instant::now() < *self.stay_until.lock();
-        if !early && !making && tmux::snapshot(&server).await.is_ok_and(|s| s.sessions.is_empty()) {
-            server.close().await;
+        if early || making || !tmux::snapshot(&server).await.is_ok_and(|s| s.sessions.is_empty()) {
+            return;
+        }
+        // A server that is to live without sessions needs no leaving: we would come back at once.
+        if server.stays_when_empty().await.is_ok_and(|stays| !stays) {
+            server.leave().await;
         }
     }
 

@@ -39,7 +39,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::config::{NodeConfig, SessionConfig};
 use crate::error::{Error, Kind, Result};
-use crate::log::LogLimits;
+use crate::log::{LogFile, LogLimits};
 use crate::tmux::{ClientInfo, Lists, OwnProgram, PipeHub, Server};
 
 pub use journal::{Journal, Level, Told};
@@ -60,6 +60,11 @@ pub enum Moved {
     Panes {
         session: String,
         name: Option<String>,
+    },
+    /// A log of a pane (by its serial) or of the node (`None`) rotated: another inode has its name.
+    Log {
+        pane: Option<u64>,
+        name: &'static str,
     },
 }
 
@@ -295,6 +300,14 @@ impl Sessions {
 
     fn limits(&self) -> LogLimits {
         LogLimits { rotate_at: self.config().rotate, ..LogLimits::default() }
+    }
+
+    /// Tells of every rotation of `log`, `name` of a pane (by its serial) or of the node.
+    fn tell_rotations(&self, log: &LogFile, pane: Option<u64>, name: &'static str) {
+        let moved = self.moved.clone();
+        log.on_new_inode(move || {
+            let _ = moved.send(Moved::Log { pane, name }); // nobody may listen
+        });
     }
 
     fn tell_moved(&self, moved: Moved) {

@@ -45,6 +45,12 @@ impl Sessions {
 
     async fn take(self: &Arc<Self>, server: &Server, lists: Lists) -> Result<()> {
         let (lists, snapshot) = lists.settled(server).await?;
+        if snapshot.clients.iter().any(|c| c.session == server.hidden_session()) {
+            // A person's client does not stay in our session.
+            if let Err(e) = server.move_out().await {
+                tracing::debug!("moving clients out: {e}");
+            }
+        }
         self.apply(server, snapshot);
         *self.lists.lock() = Some(lists);
         Ok(())
@@ -121,6 +127,8 @@ impl Sessions {
         let dir = self.pane_dir(server, &info.id);
         let known = ["logs", "raw"].iter().any(|name| dir.join(name).exists());
         let pane = Arc::new(Pane::new(info.clone(), self.serial(), &dir, self.limits(), Instant::now()));
+        self.tell_rotations(&pane.raw, Some(pane.serial), "raw");
+        self.tell_rotations(&pane.logs, Some(pane.serial), "logs");
         if known {
             pane.judge(|j| j.known_before());
             // The daemon was away: what the pane printed meanwhile is not in the logs.

@@ -69,6 +69,12 @@ impl Sessions {
             dirs,
             own,
         });
+        let journal = &sessions.journal;
+        let logs =
+            [(&journal.logs.text, "logs"), (&journal.logs.json, "logs.json"), (&journal.errors.0, "errors")];
+        for (log, name) in logs {
+            sessions.tell_rotations(log, None, name);
+        }
         if let Some((fault, text)) = fault {
             sessions.journal.trouble("config", &format!("config: {fault}; the defaults are in force"));
             sessions.node.lock().rejected = Some(settings::Rejected::new(fault, text));

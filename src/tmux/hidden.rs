@@ -95,38 +95,77 @@ impl Server {
         &self.hidden.client
     }
 
-    /// Leaves nothing of ours: removes the hidden session (unless another muxfs is attached to it
-    /// too), detaches, and waits for the client. If the hidden session was the last one, the
-    /// server ends with it.
+    /// Leaves nothing of ours: people's clients are moved out, the hidden session is removed
+    /// (unless another muxfs is attached to it too), and our client detaches and is waited for.
     pub async fn close(self) {
-        // With `detach-on-destroy off` the kill would move us instead of ending us, so hanging up
+        let alone = match self.inside().await {
+            Ok(inside) => {
+                self.send_out(&inside.people).await;
+                !inside.another
+            }
+            Err(e) => {
+                tracing::debug!("who is in the hidden session: {e}");
+                false
+            }
+        };
+        if alone { self.remove().await } else { self.detach().await }
+    }
+
+    /// The hidden session is the last one and goes, whoever is in it: tmux ends then, and its
+    /// clients with it, unless somebody is just connecting. Another muxfs would leave as well; if
+    /// each waited for the other, the session would stay for ever.
+    pub async fn leave(self) {
+        self.remove().await;
+    }
+
+    async fn remove(self) {
+        // With `detach-on-destroy off` the kill may move us instead of ending us, so hanging up
         // follows in any case. The reply may never come: the client ends with its session.
-        let alone = Command::either(
-            TARGET,
-            "#{==:#{session_attached},1}",
-            Some(Command::new("kill-session").arg("-t").arg(TARGET).into()),
-            None,
-        );
-        drop(self.send(alone));
+        drop(self.send(Command::new("kill-session").arg("-t").arg(&self.hidden.session)));
+        self.detach().await;
+    }
+
+    async fn detach(self) {
         if !self.hang_up().await {
             tracing::warn!("tmux's control client did not end within {LIMIT:?}");
         }
     }
 
-    /// To be called with every [`Notice::ClientSession`]: a user's client that tmux put into the
-    /// hidden session (`detach-on-destroy off`, `switch-client -n`) goes to the session used last,
-    /// or is detached where there is none. Other control clients are left alone.
-    pub async fn move_out(&self, client: &str, session: &str) -> Result<()> {
-        if session != self.hidden.session || client == self.hidden.client {
-            return Ok(());
+    /// Whether the server lives on without any session (`exit-empty off`).
+    pub async fn stays_when_empty(&self) -> Result<bool> {
+        let value = self.run(Command::new("show-options").arg("-sv").arg("exit-empty")).await?;
+        Ok(value.starts_with(b"off"))
+    }
+
+    /// Clients of people that tmux put into the hidden session (`detach-on-destroy off`,
+    /// `switch-client -n`) go to the session used last, or are detached where there is none.
+    pub async fn move_out(&self) -> Result<()> {
+        let people = self.inside().await?.people;
+        self.send_out(&people).await;
+        Ok(())
+    }
+
+    async fn inside(&self) -> Result<Inside> {
+        let list = Command::new("list-clients").args([
+            "-t",
+            &self.hidden.session,
+            "-F",
+            "#{client_flags} #{client_name}",
+        ]);
+        let clients = self.run(list).await?;
+        Ok(Inside::of(&String::from_utf8_lossy(&clients), &self.hidden.client))
+    }
+
+    /// One that cannot be moved (it just left, most likely) does not keep the others in.
+    async fn send_out(&self, people: &[String]) {
+        for client in people {
+            if let Err(e) = self.send_one_out(client).await {
+                tracing::debug!("moving {client} out: {e}");
+            }
         }
-        let clients = self
-            .run(Command::new("list-clients").arg("-F").arg("#{client_control_mode} #{client_name}"))
-            .await?;
-        let clients = String::from_utf8_lossy(&clients);
-        if !clients.lines().any(|l| l.strip_prefix("0 ") == Some(client)) {
-            return Ok(());
-        }
+    }
+
+    async fn send_one_out(&self, client: &str) -> Result<()> {
         let list = Command::new("list-sessions")
             .arg("-F")
             .arg("#{session_last_attached} #{session_activity} #{session_id}");
@@ -148,6 +187,32 @@ impl Server {
         })
         .await
         .map(drop)
+    }
+}
+
+/// Who is attached to the hidden session, apart from us.
+#[derive(Debug, PartialEq, Eq)]
+struct Inside {
+    /// Names of clients that do not belong there.
+    people: Vec<String>,
+    /// Another muxfs.
+    another: bool,
+}
+
+impl Inside {
+    /// From lines of flags and name. A muxfs is known by its flags: a person's control client (a
+    /// terminal that shows tmux's windows as its own) wants output.
+    fn of(list: &str, own: &str) -> Inside {
+        let mut inside = Inside { people: Vec::new(), another: false };
+        for (flags, name) in list.lines().filter_map(|l| l.split_once(' ')).filter(|(_, name)| *name != own) {
+            let has = |flag: &str| flags.split(',').any(|f| f == flag);
+            if has("control-mode") && has("ignore-size") && has("no-output") {
+                inside.another = true;
+            } else {
+                inside.people.push(name.to_owned());
+            }
+        }
+        inside
     }
 }
 
@@ -231,5 +296,22 @@ fn make_socket_dir(socket: &Socket, path: &Path) -> Result<()> {
             Err(Error::io(format!("cannot make {}", dir.display()), e))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_and_another_muxfs_are_told_apart() {
+        let ours = "attached,control-mode,ignore-size,no-output client-1\n";
+        let inside = |more: &str| Inside::of(&format!("{ours}{more}"), "client-1");
+        let people = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(inside(""), Inside { people: vec![], another: false });
+        let list = "attached,focused,UTF-8 /dev/pts/1\nattached,control-mode,UTF-8 /dev/pts/2\n";
+        assert_eq!(inside(list), Inside { people: people(&["/dev/pts/1", "/dev/pts/2"]), another: false });
+        let list = "attached,control-mode,ignore-size,no-output,UTF-8 client-2\n";
+        assert_eq!(inside(list), Inside { people: vec![], another: true });
     }
 }

@@ -46,7 +46,7 @@ impl Transcript {
     pub fn new(cols: u16, rows: u16) -> Self {
         let (cols, rows) = size(cols, rows);
         Transcript {
-            terminal: Terminal::new(cols, rows, Instant::now()),
+            terminal: Terminal::new(cols, rows),
             parser: Parser::new_with_size(),
             escaping: false,
             partial: Vec::new(),
@@ -64,7 +64,7 @@ impl Transcript {
         if self.looked.is_none_or(|t| now.saturating_duration_since(t) >= LOOK) {
             self.look(now);
         }
-        self.terminal.screen.now = now;
+        self.terminal.screen.now = Some(now);
         self.fed = Some(now);
         self.run(bytes);
         if self.terminal.screen.at_fresh_line() {

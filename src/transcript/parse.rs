@@ -3,8 +3,6 @@
 //! Knows the sequences (as tmux reads them) and nothing of lines, time or the transcript. In the
 //! alternate screen everything but modes and marks is ignored.
 
-use std::time::Instant;
-
 use vte::{Params, Perform};
 
 use super::marks::{self, Mark};
@@ -35,9 +33,9 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    pub fn new(cols: usize, rows: usize, now: Instant) -> Self {
+    pub fn new(cols: usize, rows: usize) -> Self {
         Terminal {
-            screen: Screen::new(cols, rows, now),
+            screen: Screen::new(cols, rows),
             alternate: false,
             marks: Vec::new(),
             ended: false,

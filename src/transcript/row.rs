@@ -39,6 +39,14 @@ impl Row {
         self.cells.is_empty()
     }
 
+    /// A row as new, without giving its memory back.
+    pub fn clear(&mut self) {
+        self.cells.clear();
+        self.marks.clear();
+        (self.wrapped, self.again) = (false, false);
+        (self.shown, self.seen) = (None, None);
+    }
+
     fn reach(&mut self, col: usize) {
         if self.cells.len() < col {
             self.cells.resize(col, ' ');
@@ -158,7 +166,8 @@ impl Row {
     /// `cols`.
     pub fn write_to(&self, text: &mut String, cols: usize) {
         if self.marks.is_empty() {
-            text.extend(self.cells.iter().filter(|&&c| c > EDGE));
+            text.reserve(self.cells.len());
+            self.cells.iter().filter(|&&c| c > EDGE).for_each(|&c| text.push(c));
         } else {
             for (at, &c) in self.cells.iter().enumerate() {
                 if c > EDGE {

@@ -45,11 +45,12 @@ pub(super) struct Screen {
     pub kept: Kept,
     pub out: Vec<u8>,
     pub repaints: Repaints,
-    pub now: Instant,
+    /// The time of the bytes being read.
+    pub now: Option<Instant>,
 }
 
 impl Screen {
-    pub fn new(cols: usize, rows: usize, now: Instant) -> Self {
+    pub fn new(cols: usize, rows: usize) -> Self {
         Screen {
             cols,
             rows,
@@ -70,7 +71,7 @@ impl Screen {
             kept: Kept::default(),
             out: Vec::new(),
             repaints: Repaints::default(),
-            now,
+            now: None,
         }
     }
 
@@ -190,7 +191,7 @@ impl Screen {
 
     /// The text of a line, its blank tail cut.
     pub fn text(&self, from: usize, to: usize) -> String {
-        let mut text = String::new();
+        let mut text = String::with_capacity(self.cols);
         self.live.range(from..to).for_each(|row| row.write_to(&mut text, self.cols));
         text.truncate(text.trim_end_matches(' ').len());
         text
@@ -230,9 +231,12 @@ impl Screen {
             self.put_final(at, end);
             at = end;
         }
-        self.live.drain(..=last);
-        if self.live.is_empty() {
-            self.live.push_back(Row::default());
+        // The usual case is one row alone: it is used again.
+        self.live.drain(..last);
+        if self.live.len() == 1 {
+            self.live[0].clear();
+        } else {
+            self.live.pop_front();
         }
         self.r = self.r.saturating_sub(last + 1);
         let lowest = self.rows as i64 - 1 - self.r as i64;
@@ -283,19 +287,22 @@ impl Screen {
             return;
         }
         let up = target < self.abs() as i64;
-        let line = self.line_at(self.r);
-        if target < self.top {
+        let finished = target < self.top;
+        if finished {
             self.lift((self.top - target) as usize);
-        } else if up && (target - self.top) as usize >= line {
-            // Within the unfinished line: a shell's editor does that all the time.
-            self.r = (target - self.top) as usize;
-            return;
         }
+        let from = self.r;
         self.r = (target - self.top) as usize;
         while self.live.len() <= self.r {
             self.live.push_back(Row::default());
         }
         if up {
+            self.feeds = 0;
+        }
+        // A shell's editor moves up within the unfinished line, or back to it over rows that it
+        // erased, all the time: that is not repainting.
+        let end = self.line_end(self.r);
+        if finished || (up && from >= end && !self.live.range(end..).all(Row::is_blank)) {
             self.repaint();
         }
     }
@@ -308,7 +315,7 @@ impl Screen {
 
     /// CUP: an empty screen is just another place to begin.
     pub fn go(&mut self, row: usize, col: usize) {
-        if self.kept_is_empty() && self.live.iter().all(Row::is_blank) {
+        if self.is_clear() {
             self.live.truncate(1);
             self.live[0] = Row::default();
             self.r = 0;
@@ -319,9 +326,10 @@ impl Screen {
         self.set_col(col);
     }
 
-    fn kept_is_empty(&mut self) -> bool {
+    /// Nothing stands on the screen, as far as is known.
+    pub fn is_clear(&mut self) -> bool {
         self.sync_kept();
-        self.kept.is_empty()
+        self.kept.is_empty() && self.live.iter().all(Row::is_blank)
     }
 
     pub fn set_col(&mut self, col: usize) {

@@ -74,7 +74,7 @@ impl Screen {
     /// it went on.
     pub fn put_final(&mut self, from: usize, to: usize) {
         let text = self.text(from, to);
-        if self.live[from].shown == Some(hash(&text)) {
+        if self.live[from].shown.is_some_and(|shown| shown == hash(&text)) {
             self.sync_kept();
             self.kept.push(&text, self.cols);
             return;
@@ -91,7 +91,7 @@ impl Screen {
     pub fn show(&mut self, from: usize, to: usize) {
         let text = self.text(from, to);
         if text.is_empty() {
-            self.repaints.gap = true;
+            self.repaints.gap = self.hold;
             return;
         }
         let h = hash(&text);
@@ -201,7 +201,7 @@ impl Screen {
                 }
                 self.show(from, to);
             } else {
-                self.repaints.gap = self.live.range(from..to).all(Row::is_blank);
+                self.repaints.gap = self.hold && self.live.range(from..to).all(Row::is_blank);
             }
             from = to;
         }
@@ -257,9 +257,12 @@ impl Screen {
     /// ED 2. Lines that are about to vanish appear first, unless the program clears the screen
     /// for every frame it paints: then only what remains counts.
     pub fn clear(&mut self) {
-        let now = self.now;
-        let storm = self.repaints.cleared.is_some_and(|t| now.saturating_duration_since(t) < QUIET);
-        self.repaints.cleared = Some(now);
+        if self.is_clear() {
+            return;
+        }
+        let last = std::mem::replace(&mut self.repaints.cleared, self.now);
+        let since = last.zip(self.now).map(|(last, now)| now.saturating_duration_since(last));
+        let storm = since.is_some_and(|since| since < QUIET);
         let abs = self.abs();
         if !storm {
             let mut from = 0;

@@ -133,6 +133,23 @@ fn a_settled_frame_painted_again_is_not_new() {
 }
 
 #[test]
+fn ordinary_output_after_repainting_is_not_held() {
+    let start = Instant::now();
+    let mut t = Transcript::new(20, 6);
+    t.feed(b"a\r\nb\r\n\x1b[2A\x1b[2KA\r\n\x1b[2KB\r\n", start);
+    let lines: String = (0..100).map(|n| format!("line {n}\r\n")).collect();
+    t.feed(lines.as_bytes(), start);
+    let expected = format!("a\nb\nA\nB\n{}", lines.replace('\r', ""));
+    assert_eq!(String::from_utf8(t.take()).unwrap(), expected);
+}
+
+#[test]
+fn clearing_an_empty_screen_is_nothing() {
+    // zsh clears below each prompt; the first one stands at the top.
+    case("\x1b[J$ a\r\n\x1b[A\x1b[2K$ b\r\nout\r\n\x1b[H\x1b[Jnew\r\n", "$ a\n$ b\nout\nnew\n");
+}
+
+#[test]
 fn clearing_loses_nothing_and_begins_anew() {
     case("a\r\n\x1b[H\x1b[2J\x1b[3Jb\r\n", "a\nb\n");
     case("a\r\n\x1b[H\x1b[J\x1b[3Jb\r\n", "a\nb\n");
@@ -278,7 +295,7 @@ fn idle_transcripts_are_small() {
     t.feed(b"\x1b[20A\x1b[2Krepainted\x1b[20B\r$ ", start);
     settle(&mut t, start);
     t.take();
-    assert!(t.weight() <= 5 * 1024, "{} bytes", t.weight());
+    assert!(t.weight() <= 4 * 1024 + 512, "{} bytes", t.weight());
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn what_others_made_is_never_ended_but_by_ctl() {
     }
     let config = "echo 'command = \"cat\"' > $HOME/c; cp $HOME/c theirs/config";
     assert!(!mux.run(config).status.success());
-    drop(std::fs::read_dir(mux.path("theirs/panes")).unwrap().count());
+    let _ = std::fs::read_dir(mux.path("theirs/panes")).unwrap().count();
     assert_eq!(field(&mux.read("theirs/status"), "pid"), pid);
     assert_eq!(field(&mux.read("theirs/status"), "managed"), "false");
     mux.sh("echo stop > theirs/ctl");
@@ -327,8 +327,16 @@ fn the_hidden_session_shows_nowhere_holds_nobody_and_goes_last() {
     until_true("both are there", || names(&mux) == ["one", "two"]);
     let socket = mux.lab.socket();
     let attach = format!("exec tmux -S {} attach -t two", socket.display());
-    let mut client =
-        mux.command("script").args(["-qc", &attach, "/dev/null"]).env("TERM", "xterm").spawn().unwrap();
+    // A keyboard that stays silent: `script` types the end of its own input as ^D, which would end
+    // the shell in `two`.
+    let mut client = mux
+        .command("script")
+        .args(["-qc", &attach, "/dev/null"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let keyboard = client.stdin.take();
     let at = || mux.lab.tmux_ok(&["list-clients", "-F", "#{client_control_mode} #{client_session}"]);
     until_true("the user is attached", || at().contains("0 two"));
     let all = mux.lab.tmux_ok(&["list-clients", "-F", "#{client_control_mode} #{client_name}"]);
@@ -342,6 +350,7 @@ fn the_hidden_session_shows_nowhere_holds_nobody_and_goes_last() {
     until_true("the server ended with its last session", || {
         !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists()
     });
+    drop(keyboard);
     let _ = client.wait();
     assert!(names(&mux).is_empty());
     // And a new one is seen.

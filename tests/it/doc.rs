@@ -29,7 +29,7 @@ pub fn same(path: PathBuf, want: &str) {
 fn manual_pages_are_the_tables() {
     let man = root().join("man");
     for (name, text) in [
-        ("muxfs.1", doc::muxfs_1()),
+        ("muxfs.1", doc::muxfs_1(&tables::command_line())),
         ("muxfs-tree.5", doc::muxfs_tree_5(&tables::rows())),
         ("muxfs.toml.5", doc::muxfs_toml_5(&tables::settings())),
     ] {
@@ -55,6 +55,7 @@ fn the_readme_has_the_tables() {
     let text = std::fs::read_to_string(&path).unwrap();
     let text = doc::with_section(&text, "listing", &doc::listing(&tables::rows()))
         .expect("the marks of the listing");
-    let text = doc::with_section(&text, "reference", &doc::reference()).expect("the marks of the reference");
+    let text = doc::with_section(&text, "reference", &doc::reference(&tables::command_line()))
+        .expect("the marks of the reference");
     same(path, &text);
 }

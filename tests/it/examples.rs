@@ -67,7 +67,7 @@ fn the_fstab_line_is_one_and_its_options_are_known() {
     let fields = fstab_fields();
     assert_eq!((fields.len(), fields[2].as_str()), (6, "fuse.muxfs"));
     let options = options::parse(&[&fields[3]], false).unwrap();
-    assert_eq!(options.setuid.as_deref(), Some("ann"));
+    assert_eq!(options.setuid.as_deref(), Some("NAME"));
 
     // findmnt takes the user, the target and the helper as they are on this machine.
     let dir = tempfile::tempdir().unwrap();
@@ -153,7 +153,7 @@ fn mount8s_helper_takes_the_line_of_fstab() {
         command.arg("-i").arg(&helper).arg(&fields[0]).arg(dir.path()).args(["-f", "-o", options]);
         command.output().unwrap()
     };
-    let own = fields[3].replace("setuid=ann,", "");
+    let own = fields[3].replace("setuid=NAME,", "");
     let out = fake(&format!("rw,{own}"));
     assert!(out.status.success(), "{}", said(&out));
     let out = fake(&format!("{own},nonsense=1"));
@@ -338,8 +338,8 @@ fn the_line_of_fstab_mounts() {
     std::fs::create_dir(&dir).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_muxfs"), &helper).unwrap();
     let fields = fstab_fields();
-    // No ann lives here: root's own sessions, which are the lab's.
-    let options = format!("rw,{}", fields[3].replace("setuid=ann,", ""));
+    // No such user lives here: root's own sessions, which are the lab's.
+    let options = format!("rw,{}", fields[3].replace("setuid=NAME,", ""));
     let mut command = Command::new(&helper);
     command.env_clear().envs(Mount::environment(&lab)).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     let out = command.arg(&fields[0]).arg(&dir).args(["-o", &options]).output().unwrap();

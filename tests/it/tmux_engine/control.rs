@@ -192,10 +192,10 @@ async fn notices_tell_of_sessions_and_clients_that_are_moved_out() {
     rig.s().run(cmd("switch-client", &["-c", &client.name, "-t", &hidden])).await.expect("moved in");
     loop {
         let next = within(Duration::from_secs(5), "the notice", rig.notices.recv()).await;
-        if let Some(Notice::ClientSession { client, session, .. }) = next
+        if let Some(Notice::ClientSession { session, .. }) = next
             && session == hidden
         {
-            rig.s().move_out(&client, &session).await.expect("moved out");
+            rig.s().move_out().await.expect("moved out");
             break;
         }
     }
@@ -204,7 +204,7 @@ async fn notices_tell_of_sessions_and_clients_that_are_moved_out() {
     // Nowhere to go: detached.
     rig.s().run(cmd("switch-client", &["-c", &client.name, "-t", &hidden])).await.expect("moved in");
     session::kill_session(rig.s(), &made.session).await.expect("killed");
-    rig.s().move_out(&client.name, &hidden).await.expect("detached");
+    rig.s().move_out().await.expect("detached");
     within(Duration::from_secs(10), "the client ends", person.wait()).await.expect("ended");
     rig.end().await;
 }
