@@ -204,7 +204,6 @@ impl Engine {
 
     async fn output(&mut self, sessions: &Arc<Sessions>, told: Told) {
         match told {
-            Told::Active(pane) => sessions.observer.poke(&pane),
             Told::PipeEnded(pane) => {
                 self.refresh(sessions).await; // the pane may simply be gone
                 if pane.tap() == Tap::Ours && !pane.is_gone() {

@@ -15,6 +15,7 @@ use nix::sys::eventfd::EventFd;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::observer::Observer;
 use super::pane::Pane;
 use super::shell::Mark;
 use crate::error::{Error, Result};
@@ -24,6 +25,15 @@ use crate::transcript::{self, Transcript};
 const CHUNK: usize = 256 << 10;
 /// Reads from one pipe before the others get their turn.
 const TURNS: usize = 4;
+/// A read of so much is one of a flood: bytes gather for a moment before the next one. tmux writes
+/// a few KiB at a time, and a wake-up for each takes a fifth of its own speed away where processors
+/// are few.
+const FLOOD: usize = 1 << 10;
+/// How long they gather at most; below the least it is not worth a sleep.
+const GATHER: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(3)];
+/// More than this at once: the next pause is half as long. What does not fit into the pipe (some
+/// 64 KiB in small pieces) would grow in the server.
+const ENOUGH: usize = 24 << 10;
 /// How often unfinished lines are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// The key of our own wake-up.
@@ -31,8 +41,6 @@ const WAKE: u64 = u64::MAX;
 
 /// What the thread tells: of a pane, by its object.
 pub enum Told {
-    /// Bytes came, or a mark: its state may have changed.
-    Active(Arc<Pane>),
     /// The pipe ended: the pane is gone, or somebody took it.
     PipeEnded(Arc<Pane>),
     /// The pane's process ended.
@@ -52,7 +60,7 @@ pub struct Output {
 }
 
 impl Output {
-    pub fn start(told: UnboundedSender<Told>) -> Result<Self> {
+    pub fn start(told: UnboundedSender<Told>, observer: Observer) -> Result<Self> {
         let io = |e: nix::Error| Error::io("epoll", e.into());
         let wake = Arc::new(EventFd::new().map_err(io)?);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io)?;
@@ -63,6 +71,7 @@ impl Output {
             orders: orders.clone(),
             wake: wake.clone(),
             told,
+            observer,
             taps: HashMap::new(),
             unfinished: HashSet::new(),
             buffer: vec![0; CHUNK],
@@ -113,6 +122,7 @@ struct Drain {
     orders: Arc<Mutex<Vec<Order>>>,
     wake: Arc<EventFd>,
     told: UnboundedSender<Told>,
+    observer: Observer,
     taps: HashMap<u64, (Arc<Pane>, Source)>,
     /// Pipes whose transcript has a line that is not finished.
     unfinished: HashSet<u64>,
@@ -124,6 +134,7 @@ impl Drain {
     fn run(mut self) {
         let mut events = [EpollEvent::empty(); 64];
         let mut ticked = Instant::now();
+        let mut gather = GATHER[1];
         while Arc::strong_count(&self.orders) > 1 {
             let timeout = if self.unfinished.is_empty() {
                 EpollTimeout::NONE
@@ -138,16 +149,25 @@ impl Drain {
                     return;
                 }
             };
+            let mut most = 0;
             for event in &events[..ready] {
                 match event.data() {
                     WAKE => _ = self.wake.read(),
-                    key => self.ready(key),
+                    key => most = self.ready(key).max(most),
                 }
             }
             self.take_orders();
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.tick();
+            }
+            if most > ENOUGH {
+                gather = (gather / 2).max(GATHER[0] / 2);
+            } else if most < ENOUGH / 3 {
+                gather = (gather * 2).min(GATHER[1]);
+            }
+            if most >= FLOOD && gather >= GATHER[0] {
+                std::thread::sleep(gather);
             }
         }
     }
@@ -194,12 +214,14 @@ impl Drain {
         }
     }
 
-    fn ready(&mut self, key: u64) {
-        let Some((pane, source)) = self.taps.get_mut(&key) else { return };
+    /// The bytes read.
+    fn ready(&mut self, key: u64) -> usize {
+        let Some((pane, source)) = self.taps.get_mut(&key) else { return 0 };
         match source {
             Source::Process(_) => {
                 let _ = self.told.send(Told::Exited(pane.clone()));
                 self.taps.remove(&key);
+                0
             }
             Source::Pipe { file, transcript, size } => {
                 let now = size_of(pane);
@@ -207,17 +229,19 @@ impl Drain {
                     *size = now;
                     transcript.resize(now.0, now.1);
                 }
-                let ended = drain(pane, file, transcript, &mut self.buffer);
+                let (bytes, ended) = drain(pane, file, transcript, &mut self.buffer);
                 if transcript.next_deadline().is_some() {
                     self.unfinished.insert(key);
                 }
-                let pane = pane.clone();
                 if ended {
+                    let pane = pane.clone();
                     self.finish(key); // first: its last line stands before what is said of the end
                     let _ = self.told.send(Told::PipeEnded(pane));
                 } else {
-                    let _ = self.told.send(Told::Active(pane));
+                    // Not by way of the engine: that would be a wake-up for each read of a flood.
+                    self.observer.poke(pane);
                 }
+                bytes
             }
         }
     }
@@ -247,30 +271,37 @@ fn size_of(pane: &Pane) -> (u16, u16) {
     pane.fact(|f| (side(f.width), side(f.height)))
 }
 
-/// Reads what is there, a few times. True at the end of the pipe.
-fn drain(pane: &Pane, file: &mut std::fs::File, transcript: &mut Transcript, buffer: &mut [u8]) -> bool {
+/// Reads what is there, a few times: how much it was, and whether that was the end of the pipe.
+fn drain(
+    pane: &Pane,
+    file: &mut std::fs::File,
+    transcript: &mut Transcript,
+    buffer: &mut [u8],
+) -> (usize, bool) {
+    let mut bytes = 0;
     for _ in 0..TURNS {
         match file.read(buffer) {
-            Ok(0) => return true,
+            Ok(0) => return (bytes, true),
             Ok(n) => {
+                bytes += n;
                 pane.raw.append(&buffer[..n], SystemTime::now());
                 let now = Instant::now();
                 transcript.feed(&buffer[..n], now);
                 pane.judge(|j| j.output(now));
                 write(pane, transcript);
                 if n < buffer.len() / 2 {
-                    return false; // most likely all there was
+                    return (bytes, false); // most likely all there was
                 }
             }
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return false,
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return (bytes, false),
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => {
                 tracing::warn!("pane {}: pipe: {e}", pane.id);
-                return true;
+                return (bytes, true);
             }
         }
     }
-    false
+    (bytes, false)
 }
 
 fn write(pane: &Pane, transcript: &mut Transcript) {

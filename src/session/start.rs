@@ -42,7 +42,7 @@ impl Sessions {
         let socket = Socket::parse(&config.socket);
         let sessions = Arc::new(Sessions {
             pipes: PipeHub::listen(&dirs.runtime.join("pipe"), &own)?,
-            output: output::Output::start(told)?,
+            output: output::Output::start(told, observer.clone())?,
             expected: Mutex::default(),
             node_id: node_id(&dirs.state)?,
             journal,
