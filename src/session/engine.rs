@@ -105,6 +105,10 @@ impl Engine {
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY);
+        // Who mounts right after starting tmux is to find its sessions when the mount answers.
+        if let Some(early) = process::starting(&self.socket.path()) {
+            tokio::time::sleep(early).await;
+        }
         self.connect().await;
         let _ = looked.send(()); // who waited may have given up
         loop {
