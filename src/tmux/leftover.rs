@@ -5,6 +5,7 @@
 //! Knows `/proc` and the mark that every pipe of ours has. Must not know what a pane is for.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The pane option that says which daemon opened the pipe.
 pub const MARK: &str = "@muxfs_pipe";
@@ -15,13 +16,32 @@ pub fn own_mark() -> String {
     format!("{pid}.{}", started(pid).unwrap_or(0))
 }
 
+/// How long commands of the server that read a socket may take to end: helpers of ours, and the
+/// status line's.
+const PASSING: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Whether the pipe that `mark` stands on is nobody's any more. A user may have put their own in
 /// its place, and that one is never taken: so not while any child of the server reads a socket,
-/// as the command of a `pipe-pane` does.
-pub fn is_dead(mark: &str, server_pid: u32) -> bool {
+/// as the command of a `pipe-pane` does. Those that do so only for a moment are waited for.
+pub async fn is_dead(mark: &str, server_pid: u32) -> bool {
+    if !is_of_the_dead(mark) {
+        return false;
+    }
+    let since = Instant::now();
+    while children(server_pid).is_none_or(|c| c.into_iter().any(reads_a_socket)) {
+        if since.elapsed() > PASSING {
+            return false;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    true
+}
+
+fn is_of_the_dead(mark: &str) -> bool {
     let Some((pid, since)) = mark.split_once('.') else { return false };
     let (Ok(pid), Ok(since)) = (pid.parse::<u32>(), since.parse::<u64>()) else { return false };
-    started(pid) != Some(since) && children(server_pid).is_some_and(|c| !c.into_iter().any(reads_a_socket))
+    started(pid) != Some(since)
 }
 
 /// In clock ticks since the machine's start: field 22 of `/proc/<pid>/stat`.
@@ -50,12 +70,12 @@ mod tests {
     use super::*;
     use std::process::{Command, Stdio};
 
-    #[test]
-    fn only_a_mark_of_the_dead_is_one_and_only_while_nobody_reads_a_pipe() {
+    #[tokio::test]
+    async fn only_a_mark_of_the_dead_is_one_and_only_while_nobody_reads_a_pipe() {
         let me = std::process::id();
-        assert!(!is_dead(&own_mark(), me), "its daemon lives");
+        assert!(!is_of_the_dead(&own_mark()), "its daemon lives");
         for strange in ["", "x", "1", "1.", "a.b"] {
-            assert!(!is_dead(strange, me), "{strange:?}");
+            assert!(!is_of_the_dead(strange), "{strange:?}");
         }
         let reused = format!("{me}.1");
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -66,6 +86,6 @@ mod tests {
         drop(ours);
         reader.wait().unwrap();
         assert!(!reads_a_socket(reader.id()));
-        assert!(is_dead(&reused, me), "another process has its number now");
+        assert!(is_dead(&reused, me).await, "another process has its number now");
     }
 }

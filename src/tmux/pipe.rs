@@ -95,23 +95,28 @@ impl PipeHub {
 
     /// Opens the pane's pipe, unless it has one.
     pub async fn pipe(&self, server: &Server, pane: &str) -> Result<PipeStart> {
-        let (ticket, bodies) = {
-            let _one_at_a_time = self.room.lock().await;
-            if let Some(full) = no_room(server.info().pid, 1) {
-                return Ok(full);
+        let mut leftover: Option<String> = None;
+        loop {
+            let (ticket, bodies) = {
+                let _one_at_a_time = self.room.lock().await;
+                if let Some(full) = no_room(server.info().pid, 1) {
+                    return Ok(full);
+                }
+                let ticket = self.ticket()?;
+                let open = ticket.command(pane);
+                let line = match &leftover {
+                    Some(mark) => close_of_the_dead(pane, mark).then(open),
+                    None => open.into(),
+                };
+                (ticket, server.run_each(line).await?)
+            };
+            match taken(&bodies) {
+                Some(mark) if leftover.is_none() && leftover::is_dead(mark, server.info().pid).await => {
+                    leftover = Some(mark.to_owned());
+                }
+                _ => return ticket.finish(&bodies).await,
             }
-            let ticket = self.ticket()?;
-            let mut bodies = server.run_each(ticket.command(pane)).await?;
-            if let Some(mark) = taken(&bodies).filter(|mark| leftover::is_dead(mark, server.info().pid)) {
-                // Closed in the same step that finds it still the same.
-                let same = format!("#{{==:#{{{}}},{mark}}}", leftover::MARK);
-                let close = Command::new("pipe-pane").args(["-t", pane]);
-                let close = Command::either(pane, &same, Some(close.into()), None);
-                bodies = server.run_each(close.then(ticket.command(pane))).await?;
-            }
-            (ticket, bodies)
-        };
-        ticket.finish(&bodies).await
+        }
     }
 
     /// The same for a pane that is about to be made: its own descriptor and its pipe's.
@@ -163,6 +168,13 @@ impl Ticket {
             Err(_) => fail(Kind::TimedOut, "tmux did not hand over the pane's pipe within 5 s"),
         }
     }
+}
+
+/// Closes the pipe in the same step that finds it still the one with this mark.
+fn close_of_the_dead(pane: &str, mark: &str) -> Command {
+    let same = format!("#{{==:#{{{}}},{mark}}}", leftover::MARK);
+    let close = Command::new("pipe-pane").args(["-t", pane]);
+    Command::either(pane, &same, Some(close.into()), None)
 }
 
 /// The mark on the pipe that is there already, empty where it is not ours.
