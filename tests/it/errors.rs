@@ -293,19 +293,55 @@ fn server(mount: &Mount) -> Pid {
     Pid::from_raw(mount.lab.tmux_ok(&["display-message", "-p", "#{pid}"]).trim().parse().unwrap())
 }
 
+/// A process that stands still until this is dropped.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn at(pid: Pid) -> Self {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        Stopped(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
+/// So many messages may wait for one pane. Those that wait are sent, each once, when it goes on.
+#[test]
+fn a_full_queue_is_eagain() {
+    const QUEUE: usize = 1000;
+    let mount = started();
+    let kept = mount.lab.path("kept");
+    let stopped = Stopped::at(server(&mount));
+    let writers: Vec<_> = (0..QUEUE)
+        .map(|n| {
+            let (path, text) = (mount.path("demo/input"), format!("echo {n} >>{}\n", kept.display()));
+            let small = std::thread::Builder::new().stack_size(64 << 10);
+            small.spawn(move || write(&path, text.as_bytes())).unwrap()
+        })
+        .collect();
+    until_true("all of them wait", || mount.read("demo/status").contains(&format!("queue: {QUEUE}\n")));
+    let mut told = told(&mount);
+    told.fails(libc::EAGAIN, "demo/input", "1000 messages wait", |m| write(&m.path("demo/input"), b"x\n"));
+    drop(stopped);
+    let failed = writers.into_iter().map(|w| w.join().unwrap()).filter(|e| *e != 0).count();
+    assert_eq!(failed, 0);
+    assert_eq!(mount.sh("cat demo/wait"), "ready\n");
+    let mut got: Vec<usize> =
+        std::fs::read_to_string(kept).unwrap().lines().map(|l| l.parse().unwrap()).collect();
+    got.sort();
+    assert_eq!(got, (0..QUEUE).collect::<Vec<_>>());
+}
+
 /// A tmux that does not answer: nothing hangs on it, the limit is 10 s.
 #[test]
 fn a_tmux_that_hangs_is_etimedout() {
     let mount = started();
     let pid = server(&mount);
-    struct Stopped(Pid);
-    impl Drop for Stopped {
-        fn drop(&mut self) {
-            let _ = kill(self.0, Signal::SIGCONT);
-        }
-    }
-    kill(pid, Signal::SIGSTOP).unwrap();
-    let stopped = Stopped(pid);
+    let stopped = Stopped::at(pid);
     let begun = std::time::Instant::now();
     let mut told = told(&mount);
     assert_eq!(errno(std::fs::read(mount.path("demo/screen"))), libc::ETIMEDOUT);
