@@ -1,6 +1,6 @@
 //! muxfs: every tmux session as files.
 //!
-//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, error, clock}`
+//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, error, clock, later}`
 
 pub mod cli;
 pub mod clock;
@@ -8,6 +8,7 @@ pub mod config;
 pub mod doc;
 pub mod error;
 pub mod fs;
+pub mod later;
 pub mod log;
 pub mod names;
 pub mod node;

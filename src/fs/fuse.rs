@@ -46,7 +46,7 @@ impl Fuse {
     /// Runs what may wait.
     fn go(&self, work: impl Future<Output = ()> + Send + 'static) {
         // A panic is told by its hook; the reply it dropped is EIO.
-        let _ = catch_unwind(AssertUnwindSafe(|| super::later::run(&self.rt, Box::pin(work))));
+        let _ = catch_unwind(AssertUnwindSafe(|| crate::later::run(&self.rt, Box::pin(work))));
     }
 
     /// Runs what is answered from memory.

@@ -15,7 +15,6 @@ mod fuse;
 mod gesture;
 mod handle;
 mod inode;
-mod later;
 pub mod mount;
 pub mod mounts;
 mod notify;

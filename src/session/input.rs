@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::{Pane, Session, Sessions, State, Told, message, shell};
 use crate::error::{Error, Kind, Result, fail};
+use crate::later;
 use crate::tmux::{self, Key, Server};
 use crate::tree::Caller;
 
@@ -126,17 +128,36 @@ impl Sessions {
         waiting.over = true;
         let (server, turn) = turn?;
         let (sessions, session, pane, who) = (self.clone(), session.clone(), pane.clone(), who.clone());
-        let sent = tokio::spawn(async move {
-            let _held = (place, turn); // the next message begins when this one is in, or failed
-            let _life = session.life.read().await;
-            pane.check_alive()?;
-            pane.input(Instant::now());
-            sessions.send(&server, &pane, &message).await?;
-            sessions.delivered(&session, &pane, &who, &message);
-            sessions.observer.poke(&pane);
-            Ok(())
-        });
-        sent.await.unwrap_or_else(|e| fail(Kind::Bug, e.to_string()))
+        let (done, sent) = oneshot::channel();
+        // Begun on this thread, so that it costs no wake-up of another; whoever gives up waiting
+        // for it does not end it.
+        later::run(
+            &Handle::current(),
+            Box::pin(async move {
+                let held = (place, turn);
+                let result = sessions.type_now(&server, &session, &pane, &who, &message).await;
+                drop(held); // the next message begins when this one is in, or failed
+                let _ = done.send(result);
+            }),
+        );
+        sent.await.unwrap_or_else(|_| fail(Kind::Bug, "typing a message panicked"))
+    }
+
+    async fn type_now(
+        &self,
+        server: &Server,
+        session: &Session,
+        pane: &Arc<Pane>,
+        who: &Caller,
+        message: &Message,
+    ) -> Result<()> {
+        let _life = session.life.read().await;
+        pane.check_alive()?;
+        pane.input(Instant::now());
+        self.send(server, pane, message).await?;
+        self.delivered(session, pane, who, message);
+        self.observer.poke(pane);
+        Ok(())
     }
 
     /// Waits until `message` may go: the messages before it are in, and it spoils no draft.
