@@ -20,7 +20,7 @@ pub mod tables;
 pub mod umount;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -234,9 +234,8 @@ fn leave(done: Result<ExitCode>, code: fn(Kind) -> u8) -> ExitCode {
 pub fn start_tracing() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MUXFS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let colours = std::io::stderr().is_terminal();
     let made = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let _ = made.with_ansi(colours).try_init(); // a second call changes nothing
+    let _ = made.with_ansi(false).try_init(); // a second call changes nothing
 }
 
 #[cfg(test)]

@@ -36,6 +36,19 @@ fn what_is_not_there_is_status_3() {
     }
 }
 
+/// The same words on a terminal as in a pipe. script(1) is the terminal.
+#[test]
+fn a_terminal_is_told_the_same() {
+    let home = TempDir::new().unwrap();
+    let piped = stderr(&muxfs(&home, &["status"]));
+    let mut script = Command::new("script");
+    script.args(["-qec", &format!("{} status", env!("CARGO_BIN_EXE_muxfs")), "/dev/null"]);
+    let home = home.path();
+    script.env("HOME", home).env("XDG_RUNTIME_DIR", home).env("MUXFS_TMUX_SOCKET", home.join("tmux"));
+    let shown = script.env_remove("XDG_STATE_HOME").current_dir(home).output().unwrap().stdout;
+    assert_eq!(String::from_utf8_lossy(&shown).replace("\r\n", "\n"), piped);
+}
+
 #[test]
 fn only_muxfs_is_unmounted() {
     let home = TempDir::new().unwrap();
