@@ -9,6 +9,7 @@ pattern=${2:-*}
 failed=0
 # Unquoted on purpose: the pattern is to be expanded. Dot names (.self) are no machines.
 # shellcheck disable=SC2086
+# shellcheck disable=SC2231 # the pattern is one
 for input in "$mux"/*/$pattern/input; do
   [ -e "$input" ] || continue
   # A refusal (the session is gone, the prompt too large) fails here, and the others go on.
