@@ -8,8 +8,7 @@ pattern=${2:-*}
 
 failed=0
 # Unquoted on purpose: the pattern is to be expanded. Dot names (.self) are no machines.
-# shellcheck disable=SC2086
-# shellcheck disable=SC2231 # the pattern is one
+# shellcheck disable=SC2086,SC2231
 for input in "$mux"/*/$pattern/input; do
   [ -e "$input" ] || continue
   # A refusal (the session is gone, the prompt too large) fails here, and the others go on.
