@@ -115,8 +115,8 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
     let cli = &line.command;
     let mut page = Page::new("muxfs", 1, DATE, "every tmux session as files");
     page.section("SYNOPSIS");
-    for verb in visible(cli) {
-        page.raw(&format!(".Nm {}", synopsis(verb)));
+    for (name, verb) in visible(cli) {
+        page.raw(&format!(".Nm {}", synopsis(&name, verb)));
     }
     page.raw(
         ".Nm mount.fuse.muxfs\n.Ar source dir\n.Op Fl sfnv\n.Op Fl o Ar options\n.Op Fl t Cm fuse.muxfs",
@@ -131,8 +131,8 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
     page.paragraph();
     page.text("The files are told in muxfs-tree(5), the settings in muxfs.toml(5).");
     page.section("COMMANDS");
-    for verb in visible(cli) {
-        page.subsection(&format!("muxfs {}", verb.get_name()));
+    for (name, verb) in visible(cli) {
+        page.subsection(&format!("muxfs {name}"));
         page.text(&styled(verb.get_long_about().or(verb.get_about())));
         let args: Vec<_> =
             verb.get_arguments().filter(|a| !a.is_hide_set() && a.get_id() != "help").collect();
@@ -311,8 +311,16 @@ pub fn with_section(text: &str, name: &str, body: &str) -> Option<String> {
     Some(format!("{head}<!-- {name} -->\n{body}\n{end}{tail}"))
 }
 
-fn visible(cli: &Command) -> impl Iterator<Item = &Command> {
-    cli.get_subcommands().filter(|c| !c.is_hide_set())
+/// Each command with its whole name; `agent list` stands for itself, `agent` alone is none.
+fn visible(cli: &Command) -> Vec<(String, &Command)> {
+    let name = |c: &Command| c.get_name().to_owned();
+    let shown = cli.get_subcommands().filter(|c| !c.is_hide_set());
+    shown
+        .flat_map(|c| match visible(c) {
+            none if none.is_empty() => vec![(name(c), c)],
+            below => below.into_iter().map(|(rest, c2)| (format!("{} {rest}", name(c)), c2)).collect(),
+        })
+        .collect()
 }
 
 fn styled(text: Option<&StyledStr>) -> String {
@@ -343,8 +351,8 @@ fn term(arg: &Arg) -> String {
 }
 
 /// One command for SYNOPSIS, in mdoc's macros.
-fn synopsis(verb: &Command) -> String {
-    let mut out = format!("Cm {}", verb.get_name());
+fn synopsis(name: &str, verb: &Command) -> String {
+    let mut out = format!("Cm {name}");
     for arg in verb.get_arguments().filter(|a| !a.is_hide_set() && a.get_id() != "help") {
         let values: Vec<_> =
             arg.get_value_names().unwrap_or_default().iter().map(|v| v.to_lowercase()).collect();
@@ -394,7 +402,15 @@ mod tests {
     #[test]
     fn every_command_and_option_is_in_the_manual() {
         let page = muxfs_1(&crate::cli::tables::command_line());
-        for word in ["Cm mount", "Cm umount", "Cm doctor", "Fl -log-file", "setuid=NAME", "MUXFS_CONFIG"] {
+        for word in [
+            "Cm mount",
+            "Cm umount",
+            "Cm agent state",
+            "Cm doctor",
+            "Fl -log-file",
+            "setuid=NAME",
+            "MUXFS_CONFIG",
+        ] {
             assert!(page.contains(word), "{word}");
         }
         assert!(!page.contains("ready-stdout") && !page.contains("own-env"), "what it says to itself only");

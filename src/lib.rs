@@ -2,6 +2,7 @@
 //!
 //! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, error, clock, later}`
 
+pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod config;

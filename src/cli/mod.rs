@@ -4,6 +4,7 @@
 //! Knows arguments, exit codes, users and directories. Does not know what a file of the tree
 //! means, FUSE or tmux: `run` alone hands over to them.
 
+mod agent;
 pub mod background;
 pub mod doctor;
 pub mod exit;
@@ -90,6 +91,9 @@ pub enum Verb {
     ///
     /// Exit status 0 if nothing is wrong, 1 otherwise. Warnings do not count.
     Doctor(DoctorArgs),
+    /// Look at the catalogue of agents, a manifest of one's own, or what a screen says
+    #[command(subcommand)]
+    Agent(agent::AgentVerb),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -199,6 +203,7 @@ fn run_verb(verb: Verb) -> Result<ExitCode> {
             print(&if args.json { doctor::json(&findings) } else { doctor::text(&findings) })?;
             return Ok(ExitCode::from(u8::from(doctor::is_bad(&findings))));
         }
+        Verb::Agent(verb) => print(&agent::run(verb)?)?,
         Verb::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "muxfs", &mut script);

@@ -22,6 +22,11 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// Manifests of the user's own: beside the config file.
+    pub fn agents(&self) -> PathBuf {
+        self.config.with_file_name("agents")
+    }
+
     /// For the process's own user and environment.
     pub fn own() -> Paths {
         Paths::of(&User::own(), &|key| std::env::var_os(key))

@@ -7,6 +7,7 @@
 use muxfs::{error, tree};
 
 mod adopt;
+mod agents;
 mod blocking;
 mod cli;
 mod crawlers;

@@ -1,0 +1,155 @@
+//! One agent CLI as its TOML file describes it, checked with line and column.
+//!
+//! Pure. Knows the file's keys; must not know where the file is or whether the program is.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use serde::{Deserialize, Deserializer};
+
+use crate::config::schema::{Fault, fault};
+
+/// One agent. What its file leaves out has the default named here.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// For people: `Claude Code`.
+    pub name: String,
+    /// The program, and the arguments it always gets.
+    #[serde(deserialize_with = "program")]
+    pub command: Vec<String>,
+    /// Added to the session's environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// What makes it ask for no approval; off unless asked for.
+    #[serde(default)]
+    pub danger: Danger,
+    /// In order: the first that holds says the state. Where none holds it is unknown.
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Danger {
+    #[serde(default)]
+    pub args: Vec<String>,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+/// What a picture can say of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Ready,
+    Busy,
+    Blocked,
+    Limited,
+    /// It is certain that the picture says nothing.
+    Unknown,
+}
+
+impl State {
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Ready => "ready",
+            State::Busy => "busy",
+            State::Blocked => "blocked",
+            State::Limited => "limited",
+            State::Unknown => "unknown",
+        }
+    }
+}
+
+/// A state and what must be seen for it: all that is given.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub state: State,
+    /// Shown as the evidence: `claude: approval`.
+    pub name: String,
+    /// In the pane's title.
+    pub title: Option<Pattern>,
+    /// In the last rows, as plain text; `^` and `$` are a row's.
+    pub screen: Option<Pattern>,
+    /// In the last rows with colours written out (`⟪dim,fg246⟫`). A picture without colours
+    /// does not hold it.
+    pub styled: Option<Pattern>,
+    /// In the cursor's row with colours written out.
+    pub cursor_row: Option<Pattern>,
+    /// Must not be in the last rows.
+    pub unless: Option<Pattern>,
+    /// How many rows with text count, from the bottom.
+    #[serde(default = "default_rows")]
+    pub rows: usize,
+}
+
+fn default_rows() -> usize {
+    14
+}
+
+/// A regular expression; rows are matched one by one (`(?m)`).
+#[derive(Debug, Clone)]
+pub struct Pattern(pub Regex);
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let made = regex::RegexBuilder::new(&text).multi_line(true).size_limit(1 << 20).build();
+        made.map(Pattern).map_err(|e| {
+            // The crate draws the pattern over several lines; the last says what is wrong.
+            let why = e.to_string();
+            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            serde::de::Error::custom(format!("{text:?} is no regular expression: {why}"))
+        })
+    }
+}
+
+fn program<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let words = Vec::<String>::deserialize(from)?;
+    match words.first() {
+        Some(program) if !program.is_empty() => Ok(words),
+        _ => Err(serde::de::Error::custom("a command is a program and its arguments")),
+    }
+}
+
+impl Manifest {
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let manifest: Manifest = toml_edit::de::from_str(text).map_err(|e| {
+            let at = e.span().map_or(0, |s| s.start);
+            fault(text, at, e.message().lines().next().unwrap_or("not TOML").to_owned())
+        })?;
+        let empty = |r: &Rule| {
+            r.title.is_none() && r.screen.is_none() && r.styled.is_none() && r.cursor_row.is_none()
+        };
+        if let Some(rule) = manifest.rules.iter().find(|r| empty(r)) {
+            let at = text.find(&format!("{:?}", rule.name)).unwrap_or(0);
+            return Err(fault(text, at, format!("rule {:?} looks at nothing", rule.name)));
+        }
+        Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(text: &str) -> String {
+        Manifest::parse(text).expect_err("is wrong").to_string()
+    }
+
+    #[test]
+    fn faults_have_line_and_column() {
+        let rest = "name = 'X'\ncommand = ['x']\n";
+        assert!(wrong("name = 'X'\n").contains("missing field `command`"));
+        assert!(wrong("name = 'X'\ncommand = []\n").starts_with("line 2, column 11: a command is"));
+        assert!(wrong(&format!("{rest}nmae = 1\n")).starts_with("line 3, column 1: unknown field `nmae`"));
+        let rule = format!("{rest}[[rule]]\nstate = 'ready'\nname = 'a'\nscreen = '('\n");
+        assert_eq!(wrong(&rule), "line 6, column 10: \"(\" is no regular expression: unclosed group");
+        let rule = format!("{rest}[[rule]]\nstate = 'happy'\nname = 'a'\n");
+        assert!(wrong(&rule).starts_with("line 4, column 9: unknown variant `happy`"), "{}", wrong(&rule));
+        let rule = format!("{rest}[[rule]]\nstate = 'ready'\nname = \"a\"\nunless = 'x'\n");
+        assert_eq!(wrong(&rule), "line 5, column 8: rule \"a\" looks at nothing");
+    }
+}

@@ -1,0 +1,8 @@
+//! Agent CLIs: the catalogue of them, and what their screens say.
+//!
+//! Pure but for reading manifests and PATH. Knows no tmux, no sessions and no files of the tree.
+
+pub mod catalogue;
+pub mod manifest;
+pub mod rules;
+pub mod screen;

@@ -1,0 +1,204 @@
+//! A pane's picture as rules see it: rows of plain text, the same rows with their colours
+//! written out, the title, the cursor.
+//!
+//! Pure. Knows SGR; must not know any agent.
+
+/// What a terminal shows at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Screen {
+    rows: Vec<Row>,
+    pub title: String,
+    /// Column and row from 0.
+    pub cursor: Option<(u16, u16)>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Row {
+    plain: String,
+    styled: String,
+}
+
+/// The last rows of a screen that hold anything, from top to bottom.
+pub struct Tail {
+    pub plain: String,
+    pub styled: String,
+}
+
+impl Screen {
+    /// From what `capture-pane` prints, with (`-e`) or without its colours.
+    pub fn parse(text: &str) -> Self {
+        let mut style = Style::default();
+        let rows = text.lines().map(|line| row(line, &mut style)).collect();
+        Screen { rows, ..Screen::default() }
+    }
+
+    /// Only the first `rows`: a pane has no more.
+    pub fn keep_rows(&mut self, rows: usize) {
+        self.rows.truncate(rows);
+    }
+
+    /// Whether the picture has colours at all.
+    pub fn has_colours(&self) -> bool {
+        self.rows.iter().any(|r| r.styled.contains(OPEN))
+    }
+
+    pub fn tail(&self, rows: usize) -> Tail {
+        let full: Vec<&Row> = self.rows.iter().filter(|r| !r.plain.is_empty()).collect();
+        let last = &full[full.len().saturating_sub(rows)..];
+        let join = |of: fn(&Row) -> &str| last.iter().map(|r| of(r)).collect::<Vec<_>>().join("\n");
+        Tail { plain: join(|r| &r.plain), styled: join(|r| &r.styled) }
+    }
+
+    /// The text of the cursor's row, colours written out.
+    pub fn cursor_row(&self) -> Option<&str> {
+        let (_, y) = self.cursor?;
+        self.rows.get(usize::from(y)).map(|r| r.styled.as_str())
+    }
+}
+
+/// Around a style in [`Tail::styled`].
+const OPEN: char = '⟪';
+const CLOSE: char = '⟫';
+
+/// What changes how a character looks, as far as agents use it to tell hints from text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Style {
+    bold: bool,
+    dim: bool,
+    italic: bool,
+    underline: bool,
+    reverse: bool,
+    colour: Option<Colour>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Colour {
+    Indexed(u8),
+    Rgb(u8, u8, u8),
+}
+
+impl Style {
+    /// `dim,fg246`; empty where nothing is set.
+    fn write(&self, out: &mut String) {
+        use std::fmt::Write;
+        out.push(OPEN);
+        let start = out.len();
+        let flags = [
+            (self.bold, "bold"),
+            (self.dim, "dim"),
+            (self.italic, "italic"),
+            (self.underline, "underline"),
+            (self.reverse, "reverse"),
+        ];
+        for (_, word) in flags.iter().filter(|(on, _)| *on) {
+            if out.len() > start {
+                out.push(',');
+            }
+            out.push_str(word);
+        }
+        if let Some(colour) = self.colour {
+            if out.len() > start {
+                out.push(',');
+            }
+            // Writing to a String does not fail.
+            let _ = match colour {
+                Colour::Indexed(n) => write!(out, "fg{n}"),
+                Colour::Rgb(r, g, b) => write!(out, "fg#{r:02x}{g:02x}{b:02x}"),
+            };
+        }
+        out.push(CLOSE);
+    }
+
+    fn sgr(&mut self, params: &str) {
+        let mut numbers = params.split([';', ':']).map(|n| n.parse::<u16>().unwrap_or(0));
+        while let Some(n) = numbers.next() {
+            match n {
+                0 => *self = Style::default(),
+                1 => self.bold = true,
+                2 => self.dim = true,
+                3 => self.italic = true,
+                4 => self.underline = true,
+                7 => self.reverse = true,
+                22 => (self.bold, self.dim) = (false, false),
+                23 => self.italic = false,
+                24 => self.underline = false,
+                27 => self.reverse = false,
+                30..=37 => self.colour = Some(Colour::Indexed((n - 30) as u8)),
+                90..=97 => self.colour = Some(Colour::Indexed((n - 90 + 8) as u8)),
+                39 => self.colour = None,
+                38 => self.colour = extended(&mut numbers).or(self.colour),
+                48 => _ = extended(&mut numbers),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn extended(numbers: &mut impl Iterator<Item = u16>) -> Option<Colour> {
+    let mut byte = || numbers.next().map(|n| n.min(255) as u8);
+    match byte()? {
+        5 => Some(Colour::Indexed(byte()?)),
+        2 => Some(Colour::Rgb(byte()?, byte()?, byte()?)),
+        _ => None,
+    }
+}
+
+fn row(line: &str, style: &mut Style) -> Row {
+    let mut out = Row::default();
+    let mut written = Style::default();
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix("\u{1b}[") {
+            // A control sequence ends at its first byte from @ to ~.
+            let end = after.find(|c: char| ('@'..='~').contains(&c)).unwrap_or(after.len());
+            if after[end..].starts_with('m') {
+                style.sgr(&after[..end]);
+            }
+            rest = after.get(end + 1..).unwrap_or("");
+            continue;
+        }
+        rest = &rest[c.len_utf8()..];
+        if c == '\u{1b}' || c.is_control() {
+            continue;
+        }
+        if *style != written {
+            style.write(&mut out.styled);
+            written = *style;
+        }
+        out.plain.push(c);
+        out.styled.push(c);
+    }
+    // What is blank at the end of a row says nothing; a reversed blank (a cursor) is no text either.
+    out.plain.truncate(out.plain.trim_end_matches([' ', '\r']).len());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_written_out_where_they_change() {
+        let screen =
+            Screen::parse("\u{1b}[38;5;246m❯ \u{1b}[2mhint\u{1b}[0m end  \n\u{1b}[1;97mx\u{1b}[22;39my");
+        let tail = screen.tail(9);
+        assert_eq!(tail.plain, "❯ hint end\nxy");
+        assert_eq!(tail.styled, "⟪fg246⟫❯ ⟪dim,fg246⟫hint⟪⟫ end  \n⟪bold,fg15⟫x⟪⟫y");
+        assert!(screen.has_colours());
+    }
+
+    #[test]
+    fn rows_without_text_do_not_count() {
+        let screen = Screen::parse("a\n\nb\n   \nc\n\n");
+        assert_eq!(screen.tail(2).plain, "b\nc");
+        assert_eq!(screen.tail(0).plain, "");
+    }
+
+    #[test]
+    fn broken_sequences_end() {
+        for text in ["\u{1b}", "\u{1b}[", "\u{1b}[38;5", "\u{1b}[38;5m", "\u{1b}[é", "a\u{1b}[1"] {
+            let _ = Screen::parse(text).tail(5);
+        }
+        assert_eq!(Screen::parse("\u{1b}[38;2;1;2;3mx").tail(1).styled, "⟪fg#010203⟫x");
+    }
+}

@@ -1,0 +1,184 @@
+//! `muxfs agent`: the catalogue, and a look at manifests and screens for those who write their own.
+//!
+//! Knows PATH and standard input. Must not know what a rule means.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::paths::Paths;
+use crate::agent::catalogue::{self, Catalogue};
+use crate::agent::manifest::Manifest;
+use crate::agent::rules::judge;
+use crate::agent::screen::Screen;
+use crate::error::{Error, Kind, Result, fail};
+
+/// The largest picture that is read.
+const MAX_SCREEN: u64 = 16 << 20;
+
+#[derive(Debug, Subcommand)]
+pub enum AgentVerb {
+    /// List the agents of the catalogue that are installed
+    ///
+    /// A line each: key, program, command, and the flags that make it ask for no approval. A
+    /// manifest that is broken is named on standard error, with line and column.
+    List(ListArgs),
+    /// Say whether FILE is a right manifest
+    ///
+    /// Exit status 0 if it is; else 2, with line and column of what is wrong.
+    Check(CheckArgs),
+    /// Say the state that AGENT's rules see in a saved screen
+    ///
+    /// The screen is read from standard input, as tmux capture-pane prints it, with colours (-e)
+    /// or without. Prints the state and the rule that said so, or "unknown -".
+    State(StateArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Those too that are not installed
+    #[arg(long)]
+    pub all: bool,
+    /// As one JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    /// A key of the catalogue
+    pub agent: String,
+    /// The pane's title
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub title: String,
+    /// The cursor's column and row, from 0
+    #[arg(long, value_name = "X,Y", value_parser = pair(','))]
+    pub cursor: Option<(u16, u16)>,
+    /// Columns and rows of the pane: what is read beyond them is no part of the screen
+    #[arg(long, value_name = "WxH", value_parser = pair('x'))]
+    pub size: Option<(u16, u16)>,
+}
+
+fn pair(between: char) -> impl Fn(&str) -> std::result::Result<(u16, u16), String> + Clone {
+    move |text: &str| {
+        let two = text.split_once(between).and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        two.ok_or_else(|| format!("two numbers with {between:?} between them"))
+    }
+}
+
+pub fn run(verb: AgentVerb) -> Result<String> {
+    match verb {
+        AgentVerb::List(args) => Ok(list(&load(), &args)),
+        AgentVerb::Check(args) => check(&args.file),
+        AgentVerb::State(args) => state(&load(), args),
+    }
+}
+
+/// The user's catalogue; what is broken in it is said on standard error.
+fn load() -> Catalogue {
+    let all = Catalogue::load(&Paths::own().agents());
+    for (path, why) in &all.wrong {
+        eprintln!("muxfs: {}: {why}", path.display());
+    }
+    all
+}
+
+fn list(all: &Catalogue, args: &ListArgs) -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = all.all().map(|(key, agent)| (key, agent, find(&agent.command[0], &path)));
+    let wanted = found.filter(|(_, _, program)| args.all || program.is_some());
+    if args.json {
+        let array: Vec<_> = wanted.map(|(key, agent, program)| as_json(key, agent, program)).collect();
+        return format!("{}\n", json!(array));
+    }
+    let mut out = String::new();
+    for (key, agent, program) in wanted {
+        let program = program.map_or("-".to_owned(), |p| p.display().to_string());
+        let danger = danger(agent);
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{key:<10} {program:<30} {:<20} {danger}", agent.command.join(" "));
+    }
+    out
+}
+
+fn danger(agent: &Manifest) -> String {
+    let env = agent.danger.env.iter().map(|(k, v)| format!("{k}={v}"));
+    let all: Vec<String> = env.chain(agent.danger.args.iter().cloned()).collect();
+    if all.is_empty() { "-".into() } else { all.join(" ") }
+}
+
+fn as_json(key: &str, agent: &Manifest, program: Option<PathBuf>) -> serde_json::Value {
+    json!({
+        "key": key, "name": agent.name, "installed": program.is_some(), "program": program,
+        "command": agent.command, "danger": {"args": agent.danger.args, "env": agent.danger.env},
+        "rules": agent.rules.len(),
+    })
+}
+
+/// A program as a shell finds it.
+fn find(program: &str, path: &std::ffi::OsStr) -> Option<PathBuf> {
+    let runs = |p: &Path| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|p| runs(p));
+    }
+    std::env::split_paths(path).map(|dir| dir.join(program)).find(|p| runs(p))
+}
+
+fn check(file: &Path) -> Result<String> {
+    match catalogue::read(file) {
+        Ok(agent) => Ok(format!("{}: {} rules\n", agent.name, agent.rules.len())),
+        Err(why) => fail(Kind::Invalid, format!("{}: {why}", file.display())),
+    }
+}
+
+fn state(all: &Catalogue, args: StateArgs) -> Result<String> {
+    let Some(agent) = all.get(&args.agent) else {
+        let keys: Vec<&str> = all.all().map(|(key, _)| key).collect();
+        return fail(Kind::NotFound, format!("no agent {:?}; there are {}", args.agent, keys.join(", ")));
+    };
+    let mut text = Vec::new();
+    let read = std::io::stdin().lock().take(MAX_SCREEN + 1).read_to_end(&mut text);
+    read.map_err(|e| Error::io("standard input", e))?;
+    if text.len() as u64 > MAX_SCREEN {
+        return fail(Kind::TooLarge, "a screen has at most 16 MiB");
+    }
+    let mut screen = Screen::parse(&String::from_utf8_lossy(&text));
+    (screen.title, screen.cursor) = (args.title, args.cursor);
+    if let Some((_, rows)) = args.size {
+        screen.keep_rows(rows.into());
+    }
+    let verdict = judge(agent, &screen);
+    Ok(format!("{} {}\n", verdict.state.word(), verdict.rule.unwrap_or("-")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_two_numbers() {
+        assert_eq!(pair(',')("2,37"), Ok((2, 37)));
+        assert_eq!(pair('x')("120x40"), Ok((120, 40)));
+        for bad in ["", "2", "2x3", "2,", ",3", "-1,2", "2,3,4", "70000,1"] {
+            assert!(pair(',')(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn programs_are_found_as_a_shell_finds_them() {
+        let path = std::ffi::OsStr::new("/nonexistent:/bin:/usr/bin");
+        assert!(find("sh", path).is_some());
+        assert_eq!(find("/bin/sh", path), Some("/bin/sh".into()));
+        assert_eq!(find("no-such-program", path), None);
+        assert_eq!(find("/etc/passwd", path), None, "it cannot be run");
+    }
+}
