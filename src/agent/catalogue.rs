@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::manifest::Manifest;
 use crate::config::file;
@@ -24,7 +25,7 @@ const MOST: usize = 1000;
 
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    agents: BTreeMap<String, Manifest>,
+    agents: BTreeMap<String, Arc<Manifest>>,
     /// Files that could not be used, with what is wrong.
     pub wrong: Vec<(PathBuf, String)>,
 }
@@ -36,7 +37,7 @@ impl Catalogue {
         let mut all = Catalogue::default();
         for (key, text) in BUILT_IN {
             match Manifest::parse(text) {
-                Ok(manifest) => _ = all.agents.insert((*key).to_owned(), manifest),
+                Ok(manifest) => _ = all.agents.insert((*key).to_owned(), Arc::new(manifest)),
                 Err(fault) => all.wrong.push((format!("{key}.toml (built in)").into(), fault.to_string())),
             }
         }
@@ -51,19 +52,26 @@ impl Catalogue {
             };
             let key = key.to_owned();
             match read(&path) {
-                Ok(manifest) => _ = all.agents.insert(key, manifest),
+                Ok(manifest) => _ = all.agents.insert(key, Arc::new(manifest)),
                 Err(why) => all.wrong.push((path, why)),
             }
         }
         all
     }
 
-    pub fn get(&self, key: &str) -> Option<&Manifest> {
+    pub fn get(&self, key: &str) -> Option<&Arc<Manifest>> {
         self.agents.get(key)
     }
 
     pub fn all(&self) -> impl Iterator<Item = (&str, &Manifest)> {
-        self.agents.iter().map(|(k, m)| (k.as_str(), m))
+        self.agents.iter().map(|(k, m)| (k.as_str(), &**m))
+    }
+
+    /// The agent that a session of this name is of: the one whose key is the name, or the name up
+    /// to its first `-`.
+    pub fn by_session<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let first = name.split('-').next().unwrap_or(name);
+        [name, first].into_iter().find(|key| self.agents.contains_key(*key))
     }
 }
 

@@ -3,11 +3,12 @@
 //! Pure. Knows the file's keys; must not know where the file is or whether the program is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
-use crate::config::schema::{Fault, fault};
+use crate::config::schema::{self, Fault, fault};
 
 /// One agent. What its file leaves out has the default named here.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,9 +25,81 @@ pub struct Manifest {
     /// What makes it ask for no approval; off unless asked for.
     #[serde(default)]
     pub danger: Danger,
+    /// How a prompt is put in.
+    #[serde(default)]
+    pub submit: Submit,
+    #[serde(default)]
+    pub keys: Keys,
+    /// Typed by itself it begins a new conversation: `/clear`.
+    pub new: Option<String>,
+    #[serde(default)]
+    pub resume: Resume,
+    /// Which of the readers of past conversations understands its files.
+    pub history: Option<String>,
+    /// Where a running one says its state, in the manner of Claude Code: the first path whose
+    /// variable is set. `$NAME/` and `~/` begin it, `{pid}` is its process.
+    #[serde(default)]
+    pub status_file: Vec<String>,
+    /// Whether it tells its state by OSC 7501 of itself.
+    #[serde(default)]
+    pub osc7501: bool,
     /// In order: the first that holds says the state. Where none holds it is unknown.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
+}
+
+/// How a prompt is put in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Submit {
+    /// Pasted, or typed (`keys`). What begins with `/` and is one line is always typed.
+    pub by: By,
+    /// Quiet between the text and Enter: some take an Enter that comes sooner for a line feed.
+    #[serde(deserialize_with = "span")]
+    pub settle: Duration,
+    /// How often Enter may be pressed in all while the text still stands in the composer.
+    pub enters: u32,
+}
+
+impl Default for Submit {
+    fn default() -> Self {
+        Submit { by: By::Paste, settle: Duration::from_millis(300), enters: 3 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    Paste,
+    Keys,
+}
+
+/// tmux's names of keys.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// Ends what it is doing.
+    pub interrupt: Vec<String>,
+    /// Empties the composer.
+    pub clear: Vec<String>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Keys { interrupt: vec!["Escape".into()], clear: vec!["C-u".into()] }
+    }
+}
+
+/// Arguments right after the command; `{id}` is the conversation's. Empty: it cannot.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resume {
+    /// Goes on with the conversation `{id}`.
+    pub args: Vec<String>,
+    /// Goes on with the newest one of the directory.
+    pub latest: Vec<String>,
+    /// Gives a new conversation the id `{id}`, a UUID.
+    pub preset: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -85,6 +158,13 @@ pub struct Rule {
     pub rows: usize,
 }
 
+impl Rule {
+    /// It looks at nothing but the title.
+    pub fn by_title(&self) -> bool {
+        self.title.is_some() && self.screen.is_none() && self.styled.is_none() && self.cursor_row.is_none()
+    }
+}
+
 fn default_rows() -> usize {
     14
 }
@@ -103,6 +183,14 @@ impl<'de> Deserialize<'de> for Pattern {
             let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
             serde::de::Error::custom(format!("{text:?} is no regular expression: {why}"))
         })
+    }
+}
+
+fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    match schema::from_text(schema::Kind::Span, &text) {
+        Some(schema::Value::Span(span)) => Ok(span),
+        _ => Err(serde::de::Error::custom(format!("expected {}", schema::Kind::Span.expects()))),
     }
 }
 

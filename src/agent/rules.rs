@@ -8,13 +8,15 @@ use super::screen::Screen;
 pub struct Verdict<'a> {
     pub state: State,
     pub rule: Option<&'a str>,
+    /// That rule looks at nothing but the title.
+    pub by_title: bool,
 }
 
 /// The first rule that holds. "Unknown" is the honest answer where none does.
 pub fn judge<'a>(manifest: &'a Manifest, screen: &Screen) -> Verdict<'a> {
     match manifest.rules.iter().find(|r| holds(r, screen)) {
-        Some(rule) => Verdict { state: rule.state, rule: Some(&rule.name) },
-        None => Verdict { state: State::Unknown, rule: None },
+        Some(rule) => Verdict { state: rule.state, rule: Some(&rule.name), by_title: rule.by_title() },
+        None => Verdict { state: State::Unknown, rule: None, by_title: false },
     }
 }
 

@@ -2,17 +2,14 @@
 //!
 //! Knows PATH and standard input. Must not know what a rule means.
 
-use std::fmt::Write;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use super::paths::Paths;
 use crate::agent::catalogue::{self, Catalogue};
-use crate::agent::manifest::Manifest;
+use crate::agent::installed;
 use crate::agent::rules::judge;
 use crate::agent::screen::Screen;
 use crate::error::{Error, Kind, Result, fail};
@@ -93,44 +90,9 @@ fn load() -> Catalogue {
 }
 
 fn list(all: &Catalogue, args: &ListArgs) -> String {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = all.all().map(|(key, agent)| (key, agent, find(&agent.command[0], &path)));
-    let wanted = found.filter(|(_, _, program)| args.all || program.is_some());
-    if args.json {
-        let array: Vec<_> = wanted.map(|(key, agent, program)| as_json(key, agent, program)).collect();
-        return format!("{}\n", json!(array));
-    }
-    let mut out = String::new();
-    for (key, agent, program) in wanted {
-        let program = program.map_or("-".to_owned(), |p| p.display().to_string());
-        let danger = danger(agent);
-        // Writing to a String does not fail.
-        let _ = writeln!(out, "{key:<10} {program:<30} {:<20} {danger}", agent.command.join(" "));
-    }
-    out
-}
-
-fn danger(agent: &Manifest) -> String {
-    let env = agent.danger.env.iter().map(|(k, v)| format!("{k}={v}"));
-    let all: Vec<String> = env.chain(agent.danger.args.iter().cloned()).collect();
-    if all.is_empty() { "-".into() } else { all.join(" ") }
-}
-
-fn as_json(key: &str, agent: &Manifest, program: Option<PathBuf>) -> serde_json::Value {
-    json!({
-        "key": key, "name": agent.name, "installed": program.is_some(), "program": program,
-        "command": agent.command, "danger": {"args": agent.danger.args, "env": agent.danger.env},
-        "rules": agent.rules.len(),
-    })
-}
-
-/// A program as a shell finds it.
-fn find(program: &str, path: &std::ffi::OsStr) -> Option<PathBuf> {
-    let runs = |p: &Path| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    if program.contains('/') {
-        return Some(PathBuf::from(program)).filter(|p| runs(p));
-    }
-    std::env::split_paths(path).map(|dir| dir.join(program)).find(|p| runs(p))
+    let path = std::env::var("PATH").unwrap_or_default();
+    let found = installed::look(all, &path, args.all);
+    if args.json { installed::as_json(&found) } else { installed::table(&found) }
 }
 
 fn check(file: &Path) -> Result<String> {
@@ -171,14 +133,5 @@ mod tests {
         for bad in ["", "2", "2x3", "2,", ",3", "-1,2", "2,3,4", "70000,1"] {
             assert!(pair(',')(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn programs_are_found_as_a_shell_finds_them() {
-        let path = std::ffi::OsStr::new("/nonexistent:/bin:/usr/bin");
-        assert!(find("sh", path).is_some());
-        assert_eq!(find("/bin/sh", path), Some("/bin/sh".into()));
-        assert_eq!(find("no-such-program", path), None);
-        assert_eq!(find("/etc/passwd", path), None, "it cannot be run");
     }
 }

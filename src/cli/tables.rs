@@ -85,6 +85,8 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Size => "COLSxROWS",
         Kind::Bytes => "bytes, or text with KiB, MiB, GiB",
         Kind::Span => "text with ms, s, m, h, d",
+        Kind::Count => "whole number",
+        Kind::OneOf(_) => "a word",
     }
 }
 

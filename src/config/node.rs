@@ -49,6 +49,63 @@ pub static KEYS: &[Key] = &[
         env: None,
     },
     Key {
+        name: "session.danger",
+        kind: Kind::Bool,
+        default: "false",
+        about: "Whether agents get the flags that make them ask for no approval.",
+        env: None,
+    },
+    Key {
+        name: "session.init",
+        kind: Kind::Words,
+        default: "",
+        about: "Prompts for every agent that is started fresh, before the session's own.",
+        env: None,
+    },
+    Key {
+        name: "agent.*.command",
+        kind: Kind::Words,
+        default: "",
+        about: "The agent's program, in the place of the catalogue's; an array has its arguments too.",
+        env: None,
+    },
+    Key {
+        name: "agent.*.args",
+        kind: Kind::Words,
+        default: "",
+        about: "Arguments of the agent, in the place of the catalogue's.",
+        env: None,
+    },
+    Key { name: "agent.*.env", kind: Kind::Map, default: "", about: "Environment of the agent.", env: None },
+    Key {
+        name: "agent.*.danger",
+        kind: Kind::Bool,
+        default: "",
+        about: "As session.danger, for this agent.",
+        env: None,
+    },
+    Key {
+        name: "turns.hold",
+        kind: Kind::Span,
+        default: "5m",
+        about: "How long a turn may show no sign of work before it is ended as timed out.",
+        env: None,
+    },
+    Key {
+        name: "turns.max",
+        kind: Kind::Span,
+        default: "",
+        about: "How long a turn may last at all. Default: no limit.",
+        env: None,
+    },
+    Key {
+        name: "turns.queue",
+        kind: Kind::Count,
+        default: "1000",
+        about: "Prompts that may wait in one session; more are refused (EAGAIN).",
+        env: None,
+    },
+    Key {
         name: "logs.rotate",
         kind: Kind::Bytes,
         default: "64MiB",
@@ -91,8 +148,24 @@ pub struct NodeConfig {
     pub keep: Duration,
     pub total: u64,
     pub hold: Duration,
+    pub danger: bool,
+    pub init: Vec<String>,
+    /// What the node says of an agent, by its key.
+    pub agents: BTreeMap<String, AgentConfig>,
+    pub turns_hold: Duration,
+    pub turns_max: Option<Duration>,
+    pub turns_queue: usize,
     /// Where each value came from, by key, for the `settings` view.
     pub sources: BTreeMap<&'static str, (String, Source)>,
+}
+
+/// Over the catalogue's manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentConfig {
+    pub command: Option<Vec<String>>,
+    pub args: Option<Vec<String>>,
+    pub env: BTreeMap<String, String>,
+    pub danger: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,9 +260,42 @@ impl NodeConfig {
             keep: span(&v, "logs.keep"),
             total: bytes(&v, "logs.total"),
             hold: span(&v, "input.hold"),
+            danger: v.get("session.danger") == Some(&Value::Bool(true)),
+            init: match v.get("session.init") {
+                Some(Value::Words(w)) => w.clone(),
+                _ => Vec::new(),
+            },
+            agents: agents(&v),
+            turns_hold: span(&v, "turns.hold"),
+            turns_max: Some(span(&v, "turns.max")).filter(|d| !d.is_zero()),
+            turns_queue: match v.get("turns.queue") {
+                Some(Value::Count(n)) => *n as usize,
+                _ => 1000,
+            },
             sources,
         }
     }
+}
+
+fn agents(v: &Values) -> BTreeMap<String, AgentConfig> {
+    let mut agents: BTreeMap<String, AgentConfig> = BTreeMap::new();
+    let each = |key| match v.get(key) {
+        Some(Value::Each(each)) => each.clone(),
+        _ => BTreeMap::new(),
+    };
+    for key in ["agent.*.command", "agent.*.args", "agent.*.env", "agent.*.danger"] {
+        for (name, value) in each(key) {
+            let agent = agents.entry(name).or_default();
+            match (key, value) {
+                ("agent.*.command", Value::Words(w)) => agent.command = Some(w),
+                ("agent.*.args", Value::Words(w)) => agent.args = Some(w),
+                ("agent.*.env", Value::Map(m)) => agent.env = m,
+                ("agent.*.danger", Value::Bool(b)) => agent.danger = Some(b),
+                _ => unreachable!("schema::parse gives each key its own kind"),
+            }
+        }
+    }
+    agents
 }
 
 fn first_label(hostname: &str) -> String {

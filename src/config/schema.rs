@@ -12,7 +12,7 @@ use toml_edit::{Document, Item, Value as Toml};
 /// One setting: the only place that knows its name, kind, default and meaning.
 #[derive(Debug)]
 pub struct Key {
-    /// `table.key`, or `key` at the top.
+    /// `table.key`, or `key` at the top; `table.*.key` is a key of each table in `table`.
     pub name: &'static str,
     pub kind: Kind,
     /// As it would stand in the file; `""` where nothing is the default.
@@ -38,12 +38,17 @@ pub enum Kind {
     Bytes,
     /// `500ms`, `10s`, `5m`, `12h`, `7d`.
     Span,
+    /// A whole number from 1.
+    Count,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
 }
 
 impl Kind {
     /// What an error says was expected.
-    pub fn expects(self) -> &'static str {
-        match self {
+    pub fn expects(self) -> String {
+        let fixed = match self {
+            Kind::OneOf(words) => return format!("one of {}", words.join(", ")),
             Kind::Text => "a string",
             Kind::Words => "a string or an array of strings",
             Kind::Map => "a table of strings",
@@ -51,7 +56,9 @@ impl Kind {
             Kind::Size => "\"COLSxROWS\", each from 2 to 1000",
             Kind::Bytes => "a number of bytes, or a string such as \"64MiB\"",
             Kind::Span => "a string such as \"500ms\", \"10s\", \"5m\", \"12h\" or \"7d\"",
-        }
+            Kind::Count => "a whole number from 1",
+        };
+        fixed.to_owned()
     }
 }
 
@@ -64,6 +71,9 @@ pub enum Value {
     Size(u16, u16),
     Bytes(u64),
     Span(Duration),
+    Count(u64),
+    /// Of a key with a `*` in its name: by what stands in its place.
+    Each(BTreeMap<String, Value>),
 }
 
 impl fmt::Display for Value {
@@ -78,7 +88,11 @@ impl fmt::Display for Value {
             }
             Value::Bool(b) => write!(f, "{b}"),
             Value::Size(c, r) => write!(f, "\"{c}x{r}\""),
-            Value::Bytes(n) => write!(f, "{n}"),
+            Value::Bytes(n) | Value::Count(n) => write!(f, "{n}"),
+            Value::Each(each) => {
+                let each: Vec<_> = each.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+                write!(f, "{{{}}}", each.join(", "))
+            }
             Value::Span(d) if d.subsec_millis() != 0 => write!(f, "\"{}ms\"", d.as_millis()),
             Value::Span(d) => write!(f, "\"{}s\"", d.as_secs()),
         }
@@ -113,6 +127,20 @@ pub fn parse(text: &str, keys: &'static [Key]) -> Result<Values, Fault> {
     Ok(walk.values)
 }
 
+/// Whether `full` is the key `key`: a `*` stands for any name without a dot.
+fn stands_for(key: &str, full: &str) -> bool {
+    key.split('.').count() == full.split('.').count() && parts_agree(key, full)
+}
+
+/// Whether keys such as `key` stand in the table `full`.
+fn begins(key: &str, full: &str) -> bool {
+    key.split('.').count() > full.split('.').count() && parts_agree(key, full)
+}
+
+fn parts_agree(key: &str, full: &str) -> bool {
+    key.split('.').zip(full.split('.')).all(|(k, f)| k == f || k == "*")
+}
+
 struct Walk<'a> {
     text: &'a str,
     keys: &'static [Key],
@@ -124,11 +152,11 @@ impl Walk<'_> {
         for (name, item) in table.iter() {
             let at = table.key(name).and_then(|k| k.span()).map_or(0, |s| s.start);
             let full = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
-            if let Some(key) = self.keys.iter().find(|k| k.name == full) {
+            if let Some(key) = self.keys.iter().find(|k| stands_for(k.name, &full)) {
                 let at = item.span().map_or(at, |s| s.start);
                 let value = self.value(key, item, at)?;
-                self.values.insert(key.name, value);
-            } else if self.keys.iter().any(|k| k.name.starts_with(&format!("{full}.")))
+                self.put(key.name, &full, value);
+            } else if self.keys.iter().any(|k| begins(k.name, &full))
                 && let Some(inner) = item.as_table_like()
             {
                 self.table(inner, &full)?;
@@ -139,16 +167,23 @@ impl Walk<'_> {
         Ok(())
     }
 
+    fn put(&mut self, key: &'static str, full: &str, value: Value) {
+        if !key.contains('*') {
+            self.values.insert(key, value);
+            return;
+        }
+        let place = key.split('.').position(|p| p == "*").unwrap_or(0);
+        let name = full.split('.').nth(place).unwrap_or_default().to_owned();
+        let each = self.values.entry(key).or_insert_with(|| Value::Each(BTreeMap::new()));
+        if let Value::Each(each) = each {
+            each.insert(name, value);
+        }
+    }
+
     fn unknown(&self, full: &str, prefix: &str) -> String {
-        let here: Vec<_> = self
-            .keys
-            .iter()
-            .filter_map(|k| {
-                if prefix.is_empty() { Some(k.name) } else { k.name.strip_prefix(prefix)?.strip_prefix('.') }
-            })
-            .map(|rest| rest.split('.').next().unwrap_or(rest))
-            .collect();
-        let mut here: Vec<_> = here.into_iter().collect();
+        let depth = prefix.split('.').filter(|p| !p.is_empty()).count();
+        let under = self.keys.iter().filter(|k| prefix.is_empty() || begins(k.name, prefix));
+        let mut here: Vec<_> = under.filter_map(|k| k.name.split('.').nth(depth)).collect();
         here.dedup();
         format!("unknown key {full}; expected one of {}", here.join(", "))
     }
@@ -180,7 +215,8 @@ fn convert(kind: Kind, item: &Item) -> Option<Value> {
             Some(n) => Value::Bytes(u64::try_from(n).ok()?),
             None => from_text(kind, item.as_str()?)?,
         },
-        Kind::Span => from_text(kind, item.as_str()?)?,
+        Kind::Span | Kind::OneOf(_) => from_text(kind, item.as_str()?)?,
+        Kind::Count => Value::Count(u64::try_from(item.as_integer()?).ok().filter(|n| *n > 0)?),
     })
 }
 
@@ -202,6 +238,8 @@ pub fn from_text(kind: Kind, text: &str) -> Option<Value> {
             let (digits, unit) = units.iter().find_map(|(s, n)| Some((text.strip_suffix(s)?, *n)))?;
             Value::Bytes(number(digits)?.checked_mul(unit)?)
         }
+        Kind::Count => Value::Count(number(text).filter(|n| *n > 0)?),
+        Kind::OneOf(words) => Value::Text(words.iter().find(|w| **w == text)?.to_string()),
         Kind::Span => {
             let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000u64)];
             let (digits, unit) =

@@ -6,13 +6,61 @@ use super::schema::{self, Fault, Key, Kind, Value};
 
 pub static KEYS: &[Key] = &[
     Key {
+        name: "agent",
+        kind: Kind::Text,
+        default: "",
+        about: "A key of the catalogue (muxfs agent list), or \"shell\". It says what runs, how prompts are put in and how states are told.",
+        env: None,
+    },
+    Key {
         name: "command",
         kind: Kind::Words,
         default: "",
-        about: "What runs: a program, or an array of it and its arguments. Default: the node's session.command, else your login shell.",
+        about: "What runs: a program, or an array of it and its arguments. Default: the agent's, else the node's session.command, else your login shell.",
         env: None,
     },
-    Key { name: "args", kind: Kind::Words, default: "", about: "Arguments after the command.", env: None },
+    Key {
+        name: "args",
+        kind: Kind::Words,
+        default: "",
+        about: "Arguments after the command, in the place of the agent's own.",
+        env: None,
+    },
+    Key {
+        name: "danger",
+        kind: Kind::Bool,
+        default: "",
+        about: "Whether the agent gets the flags that make it ask for no approval. Default: the node's.",
+        env: None,
+    },
+    Key {
+        name: "init",
+        kind: Kind::Words,
+        default: "",
+        about: "Prompts for a fresh start, after the node's: first in the queue, and not after a resume.",
+        env: None,
+    },
+    Key {
+        name: "turns",
+        kind: Kind::OneOf(&["auto", "on", "off"]),
+        default: "auto",
+        about: "Whether prompts wait for their turn. auto: where the agent has rules of state.",
+        env: None,
+    },
+    Key {
+        name: "restart",
+        kind: Kind::OneOf(&["no", "on-failure", "always"]),
+        default: "no",
+        about: "Whether a program that ended is started again: after 1 s, then twice as long each time up to 60 s.",
+        env: None,
+    },
+    Key {
+        name: "resume",
+        kind: Kind::Text,
+        default: "",
+        about: "A conversation's id, or \"latest\": where every start goes on.",
+        env: None,
+    },
     Key { name: "cwd", kind: Kind::Text, default: "", about: "Where it starts; ~ is HOME.", env: None },
     Key { name: "env", kind: Kind::Map, default: "", about: "Environment over the node's.", env: None },
     Key {
@@ -39,12 +87,36 @@ pub static KEYS: &[Key] = &[
 ];
 
 /// Keys that a session somebody else made cannot have: it is theirs to start.
-const OURS_ONLY: &[&str] = &["command", "args", "cwd", "env", "size"];
+const OURS_ONLY: &[&str] = &["command", "args", "danger", "init", "restart", "resume", "cwd", "env", "size"];
+
+/// `turns`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Turns {
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
+/// `restart`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Restart {
+    #[default]
+    No,
+    OnFailure,
+    Always,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionConfig {
+    pub agent: Option<String>,
     pub command: Vec<String>,
-    pub args: Vec<String>,
+    pub args: Option<Vec<String>>,
+    pub danger: Option<bool>,
+    pub init: Vec<String>,
+    pub turns: Turns,
+    pub restart: Restart,
+    pub resume: Option<String>,
     pub cwd: Option<String>,
     pub env: BTreeMap<String, String>,
     pub size: Option<(u16, u16)>,
@@ -55,8 +127,14 @@ pub struct SessionConfig {
 impl Default for SessionConfig {
     fn default() -> Self {
         SessionConfig {
+            agent: None,
             command: Vec::new(),
-            args: Vec::new(),
+            args: None,
+            danger: None,
+            init: Vec::new(),
+            turns: Turns::Auto,
+            restart: Restart::No,
+            resume: None,
             cwd: None,
             env: BTreeMap::new(),
             size: None,
@@ -67,18 +145,25 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
-    /// `ours`: made here. In another's session only `logs` and `pane` can be set.
+    /// `ours`: made here. In another's session only `agent`, `turns`, `logs` and `pane` can be set.
     pub fn parse(text: &str, ours: bool) -> Result<Self, Fault> {
         let values = schema::parse(text, KEYS)?;
         if !ours && let Some(key) = OURS_ONLY.iter().find(|k| values.contains_key(*k)) {
-            let what = format!("{key}: this session was made by others; logs and pane can be set");
+            let what =
+                format!("{key}: this session was made by others; agent, turns, logs and pane can be set");
             return Err(schema::locate(text, key, what));
         }
         let mut config = SessionConfig::default();
         for (key, value) in values {
             match (key, value) {
                 ("command", Value::Words(w)) => config.command = w,
-                ("args", Value::Words(w)) => config.args = w,
+                ("args", Value::Words(w)) => config.args = Some(w),
+                ("agent", Value::Text(s)) => config.agent = Some(s),
+                ("danger", Value::Bool(b)) => config.danger = Some(b),
+                ("init", Value::Words(w)) => config.init = w,
+                ("turns", Value::Text(s)) => config.turns = turns(&s),
+                ("restart", Value::Text(s)) => config.restart = restart(&s),
+                ("resume", Value::Text(s)) => config.resume = Some(s).filter(|s| !s.is_empty()),
                 ("cwd", Value::Text(s)) => config.cwd = Some(s),
                 ("env", Value::Map(m)) => config.env = m,
                 ("size", Value::Size(c, r)) => config.size = Some((c, r)),
@@ -96,7 +181,8 @@ impl SessionConfig {
         if self.command.first().is_some_and(|c| c.is_empty()) {
             return wrong("command", "expected a program's name");
         }
-        let words = self.command.iter().chain(&self.args);
+        let words =
+            self.command.iter().chain(self.args.iter().flatten()).chain(&self.agent).chain(&self.resume);
         if words.chain(&self.cwd).chain(self.env.values()).any(|s| s.contains('\0')) {
             return wrong("command", "no value may hold a NUL");
         }
@@ -114,7 +200,26 @@ impl SessionConfig {
 
     /// Whether going from `self` to `new` means starting the program again.
     pub fn needs_restart(&self, new: &Self) -> bool {
-        (&self.command, &self.args, &self.cwd, &self.env) != (&new.command, &new.args, &new.cwd, &new.env)
+        let seen = |c: &Self| {
+            (c.agent.clone(), c.command.clone(), c.args.clone(), c.danger, c.cwd.clone(), c.env.clone())
+        };
+        seen(self) != seen(new)
+    }
+}
+
+fn turns(word: &str) -> Turns {
+    match word {
+        "on" => Turns::On,
+        "off" => Turns::Off,
+        _ => Turns::Auto,
+    }
+}
+
+fn restart(word: &str) -> Restart {
+    match word {
+        "on-failure" => Restart::OnFailure,
+        "always" => Restart::Always,
+        _ => Restart::No,
     }
 }
 
@@ -126,20 +231,25 @@ fn pane_name(name: &str) -> bool {
     }
 }
 
-/// The first text of a session made here: every key, commented out.
-pub fn template() -> String {
+/// The first text of a session made here: its agent, where it has one, and every other key commented
+/// out.
+pub fn template(agent: Option<&str>) -> String {
     let mut text = String::from(
         "# Settings of this session; muxfs.toml(5). A bad text changes nothing: see config.error.\n",
     );
     for key in KEYS {
         let value = match key.kind {
             Kind::Map => "{ NAME = \"value\" }".to_owned(),
+            Kind::Bool if key.default.is_empty() => "false".to_owned(),
             Kind::Bool => key.default.to_owned(),
+            Kind::OneOf(_) => format!("{:?}", key.default),
             Kind::Words => "[\"…\"]".to_owned(),
             Kind::Size => "\"120x40\"".to_owned(),
             _ => "\"…\"".to_owned(),
         };
-        text.push_str(&format!("\n# {}\n# {} = {value}\n", key.about, key.name));
+        let set = agent.filter(|_| key.name == "agent").map(|agent| format!("agent = {agent:?}\n"));
+        let set = set.unwrap_or_else(|| format!("# {} = {value}\n", key.name));
+        text.push_str(&format!("\n# {}\n{set}", key.about));
     }
     text
 }
@@ -147,12 +257,12 @@ pub fn template() -> String {
 /// The first text of a session others made: what is seen, as comments.
 pub fn template_of_others(seen: &[(&str, String)]) -> String {
     let mut text = String::from(
-        "# This session was made by others: logs and pane can be set, the rest is what is seen.\n#\n",
+        "# This session was made by others: agent, turns, logs and pane can be set, the rest is what is seen.\n#\n",
     );
     for (key, value) in seen {
         text.push_str(&format!("# {key} = {value:?}\n"));
     }
-    text.push_str("\n# logs = true\n# pane = \"0.0\"\n");
+    text.push_str("\n# agent = \"claude\"\n# turns = \"auto\"\n# logs = true\n# pane = \"0.0\"\n");
     text
 }
 
@@ -165,13 +275,15 @@ mod tests {
         let text = "command = ['sh', '-x']\nargs = 'y'\ncwd = '~/src'\nsize = '80x24'\nlogs = false\npane = '%3'\n[env]\nA = 'b'";
         let c = SessionConfig::parse(text, true).unwrap();
         assert_eq!(c.command, ["sh", "-x"]);
-        assert_eq!((c.args[0].as_str(), c.cwd.as_deref(), c.logs), ("y", Some("~/src"), false));
+        assert_eq!((c.args.unwrap()[0].as_str(), c.cwd.as_deref(), c.logs), ("y", Some("~/src"), false));
         assert_eq!(c.pane.as_deref(), Some("%3"));
     }
 
     #[test]
     fn the_templates_set_nothing() {
-        assert_eq!(SessionConfig::parse(&template(), true).unwrap(), SessionConfig::default());
+        assert_eq!(SessionConfig::parse(&template(None), true).unwrap(), SessionConfig::default());
+        let agent = SessionConfig { agent: Some("claude".into()), ..SessionConfig::default() };
+        assert_eq!(SessionConfig::parse(&template(Some("claude")), true).unwrap(), agent);
         let seen = template_of_others(&[("command", "vim \"x\n[env]".into())]);
         assert_eq!(SessionConfig::parse(&seen, false).unwrap(), SessionConfig::default());
     }
@@ -197,6 +309,6 @@ mod tests {
         let old = SessionConfig::default();
         let live = SessionConfig { logs: false, size: Some((9, 9)), pane: Some("%1".into()), ..old.clone() };
         assert!(!old.needs_restart(&live));
-        assert!(old.needs_restart(&SessionConfig { args: vec!["-v".into()], ..old.clone() }));
+        assert!(old.needs_restart(&SessionConfig { args: Some(vec!["-v".into()]), ..old.clone() }));
     }
 }

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use crate::error::{Error, Kind, Result, fail};
+use crate::session::life::Asked;
 use crate::session::{ModeSet, Moved, Sessions};
 use crate::tree::{Accepts, Access, Caller, Change, Entry, Follow, Place, Shape, Stat, Tree, TreePath};
 use modes::NodeModes;
@@ -244,7 +245,7 @@ impl LocalNode {
             return fail(Kind::Exists, format!("{name}: a file of the node"));
         }
         self.may_change_names(who)?;
-        self.sessions.make(who, name, None).await?;
+        self.sessions.make(who, name, Asked::default()).await?;
         self.stat(at)
     }
 

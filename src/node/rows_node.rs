@@ -3,7 +3,7 @@
 use super::row::{Answer, Document, File, Row, Verb};
 use super::subject::NodeAt;
 use super::text;
-use crate::error::{Kind, fail};
+use crate::session::life::Asked;
 use crate::tree::Caller;
 
 pub static ROWS: &[Row<NodeAt>] = &[
@@ -42,6 +42,18 @@ pub static ROWS: &[Row<NodeAt>] = &[
         mode: 0o400,
         about: "Sessions made, ended, renamed; state changes; messages delivered; from open on.",
         file: File::Events(|n| Box::new(n.sessions.journal.follow(None))),
+    },
+    Row {
+        name: "agents",
+        mode: 0o400,
+        about: "The catalogue: key, name, installed or not, command, flags that make it ask for no approval.",
+        file: File::Screen(|n| Box::pin(text::agents(n, false))),
+    },
+    Row {
+        name: "agents.json",
+        mode: 0o400,
+        about: "The same as JSON.",
+        file: File::Screen(|n| Box::pin(text::agents(n, true))),
     },
     Row {
         name: "settings",
@@ -100,18 +112,16 @@ pub static VERBS: &[Verb<NodeAt>] = &[
 /// Names no session can be shown under as they are.
 pub fn reserved(name: &str) -> bool {
     // The catalogue's own are kept free for it.
-    ROWS.iter().any(|r| r.name == name) || matches!(name, "agents" | "conversations")
+    ROWS.iter().any(|r| r.name == name) || name == "conversations"
 }
 
 fn new(node: NodeAt, who: Caller, args: Vec<String>) -> Answer<()> {
     Box::pin(async move {
         let mut args = args.into_iter();
         let name = args.next().unwrap_or_default();
-        if let Some(agent) = args.next().filter(|a| a != "shell") {
-            return fail(Kind::Invalid, format!("unknown agent {agent:?}; known: shell"));
-        }
-        let cwd = args.next();
-        node.sessions.make(&who, &name, cwd.as_deref()).await.map(drop)
+        let (agent, cwd) = (args.next(), args.next());
+        let asked = Asked { agent: agent.as_deref(), cwd: cwd.as_deref() };
+        node.sessions.make(&who, &name, asked).await.map(drop)
     })
 }
 

@@ -5,10 +5,12 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use super::subject::{NodeAt, PaneAt, SessionAt};
+use crate::agent::installed;
 use crate::clock::rfc3339;
+use crate::error::{Error, Kind, Result};
 use crate::log::field;
 use crate::session::settings::Rejected;
-use crate::session::{Pane, State};
+use crate::session::{Pane, State, program};
 
 /// `key: value` lines, or the same as one JSON object.
 pub struct Fields(Vec<(&'static str, Value)>);
@@ -80,6 +82,9 @@ pub fn session_status(s: &SessionAt) -> Fields {
     f.add("panes", s.session.panes().len());
     f.add("attached", s.session.attached());
     f.add("managed", s.session.ours);
+    f.add("danger", danger(s));
+    f.add("conversation", s.session.conversation());
+    f.add("parent", parent(s));
     f.add("made", rfc3339(s.session.made));
     f.add("id", s.session.id.as_str());
     logs(&mut f, &pane);
@@ -99,8 +104,8 @@ pub fn pane_status(p: &PaneAt) -> Fields {
     f
 }
 
-fn agent(pane: &Pane) -> Option<&'static str> {
-    pane.is_shell().then_some("shell")
+fn agent(pane: &Pane) -> Option<String> {
+    pane.agent().or_else(|| pane.is_shell().then(|| program::SHELL.to_owned()))
 }
 
 fn state(f: &mut Fields, pane: &Pane) {
@@ -108,6 +113,8 @@ fn state(f: &mut Fields, pane: &Pane) {
     f.add("state", seen.state.to_string());
     f.add("since", rfc3339(seen.since));
     f.add("evidence", seen.evidence.word());
+    f.add("rule", pane.eyes(|e| e.why().map(str::to_owned)).flatten());
+    f.add("until", pane.eyes(|e| e.picture.until).flatten().map(rfc3339));
     f.add("seen", rfc3339(seen.at));
 }
 
@@ -144,7 +151,7 @@ pub fn index(n: &NodeAt) -> String {
         let seen = pane.seen();
         let seconds = now.duration_since(seen.since).map_or(0, |d| d.as_secs());
         let queued = pane.waiting.load(std::sync::atomic::Ordering::Relaxed);
-        let (name, agent) = (session.shown(), agent(&pane).unwrap_or("-"));
+        let (name, agent) = (session.shown(), agent(&pane).unwrap_or_else(|| "-".into()));
         let state = short(seen.state);
         pane.fact(|facts| {
             use std::fmt::Write;
@@ -159,9 +166,34 @@ pub fn index(n: &NodeAt) -> String {
     out
 }
 
+/// The flags that let an agent ask for no approval are on.
+fn danger(s: &SessionAt) -> bool {
+    let (config, node) = (s.session.config(), s.sessions.config());
+    s.session.ours && s.session.main().agent().is_some_and(|key| program::danger(&config, &node, &key))
+}
+
+/// The session in which this one was made, by its name; by its id where it is gone.
+fn parent(s: &SessionAt) -> Option<String> {
+    let id = s.session.parent()?;
+    let here = s.sessions.all().into_iter().find(|s| s.id == id);
+    Some(here.map_or(id, |s| s.shown()))
+}
+
 /// One word, so that columns stay columns.
 fn short(state: State) -> String {
     state.to_string().replace(' ', ":")
+}
+
+/// The catalogue as a session would find it: by the login shell's PATH.
+pub async fn agents(n: NodeAt, json: bool) -> Result<Vec<u8>> {
+    let path = n.sessions.login_env().await.get("PATH").cloned().unwrap_or_default();
+    let look = move || {
+        let all = n.sessions.catalogue();
+        let found = installed::look(&all, &path, true);
+        if json { installed::as_json(&found) } else { installed::table(&found) }
+    };
+    let looked = tokio::task::spawn_blocking(look).await; // a directory of PATH may be a slow one
+    looked.map(String::into_bytes).map_err(|e| Error::new(Kind::Bug, "the catalogue's look ended").because(e))
 }
 
 pub fn settings(n: &NodeAt) -> String {

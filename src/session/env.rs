@@ -84,6 +84,24 @@ pub fn with_locale(mut env: Env) -> Env {
     env
 }
 
+/// The environment a process was started with; only our own user's can be read.
+pub fn of_process(pid: u32) -> Option<Env> {
+    let text = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let vars = text.split(|b| *b == 0).map(String::from_utf8_lossy);
+    Some(vars.filter_map(|v| v.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect())
+}
+
+/// A path that begins with `$NAME/` or `~/`; none where the variable is not set.
+pub fn expand(path: &str, env: &Env) -> Option<String> {
+    match path.strip_prefix('$') {
+        Some(rest) => {
+            let (name, rest) = rest.split_once('/')?;
+            env.get(name).filter(|v| !v.is_empty()).map(|dir| format!("{dir}/{rest}"))
+        }
+        None => Some(expand_home(path, env)),
+    }
+}
+
 /// `~` and `~/…` by the environment's HOME.
 pub fn expand_home(path: &str, env: &Env) -> String {
     let home = env.get("HOME").map_or("/", String::as_str);

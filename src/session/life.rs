@@ -1,11 +1,12 @@
 //! Making, ending, renaming, starting and stopping sessions, and the node's own start and end.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::env::{self, Env};
+use super::program::{Agent, Begin};
 use super::{Pane, Record, Session, Sessions, engine, reap, record};
 use crate::config::SessionConfig;
 use crate::error::{Error, Kind, Result, fail};
@@ -29,15 +30,10 @@ const ENDING: Duration = Duration::from_millis(30);
 
 impl Sessions {
     /// `mkdir NAME`: makes a session and starts its program.
-    pub async fn make(
-        self: &Arc<Self>,
-        who: &Caller,
-        shown: &str,
-        cwd: Option<&str>,
-    ) -> Result<Arc<Session>> {
+    pub async fn make(self: &Arc<Self>, who: &Caller, shown: &str, asked: Asked<'_>) -> Result<Arc<Session>> {
         let mut tries = LEAVING_TRIES;
         loop {
-            match self.make_once(who, shown, cwd).await {
+            match self.make_once(who, shown, asked).await {
                 // A server that was just leaving, with its last session: the next one is ours.
                 Err(e) if e.kind == Kind::Gone && tries > 0 && self.connected().is_none_or(|s| s.lost()) => {
                     tries -= 1;
@@ -52,12 +48,14 @@ impl Sessions {
         self: &Arc<Self>,
         who: &Caller,
         shown: &str,
-        cwd: Option<&str>,
+        asked: Asked<'_>,
     ) -> Result<Arc<Session>> {
         let name = names::new_session(shown, &self.reserved)?;
         // Before a record of it is on disk.
         tmux::session::check_name(&name)?;
-        let here = self.caller_dir(who);
+        let agent = self.choose_agent(&name, asked.agent)?;
+        let here = asked.cwd.map(str::to_owned).or_else(|| self.caller_dir(who));
+        let new = New { shown, name: &name, agent, here, parent: self.caller_session(who) };
         let login = self.login_env().await;
         // A server without sessions is left at once, but for one that is about to get its first.
         let _making = Making::begin(&self.making);
@@ -67,7 +65,7 @@ impl Sessions {
             // A server ends with its last session: one that is about to takes no
             // other ("server exited unexpectedly", or the connection is lost), the next one does.
             let why = match self.server_or_start().await {
-                Ok(server) => match self.make_on(&server, shown, &name, &login, cwd, here.clone()).await {
+                Ok(server) => match self.make_on(&server, &new, &login).await {
                     Err(e) if e.kind == Kind::Gone && server.lost() => e,
                     made => return made,
                 },
@@ -81,23 +79,19 @@ impl Sessions {
         }
     }
 
-    async fn make_on(
-        self: &Arc<Self>,
-        server: &Server,
-        shown: &str,
-        name: &str,
-        login: &Env,
-        cwd: Option<&str>,
-        here: Option<String>,
-    ) -> Result<Arc<Session>> {
+    async fn make_on(self: &Arc<Self>, server: &Server, new: &New<'_>, login: &Env) -> Result<Arc<Session>> {
+        let New { shown, name, .. } = *new;
         let _one = self.reconcile.lock().await;
         if self.get(shown).is_some() {
             return fail(Kind::Exists, format!("{shown}: there is such a session"));
         }
-        let record = self.record_for(name)?;
+        let mut record = self.record_for(new)?;
         let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
         let size = config.size.unwrap_or(self.config().size);
-        let program = self.program(&config, login, cwd.map(str::to_owned).or(here));
+        let begin = first_begin(&config);
+        let program = self.program(&config, login, &record.id, new.here.clone(), &begin)?;
+        record.conversation = program.conversation.clone();
+        self.store.save(&record)?;
         let made = tmux::session::new_session(
             server,
             NewSession {
@@ -122,22 +116,24 @@ impl Sessions {
 
     /// The record of a session of this name that tmux lost, else a new one; on disk in either
     /// case, so that a crash leaves no session without one.
-    fn record_for(&self, name: &str) -> Result<Record> {
-        let kept = self.tables.read().lost.get(name).cloned();
+    fn record_for(&self, new: &New<'_>) -> Result<Record> {
+        let kept = self.tables.read().lost.get(new.name).cloned();
         let mut record = match kept {
             Some(record) => record,
             None => Record {
                 id: record::new_id()?,
-                name: name.to_owned(),
+                name: new.name.to_owned(),
                 ours: true,
-                config: crate::config::session::template(),
+                config: crate::config::session::template(new.agent.as_deref()),
                 changed: record::millis(SystemTime::now()),
                 modes: Default::default(),
                 stopped: false,
+                conversation: None,
+                parent: None,
             },
         };
         record.stopped = false;
-        self.store.save(&record)?;
+        record.parent = new.parent.clone();
         self.store.save_config(&record.id, &record.config)?;
         Ok(record)
     }
@@ -151,38 +147,6 @@ impl Sessions {
         server.await.unwrap_or_else(|_| fail(Kind::Gone, "the node ends"))
     }
 
-    /// What a session runs: its settings over the node's over the login shell.
-    fn program(&self, config: &SessionConfig, login: &Env, here: Option<String>) -> Program {
-        let node = self.config();
-        let mut env = login.clone();
-        env.extend(node.env.clone());
-        env.extend(config.env.clone());
-        let env = env::with_locale(env);
-        let mut command =
-            if config.command.is_empty() { node.command.clone() } else { config.command.clone() };
-        if command.is_empty() {
-            command = vec![env::login_shell()];
-        }
-        command.extend(config.args.iter().cloned());
-        let set = |s: &String| !s.is_empty();
-        let cwd =
-            config.cwd.clone().or(here).or(Some(node.cwd.clone()).filter(set)).unwrap_or_else(|| "~".into());
-        let cwd = env::expand_home(&cwd, &env);
-        Program { command, cwd, env: env.into_iter().collect() }
-    }
-
-    /// The directory a local caller stands in, unless it is inside one of our own mounts: a
-    /// daemon that waits on its own mount waits for ever.
-    fn caller_dir(&self, who: &Caller) -> Option<String> {
-        let pid = who.pid.filter(|p| *p != 0 && who.node.is_none())?;
-        let dir = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-        let inside = |mount: &PathBuf| dir.starts_with(mount);
-        if self.mounts.read().iter().any(inside) {
-            return None;
-        }
-        dir.to_str().filter(|d| !d.ends_with(" (deleted)")).map(str::to_owned)
-    }
-
     /// Asks the login shell before anyone waits for it: a `mkdir` is held up less.
     pub fn prepare(self: &Arc<Self>) {
         let sessions = self.clone();
@@ -190,7 +154,7 @@ impl Sessions {
     }
 
     /// The login shell's environment, asked once.
-    async fn login_env(&self) -> Arc<Env> {
+    pub async fn login_env(&self) -> Arc<Env> {
         let mut kept = self.login.lock().await;
         if let Some(env) = &*kept {
             return env.clone();
@@ -208,9 +172,13 @@ impl Sessions {
     }
 
     /// `ctl reload`: the login shell is asked again, the settings file read again.
-    pub async fn reload(&self) {
+    pub async fn reload(self: &Arc<Self>) {
         *self.login.lock().await = None;
+        self.load_catalogue();
         self.node_config_file_touched();
+        for session in self.all() {
+            self.bind_agent(&session);
+        }
     }
 
     /// `rmdir`: ends a session made here, with everything below it, and forgets its record.
@@ -284,7 +252,7 @@ impl Sessions {
         if !main.is_gone() && !main.fact(|f| f.dead) {
             return fail(Kind::Busy, format!("{}: it runs", session.shown()));
         }
-        self.spawn(session, false).await
+        self.spawn(session, false, &first_begin(&session.config())).await
     }
 
     /// `ctl stop`: ends what runs and leaves the pane dead; another's session ends whole.
@@ -309,23 +277,26 @@ impl Sessions {
     pub async fn restart(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
         self.only_ours(session, "restart")?;
         let _life = session.life.write().await;
-        self.restart_locked(session).await
+        self.restart_locked(session, &first_begin(&session.config())).await
     }
 
-    async fn restart_locked(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+    async fn restart_locked(self: &Arc<Self>, session: &Arc<Session>, begin: &Begin) -> Result<()> {
         let main = session.main();
         if !main.is_gone() && !main.fact(|f| f.dead) {
             self.end_processes(&session.shown(), std::slice::from_ref(&main)).await;
         }
         // tmux may not have seen the end yet, and would refuse to respawn what it thinks active.
-        self.spawn(session, true).await
+        self.spawn(session, true, begin).await
     }
 
     /// `ctl apply`: a pending restart happens now.
     pub async fn apply_now(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
         let _life = session.life.write().await;
-        // Another may have done it meanwhile.
-        if session.pending_restart() { self.restart_locked(session).await } else { Ok(()) }
+        if !session.pending_restart() {
+            return Ok(()); // another did it meanwhile
+        }
+        let begin = self.go_on(session);
+        self.restart_locked(session, &begin).await
     }
 
     fn only_ours(&self, session: &Session, verb: &str) -> Result<()> {
@@ -333,6 +304,26 @@ impl Sessions {
             return Ok(());
         }
         fail(Kind::Never, format!("{verb}: {} was made by others", session.shown()))
+    }
+
+    /// How a restart that nobody asked for goes on: with the talk it had, where the agent can.
+    fn go_on(&self, session: &Session) -> Begin {
+        let config = session.config();
+        let can = Agent::of(&config, &self.catalogue()).is_some_and(|a| !a.manifest.resume.args.is_empty());
+        match session.conversation().filter(|_| can) {
+            Some(id) => Begin::Resume(id),
+            None => first_begin(&config),
+        }
+    }
+
+    /// The program is about to begin anew.
+    fn began(&self, session: &Session, conversation: Option<String>) {
+        let mut record = session.record.lock();
+        record.stopped = false;
+        record.conversation = conversation;
+        let copy = record.clone();
+        drop(record);
+        self.save(session, &copy);
     }
 
     fn mark_stopped(&self, session: &Session, stopped: bool) {
@@ -346,12 +337,12 @@ impl Sessions {
 
     /// Runs the program in the main pane again, or in a new window where that is gone. Without
     /// `kill` it is Busy where tmux has the pane alive.
-    async fn spawn(self: &Arc<Self>, session: &Arc<Session>, kill: bool) -> Result<()> {
+    async fn spawn(self: &Arc<Self>, session: &Arc<Session>, kill: bool, begin: &Begin) -> Result<()> {
         let server = self.server()?;
         let login = self.login_env().await;
         let config = session.config();
-        let program = self.program(&config, &login, None);
-        self.mark_stopped(session, false);
+        let program = self.program(&config, &login, &session.id, None, begin)?;
+        self.began(session, program.conversation.clone());
         let main = session.main();
         let (cwd, env, command) = (program.cwd.as_bytes(), &program.env, Some(program.command.as_slice()));
         if main.is_gone() {
@@ -446,6 +437,31 @@ impl Sessions {
     }
 }
 
+/// What `mkdir` or `ctl new` says of a session to be made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    pub agent: Option<&'a str>,
+    pub cwd: Option<&'a str>,
+}
+
+/// A session about to be made.
+struct New<'a> {
+    shown: &'a str,
+    name: &'a str,
+    agent: Option<String>,
+    here: Option<String>,
+    parent: Option<String>,
+}
+
+/// How a program begins where nothing else was said.
+fn first_begin(config: &SessionConfig) -> Begin {
+    match config.resume.as_deref() {
+        None => Begin::Fresh,
+        Some("latest") => Begin::Latest,
+        Some(id) => Begin::Resume(id.to_owned()),
+    }
+}
+
 /// Counts the sessions that are being made.
 struct Making<'a>(&'a AtomicUsize);
 
@@ -460,11 +476,4 @@ impl Drop for Making<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
-}
-
-/// A program about to be started.
-struct Program {
-    command: Vec<String>,
-    cwd: String,
-    env: Vec<(String, String)>,
 }

@@ -9,6 +9,7 @@
 pub mod capture;
 pub mod engine;
 pub mod env;
+pub mod eyes;
 mod files;
 pub mod input;
 pub mod journal;
@@ -17,6 +18,8 @@ pub mod message;
 pub mod observer;
 pub mod output;
 pub mod pane;
+pub mod picture;
+pub mod program;
 pub mod reap;
 pub mod reconcile;
 pub mod record;
@@ -37,6 +40,7 @@ use std::time::{Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, watch};
 
+use crate::agent::catalogue::Catalogue;
 use crate::config::{NodeConfig, SessionConfig};
 use crate::error::{Error, Kind, Result};
 use crate::log::{LogFile, LogLimits};
@@ -155,6 +159,16 @@ impl Session {
         (record.config.clone(), record::from_millis(record.changed))
     }
 
+    /// The agent's own id of the conversation that runs here, as far as it is known.
+    pub fn conversation(&self) -> Option<String> {
+        self.record.lock().conversation.clone()
+    }
+
+    /// The id of the session in which this one was made.
+    pub fn parent(&self) -> Option<String> {
+        self.record.lock().parent.clone()
+    }
+
     /// Bytes of the settings' text.
     pub fn config_len(&self) -> u64 {
         self.record.lock().config.len() as u64
@@ -211,6 +225,7 @@ pub struct Sessions {
     moved: broadcast::Sender<Moved>,
     pokes: mpsc::UnboundedSender<engine::Event>,
     login: tokio::sync::Mutex<Option<Arc<env::Env>>>,
+    catalogue: RwLock<Arc<Catalogue>>,
     /// One refresh of the tables at a time; also held while a session is made or renamed.
     reconcile: tokio::sync::Mutex<()>,
     /// What the tables were made from.

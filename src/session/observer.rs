@@ -18,14 +18,22 @@ const DELAY: Duration = Duration::from_millis(10);
 /// Least time between two looks at one pane by its output alone.
 const PACE: Duration = Duration::from_millis(50);
 
+/// Least time between two looks at one agent's pane: many that work at once are looked at less
+/// often each, so that together they cost the same. 200 of them: each every 0.8 s.
+const AGENT_PACE: Duration = Duration::from_millis(100);
+const AGENT_SHARE: Duration = Duration::from_millis(4);
+const AGENT_SLOWEST: Duration = Duration::from_millis(800);
+
 #[derive(Clone)]
 pub struct Observer {
-    pokes: mpsc::UnboundedSender<Arc<Pane>>,
+    pokes: mpsc::UnboundedSender<(Arc<Pane>, Duration)>,
 }
+
+pub type Pokes = mpsc::UnboundedReceiver<(Arc<Pane>, Duration)>;
 
 impl Observer {
     /// The handle, and the queue that [`run`] works off.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Arc<Pane>>) {
+    pub fn new() -> (Self, Pokes) {
         let (pokes, queue) = mpsc::unbounded_channel();
         (Observer { pokes }, queue)
     }
@@ -34,19 +42,24 @@ impl Observer {
     /// number of panes.
     pub fn poke(&self, pane: &Arc<Pane>) {
         if !pane.poked.swap(true, Ordering::AcqRel) {
-            let _ = self.pokes.send(pane.clone()); // fails only at the end of the program
+            let _ = self.pokes.send((pane.clone(), DELAY)); // fails only at the end of the program
         }
+    }
+
+    /// A look at `pane` is due later: after one that was had.
+    fn again(&self, pane: Arc<Pane>, after: Duration) {
+        let _ = self.pokes.send((pane, after)); // as above
     }
 }
 
 /// Serves the queue until the node ends.
-pub async fn run(sessions: Weak<Sessions>, mut queue: mpsc::UnboundedReceiver<Arc<Pane>>) {
+pub async fn run(sessions: Weak<Sessions>, mut queue: Pokes) {
     let mut due = Due::default();
     loop {
         let next = due.next();
         tokio::select! {
             pane = queue.recv() => match pane {
-                Some(pane) => due.set(pane, Instant::now() + DELAY),
+                Some((pane, after)) => due.set(pane, Instant::now() + after),
                 None => return,
             },
             () = until(next) => {}
@@ -54,7 +67,15 @@ pub async fn run(sessions: Weak<Sessions>, mut queue: mpsc::UnboundedReceiver<Ar
         let Some(sessions) = sessions.upgrade() else { return };
         for pane in due.take(Instant::now()) {
             pane.poked.store(false, Ordering::Release);
-            if let Some(again) = sessions.observe(&pane) {
+            if pane.has_agent() {
+                // tmux is asked: no other pane waits for its answer.
+                let sessions = sessions.clone();
+                tokio::spawn(async move {
+                    if let Some(again) = sessions.look(&pane).await {
+                        sessions.observer.again(pane, again);
+                    }
+                });
+            } else if let Some(again) = sessions.observe_now(&pane) {
                 due.set(pane, Instant::now() + again.max(PACE / 2));
             }
         }
@@ -79,7 +100,8 @@ struct Due {
 
 impl Due {
     fn set(&mut self, pane: Arc<Pane>, at: Instant) {
-        let paced = self.taken.get(&pane.serial).map_or(at, |t| at.max(*t + PACE));
+        let pace = self.pace(&pane);
+        let paced = self.taken.get(&pane.serial).map_or(at, |t| at.max(*t + pace));
         match self.by_pane.get(&pane.serial) {
             Some(set) if *set <= paced => return,
             Some(set) => _ = self.by_time.remove(&(*set, pane.serial)),
@@ -89,12 +111,19 @@ impl Due {
         self.by_time.insert((paced, pane.serial), pane);
     }
 
+    fn pace(&self, pane: &Pane) -> Duration {
+        if !pane.has_agent() {
+            return PACE;
+        }
+        (AGENT_SHARE * self.taken.len() as u32).clamp(AGENT_PACE, AGENT_SLOWEST)
+    }
+
     fn next(&self) -> Option<Instant> {
         self.by_time.keys().next().map(|(at, _)| *at)
     }
 
     fn take(&mut self, now: Instant) -> Vec<Arc<Pane>> {
-        self.taken.retain(|_, t| now.saturating_duration_since(*t) < PACE);
+        self.taken.retain(|_, t| now.saturating_duration_since(*t) < AGENT_SLOWEST);
         let mut panes = Vec::new();
         while let Some(first) = self.by_time.first_entry().filter(|e| e.key().0 <= now) {
             let pane = first.remove();
@@ -107,8 +136,17 @@ impl Due {
 }
 
 impl Sessions {
-    /// Looks now, and tells what changed. Returns when to look again.
-    pub fn observe(self: &Arc<Self>, pane: &Arc<Pane>) -> Option<Duration> {
+    /// Asks for a look: had at once, but for agents, which tmux is asked for.
+    pub fn observe(self: &Arc<Self>, pane: &Arc<Pane>) {
+        if pane.has_agent() {
+            self.observer.poke(pane);
+        } else {
+            self.observe_now(pane);
+        }
+    }
+
+    /// Decides from what is known now, and tells what changed. Returns when to look again.
+    pub(super) fn observe_now(self: &Arc<Self>, pane: &Arc<Pane>) -> Option<Duration> {
         let (changed, again) = pane.observe();
         if let Some((old, new)) = changed {
             self.state_changed(pane, old, new);

@@ -318,6 +318,10 @@ fn write(pane: &Pane, transcript: &mut Transcript) {
                 pane.set_full_screen(on);
                 continue;
             }
+            transcript::Mark::State(text) => {
+                pane.program_status(&text);
+                continue;
+            }
             _ => continue,
         };
         pane.judge(|j| j.mark(mark, osc133));

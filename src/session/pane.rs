@@ -1,7 +1,7 @@
 //! One tmux pane: what tmux says of it, its state, its messages' queue, its logs.
 //!
 //! Belongs to its tmux pane id: handles, queues and logs follow it from session to session.
-//! Lock order: `dying` before `facts`; `facts`, `judge`, `tap` are leaves, never held together or across a
+//! Lock order: `dying` before `facts`; `facts`, `judge`, `eyes`, `tap` are leaves, never held together or across a
 //! wait.
 
 use std::path::Path;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::eyes::{Eyes, Signal};
+use super::program::Agent;
 use super::shell::{Judge, Look, Verdict, look};
 use super::state::{Evidence, Exit, Seen, State};
 use crate::error::{Kind, Result, fail};
@@ -78,6 +80,8 @@ pub struct Pane {
     pub waiting: AtomicUsize,
     facts: RwLock<PaneInfo>,
     judge: Mutex<Judge>,
+    /// Where an agent is known to run here.
+    eyes: Mutex<Option<Eyes>>,
     seen: watch::Sender<Seen>,
     tap: Mutex<(Tap, Instant)>,
     held: Mutex<Option<&'static str>>,
@@ -91,6 +95,8 @@ pub struct Pane {
     shell: AtomicBool,
     /// A look is due already.
     pub(super) poked: AtomicBool,
+    /// A picture is being taken.
+    pub(super) looking: AtomicBool,
 }
 
 impl Pane {
@@ -107,6 +113,7 @@ impl Pane {
             waiting: AtomicUsize::new(0),
             facts: RwLock::new(facts),
             judge: Mutex::new(Judge::new(now)),
+            eyes: Mutex::new(None),
             seen: watch::channel(Seen::nothing(SystemTime::now())).0,
             tap: Mutex::new((Tap::None, now)),
             held: Mutex::new(None),
@@ -116,6 +123,7 @@ impl Pane {
             full_screen: AtomicBool::new(false),
             shell: AtomicBool::new(false),
             poked: AtomicBool::new(false),
+            looking: AtomicBool::new(false),
         }
     }
 
@@ -139,6 +147,9 @@ impl Pane {
         if facts.dead && !new.dead || facts.pid != new.pid {
             self.stopping.store(false, Ordering::Relaxed); // a new life
             *self.judge.lock() = Judge::new(Instant::now());
+            if let Some(eyes) = &mut *self.eyes.lock() {
+                eyes.begin_anew(Instant::now());
+            }
         }
         *facts = new;
         look
@@ -208,9 +219,59 @@ impl Pane {
         act(&mut self.judge.lock())
     }
 
+    /// Acts on what is known of the agent here, if one is.
+    pub fn eyes<T>(&self, act: impl FnOnce(&mut Eyes) -> T) -> Option<T> {
+        self.eyes.lock().as_mut().map(act)
+    }
+
+    /// The agent that runs here from now on. True where it was another, or none.
+    pub fn set_agent(&self, agent: Option<Agent>) -> bool {
+        let mut eyes = self.eyes.lock();
+        let same = match (&*eyes, &agent) {
+            (Some(old), Some(new)) => {
+                old.agent.key == new.key && Arc::ptr_eq(&old.agent.manifest, &new.manifest)
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            *eyes = agent.map(|agent| Eyes::new(agent, Instant::now()));
+            self.shell.store(false, Ordering::Relaxed);
+        }
+        !same
+    }
+
+    /// Whether an agent is known to run here, and tmux has to be asked what it shows.
+    pub fn has_agent(&self) -> bool {
+        self.eyes.lock().is_some() && !self.is_gone() && !self.fact(|f| f.dead)
+    }
+
+    /// Nothing that was seen counts any more: other eyes look from now on.
+    pub fn publish_anew(&self) {
+        self.seen.send_replace(Seen::nothing(SystemTime::now()));
+    }
+
+    /// The program said its state (OSC 7501).
+    pub fn program_status(&self, text: &str) {
+        let word = text.split([';', ':']).find_map(|part| part.strip_prefix("state="));
+        let signal = match word {
+            Some("working") => Signal::Works,
+            Some("blocked") => Signal::Asks,
+            Some("idle" | "done" | "error") => Signal::Idle,
+            _ => return,
+        };
+        self.eyes(|e| e.agent.manifest.osc7501.then(|| e.stream(signal, Instant::now())));
+    }
+
+    /// The agent's key, as the catalogue has it.
+    pub fn agent(&self) -> Option<String> {
+        self.eyes(|e| e.agent.key.clone())
+    }
+
     /// A message or key is about to go in: the state from before counts no more.
     pub fn input(&self, now: Instant) {
         self.judge(|j| j.input(now));
+        self.eyes(|e| e.input(now));
         self.seen.send_if_modified(|s| std::mem::replace(&mut s.fresh, false));
     }
 
@@ -224,12 +285,19 @@ impl Pane {
         let verdict = if dead {
             Verdict { state: self.ended_state(), evidence: Evidence::Process, fresh: true, again: None }
         } else {
-            let found = look(pid as i32, &tty);
-            if found == Look::Gone {
-                return (None, None); // tmux is about to say how it ended
+            let now = Instant::now();
+            let quiet = self.judge(|j| j.quiet(now));
+            match self.eyes(|e| e.decide(quiet, now)) {
+                Some(verdict) => verdict,
+                None => {
+                    let found = look(pid as i32, &tty);
+                    if found == Look::Gone {
+                        return (None, None); // tmux is about to say how it ended
+                    }
+                    self.shell.store(matches!(found, Look::Shell(_)), Ordering::Relaxed);
+                    self.judge(|j| j.decide(found, now))
+                }
             }
-            self.shell.store(matches!(found, Look::Shell(_)), Ordering::Relaxed);
-            self.judge(|j| j.decide(found, Instant::now()))
         };
         (self.publish(verdict, SystemTime::now()), verdict.again)
     }

@@ -226,6 +226,7 @@ impl Sessions {
             life: tokio::sync::RwLock::new(()),
         });
         self.load_config_file(&session);
+        self.bind_agent(&session);
         self.tables.write().sessions.insert(shown.clone(), session.clone());
         self.tell_moved(Moved::Session(shown.clone()));
         let fields = json!({"ours": session.ours, "tmux": info.id});
@@ -250,7 +251,7 @@ impl Sessions {
             return record;
         }
         drop(tables);
-        let config = if ours.is_some() { session::template() } else { of_others(first) };
+        let config = if ours.is_some() { session::template(None) } else { of_others(first) };
         let changed = record::millis(SystemTime::now());
         Record {
             id,
@@ -260,6 +261,8 @@ impl Sessions {
             changed,
             modes: Default::default(),
             stopped: false,
+            conversation: None,
+            parent: None,
         }
     }
 

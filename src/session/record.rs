@@ -31,6 +31,12 @@ pub struct Record {
     /// `ctl stop` ended it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
+    /// The agent's own id of the conversation that runs here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
+    /// The id of the session in which this one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 pub type Modes = BTreeMap<String, ModeSet>;
@@ -142,10 +148,27 @@ fn remove(path: &Path) -> Result<()> {
 
 /// A new id: 64 random bits from the kernel.
 pub fn new_id() -> Result<String> {
-    let mut bytes = [0; 8];
+    Ok(hex(&random::<8>()?))
+}
+
+/// A random UUID (RFC 9562, version 4): what agents take as a conversation's id.
+pub fn new_uuid() -> Result<String> {
+    let mut bytes = random::<16>()?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let text = hex(&bytes);
+    Ok(format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]))
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|e| Error::io("getrandom", e.into()))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 pub fn millis(t: SystemTime) -> u64 {
@@ -169,6 +192,8 @@ mod tests {
             changed: 5,
             modes: [("input".to_owned(), ModeSet { mode: Some(0o220), gid: None })].into(),
             stopped: false,
+            conversation: Some("c".into()),
+            parent: None,
         }
     }
 
@@ -194,5 +219,8 @@ mod tests {
     fn ids_are_new_each_time() {
         assert_ne!(new_id().unwrap(), new_id().unwrap());
         assert_eq!(new_id().unwrap().len(), 16);
+        let uuid = new_uuid().unwrap();
+        assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+        assert!(uuid.as_bytes()[14] == b'4' && b"89ab".contains(&uuid.as_bytes()[19]), "{uuid}");
     }
 }

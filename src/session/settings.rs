@@ -101,6 +101,7 @@ impl Sessions {
         let name = session.shown();
         self.journal.log(Level::Info, &name, "config changed");
         self.keep_main(session, &session.panes());
+        self.bind_agent(session);
         if old.logs != new.logs {
             for (_, pane) in session.panes() {
                 match (new.logs, pane.tap()) {

@@ -56,6 +56,7 @@ impl Sessions {
             moved: broadcast::channel(MOVES).0,
             pokes,
             login: tokio::sync::Mutex::new(None),
+            catalogue: RwLock::default(),
             reconcile: tokio::sync::Mutex::new(()),
             lists: Mutex::new(None),
             stay_until: Mutex::new(Instant::now()),
@@ -75,6 +76,7 @@ impl Sessions {
         for (log, name) in logs {
             sessions.tell_rotations(log, None, name);
         }
+        sessions.load_catalogue();
         if let Some((fault, text)) = fault {
             sessions.journal.trouble("config", &format!("config: {fault}; the defaults are in force"));
             sessions.node.lock().rejected = Some(settings::Rejected::new(fault, text));

@@ -8,6 +8,10 @@ pub enum State {
     Starting,
     Ready,
     Busy,
+    /// Asks for an approval or an answer.
+    Blocked,
+    /// A usage limit is reached.
+    Limited,
     /// The program ended by itself.
     Exited(Exit),
     /// Ended by `ctl stop`.
@@ -31,6 +35,8 @@ impl State {
             State::Starting => "starting",
             State::Ready => "ready",
             State::Busy => "busy",
+            State::Blocked => "blocked",
+            State::Limited => "limited",
             State::Exited(_) => "exited",
             State::Stopped => "stopped",
             State::Unknown => "unknown",
@@ -61,6 +67,16 @@ pub enum Evidence {
     Process,
     /// The shell's own marks in its output (OSC 133).
     Marks,
+    /// A hook that the agent calls.
+    Hook,
+    /// A file in which the agent says it.
+    AgentFile,
+    /// The program's own word in its output (OSC 7501).
+    Stream,
+    /// The pane's title.
+    Title,
+    /// A rule of the agent's manifest about its screen.
+    Screen,
     /// No output for a while.
     Quiet,
     /// The main pane is gone while the session lives.
@@ -74,6 +90,11 @@ impl Evidence {
         match self {
             Evidence::Process => "process",
             Evidence::Marks => "osc133",
+            Evidence::Hook => "hook",
+            Evidence::AgentFile => "agent file",
+            Evidence::Stream => "osc7501",
+            Evidence::Title => "title",
+            Evidence::Screen => "screen",
             Evidence::Quiet => "quiet",
             Evidence::PaneGone => "pane gone",
             Evidence::Nothing => "-",

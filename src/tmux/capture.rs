@@ -4,7 +4,7 @@
 
 use super::actor::Server;
 use super::command::{Command, Line};
-use crate::error::{Kind, Result};
+use crate::error::{Kind, Result, fail};
 
 /// Bytes of [`Capture::Output`] kept, from the end.
 pub const MAX_OUTPUT: usize = 16 << 20;
@@ -21,6 +21,45 @@ pub enum Capture {
     /// normal screen it hides, then the screen. Trailing blanks of lines and blank lines at the
     /// end are cut; the last 16 MiB.
     Output,
+}
+
+/// What a pane shows at one moment, with what tmux knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// The rows, with their colours.
+    pub text: String,
+    pub title: String,
+    /// Column and row from 0.
+    pub cursor: (u16, u16),
+    pub size: (u16, u16),
+    pub dead: bool,
+    /// What [`super::input::enter_if`] compares.
+    pub stand: String,
+}
+
+/// Changes whenever the cursor moves, a row scrolls away or another screen shows. Digits only.
+pub(super) const STAND: &str = "#{cursor_x}.#{cursor_y}.#{cursor_flag}.#{alternate_on}.#{history_size}.#{pane_in_mode}.#{pane_pid}.#{pane_dead}";
+
+/// One step of the server: text and facts are of the same moment.
+pub async fn picture(server: &Server, pane: &str) -> Result<Picture> {
+    let facts = format!(
+        "#{{cursor_x}} #{{cursor_y}} #{{pane_width}} #{{pane_height}} #{{pane_dead}} {STAND} #{{pane_title}}"
+    );
+    let line = Command::new("display-message")
+        .args(["-p", "-t", pane, &facts])
+        .then(Command::new("capture-pane").args(["-p", "-e", "-t", pane]));
+    let bodies = server.run_each(line).await?;
+    let [facts, text] = &bodies[..] else {
+        return fail(Kind::Bug, format!("two commands, {} answers from tmux", bodies.len()));
+    };
+    let facts = String::from_utf8_lossy(facts);
+    let mut fields = facts.trim_end_matches('\n').splitn(7, ' ');
+    let mut number = || fields.next().and_then(|f| f.parse::<u16>().ok()).unwrap_or(0);
+    let (cursor, size) = ((number(), number()), (number(), number()));
+    let dead = number() == 1;
+    let stand = fields.next().unwrap_or_default().to_owned();
+    let title = fields.next().unwrap_or_default().to_owned();
+    Ok(Picture { text: String::from_utf8_lossy(text).into_owned(), title, cursor, size, dead, stand })
 }
 
 /// One line to tmux and one moment of the pane. Works on dead panes too.

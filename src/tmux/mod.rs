@@ -25,7 +25,7 @@ pub mod state;
 pub mod watch;
 
 pub use actor::{Server, ServerInfo};
-pub use capture::{Capture, capture};
+pub use capture::{Capture, Picture, capture, picture};
 pub use command::{Command, Line};
 pub use control::Notice;
 pub use keys::Key;

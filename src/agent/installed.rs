@@ -1,0 +1,80 @@
+//! Which agents of the catalogue are installed, as a table for eyes and as JSON.
+//!
+//! Knows PATH and looks at files. Must not know who asks.
+
+use std::fmt::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::catalogue::Catalogue;
+use super::manifest::Manifest;
+
+/// An agent, and its program where `path` has it.
+pub struct Found<'a> {
+    key: &'a str,
+    agent: &'a Manifest,
+    program: Option<PathBuf>,
+}
+
+/// Every agent, or only those installed, in the order of their keys.
+pub fn look<'a>(all: &'a Catalogue, path: &str, missing_too: bool) -> Vec<Found<'a>> {
+    let found = all.all().map(|(key, agent)| Found { key, agent, program: find(&agent.command[0], path) });
+    found.filter(|f| missing_too || f.program.is_some()).collect()
+}
+
+/// A line each: key, program or `-`, command, danger flags, name.
+pub fn table(found: &[Found<'_>]) -> String {
+    let mut out = String::new();
+    for Found { key, agent, program } in found {
+        let program = program.as_ref().map_or("-".to_owned(), |p| p.display().to_string());
+        let (command, danger) = (agent.command.join(" "), danger(agent));
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{key:<10} {program:<30} {command:<20} {danger}");
+    }
+    out
+}
+
+pub fn as_json(found: &[Found<'_>]) -> String {
+    let array: Vec<_> = found
+        .iter()
+        .map(|Found { key, agent, program }| {
+            json!({
+                "key": key, "name": agent.name, "installed": program.is_some(), "program": program,
+                "command": agent.command, "danger": {"args": agent.danger.args, "env": agent.danger.env},
+                "rules": agent.rules.len(), "history": agent.history,
+            })
+        })
+        .collect();
+    format!("{}\n", json!(array))
+}
+
+fn danger(agent: &Manifest) -> String {
+    let env = agent.danger.env.iter().map(|(k, v)| format!("{k}={v}"));
+    let all: Vec<String> = env.chain(agent.danger.args.iter().cloned()).collect();
+    if all.is_empty() { "-".into() } else { all.join(" ") }
+}
+
+/// A program as a shell finds it.
+fn find(program: &str, path: &str) -> Option<PathBuf> {
+    let runs = |p: &Path| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|p| runs(p));
+    }
+    std::env::split_paths(path).map(|dir| dir.join(program)).find(|p| runs(p))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_as_a_shell_finds_them() {
+        let path = "/nonexistent:/bin:/usr/bin";
+        assert!(find("sh", path).is_some());
+        assert_eq!(find("/bin/sh", path), Some("/bin/sh".into()));
+        assert_eq!(find("no-such-program", path), None);
+        assert_eq!(find("/etc/passwd", path), None, "it cannot be run");
+    }
+}

@@ -1,0 +1,301 @@
+//! An agent's state from all that tells of it: its picture, its hooks, its files, its stream.
+//!
+//! Pure, its clock an argument. A picture is a level: it holds until the next. A hook is an edge:
+//! it says what began or ended, and not what a person did since. So the picture decides, and the
+//! other sources fill in what a picture cannot show: work that a draft hides, an end that came
+//! between two looks.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::program::Agent;
+use super::shell::{QUIET_PROGRAM, Verdict};
+use super::state::{Evidence, State};
+use crate::agent::manifest;
+
+/// Ready must hold for this long where only pictures say so: between two tools an agent may show
+/// its bare composer for a moment.
+const SETTLE: Duration = Duration::from_millis(200);
+/// An agent that shows nothing it is known by is `starting` for this long, then `unknown`.
+pub const START: Duration = Duration::from_secs(10);
+/// Work that only a hook or a stream tells of is believed for so long without any output: working
+/// agents move a spinner.
+const SILENT: Duration = Duration::from_secs(2);
+/// Between two looks at one that works or asks.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What one of the agent's own signals says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    Works,
+    Asks,
+    Idle,
+}
+
+/// One look at the pane, judged.
+#[derive(Debug, Clone, Default)]
+pub struct Picture {
+    pub state: Option<manifest::State>,
+    /// The rule that says so.
+    pub rule: Option<String>,
+    /// It looked at nothing but the title.
+    pub by_title: bool,
+    /// When a limit ends, as far as it says.
+    pub until: Option<SystemTime>,
+    /// What the agent's own file says at this moment.
+    pub file: Option<Signal>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Eyes {
+    pub agent: Agent,
+    pub picture: Picture,
+    begun: Instant,
+    hook: Option<(Signal, Instant)>,
+    stream: Option<(Signal, Instant)>,
+    input: Option<Instant>,
+    /// Seen at work, or with something to ask, since the last input.
+    worked: bool,
+    ready_since: Option<Instant>,
+    /// It was recognised at all since its start.
+    known: bool,
+    /// What was published last.
+    evidence: Evidence,
+}
+
+impl Eyes {
+    pub fn new(agent: Agent, now: Instant) -> Self {
+        Eyes {
+            agent,
+            picture: Picture::default(),
+            begun: now,
+            hook: None,
+            stream: None,
+            input: None,
+            worked: true,
+            ready_since: None,
+            known: false,
+            evidence: Evidence::Nothing,
+        }
+    }
+
+    /// Another process runs in the pane.
+    pub fn begin_anew(&mut self, now: Instant) {
+        *self = Eyes::new(self.agent.clone(), now);
+    }
+
+    /// Something is about to be typed.
+    pub fn input(&mut self, now: Instant) {
+        self.input = Some(now);
+        self.worked = false;
+        self.ready_since = None;
+    }
+
+    pub fn look(&mut self, picture: Picture) {
+        self.known |= !matches!(picture.state, None | Some(manifest::State::Unknown));
+        self.picture = picture;
+    }
+
+    pub fn hook(&mut self, signal: Signal, now: Instant) {
+        self.hook = Some((signal, now));
+        // Also of an end: what went in was worked on, however short it was.
+        self.worked |= self.input.is_some();
+    }
+
+    pub fn stream(&mut self, signal: Signal, now: Instant) {
+        self.stream = Some((signal, now));
+    }
+
+    /// How the evidence reads in `status`.
+    pub fn why(&self) -> Option<&str> {
+        matches!(self.evidence, Evidence::Screen | Evidence::Title)
+            .then_some(self.picture.rule.as_deref())
+            .flatten()
+    }
+
+    /// `quiet`: time without output or input.
+    pub fn decide(&mut self, quiet: Duration, now: Instant) -> Verdict {
+        let (state, evidence) = self.state(quiet, now);
+        self.evidence = evidence;
+        if matches!(state, State::Busy | State::Blocked | State::Limited) {
+            self.worked = true;
+        }
+        if state != State::Ready {
+            self.ready_since = None;
+            let fresh = self.worked || state == State::Unknown && quiet >= QUIET_PROGRAM;
+            return Verdict { state, evidence, fresh, again: Some(self.again(state, quiet, now)) };
+        }
+        let since = *self.ready_since.get_or_insert(now);
+        let told = matches!(evidence, Evidence::Hook | Evidence::AgentFile);
+        let settle = if told { Duration::ZERO } else { SETTLE };
+        let left = settle.saturating_sub(now.saturating_duration_since(since));
+        let silent = QUIET_PROGRAM.saturating_sub(quiet);
+        self.worked |= silent.is_zero();
+        let fresh = self.worked && left.is_zero();
+        let again = if fresh { None } else { Some(if self.worked { left } else { silent.min(AGAIN) }) };
+        Verdict { state, evidence, fresh, again }
+    }
+
+    fn again(&self, state: State, quiet: Duration, now: Instant) -> Duration {
+        match state {
+            State::Starting => START.saturating_sub(now.saturating_duration_since(self.begun)).min(AGAIN),
+            State::Unknown => QUIET_PROGRAM.checked_sub(quiet).filter(|d| !d.is_zero()).unwrap_or(AGAIN),
+            _ => AGAIN,
+        }
+    }
+
+    fn state(&self, quiet: Duration, now: Instant) -> (State, Evidence) {
+        let seen = if self.picture.by_title { Evidence::Title } else { Evidence::Screen };
+        // Believed only while there is some output, or it is but a moment old.
+        let lately = |at: Instant| now.saturating_duration_since(at).min(quiet) < SILENT;
+        let hook = self.hook.filter(|(s, at)| *s != Signal::Works || lately(*at));
+        let stream = self.stream.filter(|(s, at)| *s != Signal::Works || lately(*at));
+        match self.picture.state {
+            Some(manifest::State::Blocked) => (State::Blocked, self.agreed(Signal::Asks, seen)),
+            Some(manifest::State::Limited) => (State::Limited, seen),
+            Some(manifest::State::Busy) => (State::Busy, self.agreed(Signal::Works, seen)),
+            Some(manifest::State::Ready) => match (self.picture.file, hook, stream) {
+                (Some(Signal::Works), _, _) => (State::Busy, Evidence::AgentFile),
+                (Some(Signal::Asks), _, _) => (State::Blocked, Evidence::AgentFile),
+                (Some(Signal::Idle), _, _) => (State::Ready, Evidence::AgentFile),
+                (None, Some((Signal::Works, _)), _) => (State::Busy, Evidence::Hook),
+                (None, Some((Signal::Idle, at)), _) if self.input.is_none_or(|i| at >= i) => {
+                    (State::Ready, Evidence::Hook)
+                }
+                (None, _, Some((Signal::Works, _))) => (State::Busy, Evidence::Stream),
+                _ => (State::Ready, seen),
+            },
+            Some(manifest::State::Unknown) | None => self.without_picture(hook, stream, now),
+        }
+    }
+
+    /// The picture says nothing: what the signals say, else that nothing is known.
+    fn without_picture(
+        &self,
+        hook: Option<(Signal, Instant)>,
+        stream: Option<(Signal, Instant)>,
+        now: Instant,
+    ) -> (State, Evidence) {
+        let told = self.picture.file.map(|s| (s, Evidence::AgentFile));
+        let told = told.or(hook.map(|(s, _)| (s, Evidence::Hook)));
+        match told.or(stream.map(|(s, _)| (s, Evidence::Stream))) {
+            Some((Signal::Works, evidence)) => (State::Busy, evidence),
+            Some((Signal::Asks, evidence)) => (State::Blocked, evidence),
+            // Idle without a composer to be seen: a picker, a pager. Not a place for a prompt.
+            _ if self.known || now.saturating_duration_since(self.begun) >= START => {
+                (State::Unknown, Evidence::Screen)
+            }
+            _ => (State::Starting, Evidence::Screen),
+        }
+    }
+
+    /// The best of the sources that agree with the picture.
+    fn agreed(&self, signal: Signal, seen: Evidence) -> Evidence {
+        let hook = self.hook.is_some_and(|(s, _)| s == signal);
+        let stream = self.stream.is_some_and(|(s, _)| s == signal);
+        match self.picture.file {
+            _ if hook => Evidence::Hook,
+            Some(file) if file == signal => Evidence::AgentFile,
+            _ if stream => Evidence::Stream,
+            _ => seen,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::catalogue::Catalogue;
+    use manifest::State as Shows;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn eyes(now: Instant) -> Eyes {
+        let manifest = Catalogue::load("/nonexistent".as_ref()).get("claude").unwrap().clone();
+        Eyes::new(Agent { key: "claude".into(), manifest }, now)
+    }
+
+    fn shows(state: Shows) -> Picture {
+        Picture { state: Some(state), ..Picture::default() }
+    }
+
+    #[test]
+    fn ready_is_not_said_before_it_held_for_a_moment() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        e.look(shows(Shows::Ready));
+        let v = e.decide(ms(0), t);
+        assert_eq!((v.state, v.fresh, v.again), (State::Ready, false, Some(SETTLE)));
+        assert!(e.decide(ms(0), t + SETTLE).fresh);
+    }
+
+    #[test]
+    fn after_an_input_the_state_from_before_counts_no_more() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        e.look(shows(Shows::Ready));
+        e.decide(ms(0), t);
+        e.input(t + ms(500));
+        assert!(!e.decide(ms(10), t + ms(900)).fresh, "a composer that stands there still");
+        e.look(shows(Shows::Busy));
+        assert_eq!(e.decide(ms(0), t + ms(1000)).state, State::Busy);
+        e.look(shows(Shows::Ready));
+        e.decide(ms(0), t + ms(1100));
+        assert!(e.decide(ms(0), t + ms(1300)).fresh);
+    }
+
+    #[test]
+    fn an_answer_that_came_between_two_looks_ends_with_quiet_or_a_hook() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        e.input(t);
+        e.look(shows(Shows::Ready));
+        assert!(!e.decide(ms(1000), t + ms(1000)).fresh);
+        e.decide(QUIET_PROGRAM, t + QUIET_PROGRAM);
+        assert!(e.decide(QUIET_PROGRAM, t + QUIET_PROGRAM + SETTLE).fresh);
+        e.input(t + ms(5000));
+        e.hook(Signal::Idle, t + ms(5100));
+        let v = e.decide(ms(50), t + ms(5150));
+        assert_eq!((v.state, v.evidence, v.fresh), (State::Ready, Evidence::Hook, true));
+    }
+
+    #[test]
+    fn the_agents_own_file_tells_of_work_that_a_draft_hides() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        e.look(Picture { file: Some(Signal::Works), ..shows(Shows::Ready) });
+        assert_eq!(e.decide(ms(0), t).state, State::Busy);
+        e.look(Picture { file: Some(Signal::Asks), ..shows(Shows::Ready) });
+        assert_eq!(e.decide(ms(0), t).state, State::Blocked);
+    }
+
+    #[test]
+    fn a_hook_that_was_never_followed_is_believed_while_something_moves() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        e.hook(Signal::Works, t);
+        e.look(shows(Shows::Ready));
+        assert_eq!(e.decide(ms(100), t + ms(5000)).state, State::Busy, "it prints");
+        assert_eq!(e.decide(ms(3000), t + ms(5000)).state, State::Ready, "interrupted: no hook says so");
+    }
+
+    #[test]
+    fn a_dialog_wins_over_what_a_stream_may_claim() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        e.stream(Signal::Idle, t);
+        e.look(shows(Shows::Blocked));
+        assert_eq!(e.decide(ms(0), t).state, State::Blocked);
+        e.look(shows(Shows::Unknown));
+        assert_eq!(e.decide(ms(0), t).state, State::Unknown, "no stream makes a prompt welcome");
+    }
+
+    #[test]
+    fn what_is_never_recognised_is_starting_and_then_unknown() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        assert_eq!(e.decide(ms(0), t).state, State::Starting);
+        assert_eq!(e.decide(ms(0), t + START).state, State::Unknown);
+    }
+}

@@ -1,0 +1,98 @@
+//! Pictures of agents' panes, taken when something happened in them, and what they say.
+//!
+//! Knows tmux's captures and the manifests' rules. Must not know what is done with a state.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::eyes::{Picture, Signal};
+use super::program::Agent;
+use super::{Pane, Session, Sessions, env};
+use crate::agent::manifest::Manifest;
+use crate::agent::rules::judge;
+use crate::agent::screen::Screen;
+use crate::error::{Kind, Result, fail};
+use crate::tmux;
+
+impl Sessions {
+    /// Looks at an agent's pane, judges what it shows and tells what changed. Returns when to look
+    /// again.
+    pub(super) async fn look(self: &Arc<Self>, pane: &Arc<Pane>) -> Option<Duration> {
+        if pane.looking.swap(true, Ordering::AcqRel) {
+            return Some(Duration::ZERO); // the look under way may have been too early
+        }
+        let taken = self.picture(pane).await;
+        pane.looking.store(false, Ordering::Release);
+        if let Ok((_, picture)) = taken {
+            pane.eyes(|e| e.look(picture));
+        }
+        self.observe_now(pane)
+    }
+
+    /// One picture, and what it says.
+    pub(super) async fn picture(&self, pane: &Pane) -> Result<(tmux::Picture, Picture)> {
+        let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else {
+            return fail(Kind::Bug, "a picture of a pane without an agent");
+        };
+        let server = self.server()?;
+        let shot = tmux::picture(&server, &pane.id).await?;
+        let mut screen = Screen::parse(&shot.text);
+        screen.title.clone_from(&shot.title);
+        screen.cursor = Some(shot.cursor);
+        let verdict = judge(&manifest, &screen);
+        let picture = Picture {
+            state: Some(verdict.state),
+            rule: verdict.rule.map(str::to_owned),
+            by_title: verdict.by_title,
+            until: None,
+            file: self.status_file(&manifest, pane),
+        };
+        Ok((shot, picture))
+    }
+
+    /// What the agent's own file says.
+    fn status_file(&self, manifest: &Manifest, pane: &Pane) -> Option<Signal> {
+        if manifest.status_file.is_empty() {
+            return None;
+        }
+        let pid = pane.fact(|f| f.pid);
+        let env = env::of_process(pid)?;
+        let path = manifest.status_file.iter().find_map(|p| env::expand(p, &env))?;
+        let text = small_file(&path.replace("{pid}", &pid.to_string()))?;
+        let status = serde_json::from_str::<serde_json::Value>(&text).ok()?;
+        match status.get("status")?.as_str()? {
+            "busy" => Some(Signal::Works),
+            "waiting" => Some(Signal::Asks),
+            "idle" => Some(Signal::Idle),
+            _ => None,
+        }
+    }
+
+    /// The agent of the session's settings sees to the main pane from now on.
+    pub(super) fn bind_agent(self: &Arc<Self>, session: &Arc<Session>) {
+        let config = session.config();
+        let catalogue = self.catalogue();
+        let agent = Agent::of(&config, &catalogue);
+        let main = session.main();
+        if main.set_agent(agent) {
+            main.publish_anew();
+            self.observer.poke(&main);
+        }
+        for (_, other) in session.panes() {
+            if !Arc::ptr_eq(&other, &main) {
+                other.set_agent(None);
+            }
+        }
+    }
+}
+
+/// Most that is read of a status file: a real one has some 400 bytes.
+const SMALL: u64 = 64 << 10;
+
+fn small_file(path: &str) -> Option<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path).ok()?.take(SMALL).read_to_string(&mut text).ok()?;
+    Some(text)
+}

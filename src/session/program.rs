@@ -1,0 +1,204 @@
+//! What a session runs: its settings over the node's, over the agent's manifest, over the login
+//! shell. And which agent it is of.
+//!
+//! Must not know tmux: what is made here is started elsewhere.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::env::{self, Env};
+use super::{Sessions, record};
+use crate::agent::catalogue::Catalogue;
+use crate::agent::manifest::{Manifest, Resume};
+use crate::config::{NodeConfig, SessionConfig};
+use crate::error::{Error, Kind, Result, fail};
+use crate::tree::Caller;
+
+/// Stands for the login shell where an agent is named.
+pub const SHELL: &str = "shell";
+
+/// An agent of the catalogue that a session is of.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    pub key: String,
+    pub manifest: Arc<Manifest>,
+}
+
+impl Agent {
+    /// The agent that the settings name, where the catalogue has it.
+    pub fn of(config: &SessionConfig, catalogue: &Catalogue) -> Option<Self> {
+        let key = config.agent.as_deref().filter(|k| *k != SHELL)?;
+        let manifest = catalogue.get(key)?.clone();
+        Some(Agent { key: key.to_owned(), manifest })
+    }
+}
+
+/// How a program begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// A new conversation, with the node's and the session's first prompts.
+    Fresh,
+    /// The same without them.
+    Skip,
+    /// The conversation of this id.
+    Resume(String),
+    /// The newest one of the directory.
+    Latest,
+}
+
+/// A program about to be started.
+pub(super) struct Program {
+    pub command: Vec<String>,
+    pub cwd: String,
+    pub env: Vec<(String, String)>,
+    /// The conversation that it begins or goes on with, as far as that is known before.
+    pub conversation: Option<String>,
+}
+
+impl Sessions {
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.read().clone()
+    }
+
+    /// The user's own manifests stand beside the node's settings file.
+    pub(super) fn agents_dir(&self) -> PathBuf {
+        self.dirs.config.with_file_name("agents")
+    }
+
+    /// Reads the catalogue again; what is wrong with it goes into `errors`.
+    pub(super) fn load_catalogue(&self) {
+        let catalogue = Catalogue::load(&self.agents_dir());
+        for (path, why) in &catalogue.wrong {
+            self.journal.trouble("agents", &format!("{}: {why}", path.display()));
+        }
+        *self.catalogue.write() = Arc::new(catalogue);
+    }
+
+    /// The agent of a session to be made as `name`: the one asked for, else the one its name says.
+    pub(super) fn choose_agent(&self, name: &str, asked: Option<&str>) -> Result<Option<String>> {
+        let catalogue = self.catalogue();
+        match asked {
+            Some(key) if key == SHELL || catalogue.get(key).is_some() => Ok(Some(key.to_owned())),
+            Some(key) => {
+                let known: Vec<&str> = catalogue.all().map(|(key, _)| key).chain([SHELL]).collect();
+                fail(Kind::Invalid, format!("unknown agent {key:?}; known: {}", known.join(", ")))
+            }
+            None => Ok(catalogue.by_session(name).map(str::to_owned)),
+        }
+    }
+
+    /// `id` is the session's own, for what it starts in its turn.
+    pub(super) fn program(
+        &self,
+        config: &SessionConfig,
+        login: &Env,
+        id: &str,
+        here: Option<String>,
+        begin: &Begin,
+    ) -> Result<Program> {
+        let node = self.config();
+        let agent = Agent::of(config, &self.catalogue());
+        let mut env = login.clone();
+        env.extend(node.env.clone());
+        if let Some(agent) = &agent {
+            env.extend(agent.manifest.env.clone());
+            if danger(config, &node, &agent.key) {
+                env.extend(agent.manifest.danger.env.clone());
+            }
+            env.extend(node.agents.get(&agent.key).map(|a| a.env.clone()).unwrap_or_default());
+            env.insert("MUXFS_AGENT".into(), agent.key.clone());
+        }
+        env.extend(config.env.clone());
+        env.insert("MUXFS_SESSION".into(), id.to_owned());
+        let env = env::with_locale(env);
+        let (bound, conversation) = match &agent {
+            Some(agent) => conversation(&agent.manifest.resume, begin)?,
+            None => (Vec::new(), None),
+        };
+        let command = command(config, &node, agent.as_ref(), bound);
+        let set = |s: &String| !s.is_empty();
+        let cwd =
+            config.cwd.clone().or(here).or(Some(node.cwd.clone()).filter(set)).unwrap_or_else(|| "~".into());
+        let cwd = env::expand_home(&cwd, &env);
+        Ok(Program { command, cwd, env: env.into_iter().collect(), conversation })
+    }
+
+    /// The directory a local caller stands in, unless it is inside one of our own mounts: a
+    /// daemon that waits on its own mount waits for ever.
+    pub(super) fn caller_dir(&self, who: &Caller) -> Option<String> {
+        let pid = local_pid(who)?;
+        let dir = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+        let inside = |mount: &PathBuf| dir.starts_with(mount);
+        if self.mounts.read().iter().any(inside) {
+            return None;
+        }
+        dir.to_str().filter(|d| !d.ends_with(" (deleted)")).map(str::to_owned)
+    }
+
+    /// The session that a local caller runs in, by its id.
+    pub(super) fn caller_session(&self, who: &Caller) -> Option<String> {
+        let pid = local_pid(who)?;
+        let env = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let mut vars = env.split(|b| *b == 0);
+        let id = vars.find_map(|v| v.strip_prefix(b"MUXFS_SESSION="))?;
+        let id = std::str::from_utf8(id).ok()?;
+        // What stands in an environment is anyone's to write: only a session that is here counts.
+        self.all().iter().any(|s| s.id == id).then(|| id.to_owned())
+    }
+}
+
+fn local_pid(who: &Caller) -> Option<u32> {
+    who.pid.filter(|p| *p != 0 && who.node.is_none())
+}
+
+/// Whether the agent asks for no approval: the session's word, else the node's of this agent, else
+/// the node's.
+pub fn danger(config: &SessionConfig, node: &NodeConfig, key: &str) -> bool {
+    config.danger.or(node.agents.get(key).and_then(|a| a.danger)).unwrap_or(node.danger)
+}
+
+/// Program, what binds it to a conversation, then its arguments.
+fn command(
+    config: &SessionConfig,
+    node: &NodeConfig,
+    agent: Option<&Agent>,
+    bound: Vec<String>,
+) -> Vec<String> {
+    let own = Some(&config.command).filter(|c| !c.is_empty());
+    let Some(agent) = agent else {
+        let node = Some(&node.command).filter(|c| !c.is_empty() && config.agent.as_deref() != Some(SHELL));
+        let mut command = own.or(node).cloned().unwrap_or_else(|| vec![env::login_shell()]);
+        command.extend(config.args.iter().flatten().cloned());
+        return command;
+    };
+    let over = node.agents.get(&agent.key).cloned().unwrap_or_default();
+    let named = own.cloned().or(over.command);
+    let (program, defaults) = agent.manifest.command.split_at(1);
+    let defaults = if named.is_some() { Vec::new() } else { defaults.to_vec() };
+    let mut words = named.unwrap_or_else(|| program.to_vec()).into_iter();
+    let mut command: Vec<String> = words.next().into_iter().collect();
+    command.extend(bound);
+    command.extend(words);
+    command.extend(config.args.clone().or(over.args).unwrap_or(defaults));
+    if danger(config, node, &agent.key) {
+        command.extend(agent.manifest.danger.args.iter().cloned());
+    }
+    command
+}
+
+/// The arguments that bind to a conversation, and its id where that is known.
+fn conversation(resume: &Resume, begin: &Begin) -> Result<(Vec<String>, Option<String>)> {
+    let with = |args: &[String], id: &str| args.iter().map(|a| a.replace("{id}", id)).collect();
+    let cannot = || Error::new(Kind::Invalid, "this agent cannot resume a conversation");
+    match begin {
+        Begin::Fresh | Begin::Skip if resume.preset.is_empty() => Ok((Vec::new(), None)),
+        Begin::Fresh | Begin::Skip => {
+            let id = record::new_uuid()?;
+            Ok((with(&resume.preset, &id), Some(id)))
+        }
+        Begin::Resume(_) if resume.args.is_empty() => Err(cannot()),
+        Begin::Resume(id) => Ok((with(&resume.args, id), Some(id.clone()))),
+        Begin::Latest if resume.latest.is_empty() => Err(cannot()),
+        Begin::Latest => Ok((resume.latest.clone(), None)),
+    }
+}
