@@ -3,6 +3,7 @@
 //! Pure but for reading manifests and PATH. Knows no tmux, no sessions and no files of the tree.
 
 pub mod catalogue;
+pub mod composer;
 pub mod installed;
 pub mod manifest;
 pub mod rules;

@@ -15,7 +15,7 @@ use super::scratch::{AWAY, KEEP, ScratchFile, is_slip, is_temporary};
 use super::vfs::{Entry, Found, Opened, Vfs, valid};
 use crate::error::{Error, Kind, Result, fail};
 use crate::names::MAX_NAME;
-use crate::tree::{Accepts, Caller, Place, Shape, Stat, TreePath};
+use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, TreePath};
 
 type Dir = (Arc<Inode>, State, Accepts);
 
@@ -54,7 +54,13 @@ impl Vfs {
                 self.judge(who, state, name)?;
                 self.create_scratch(who, inode, state, name, flags)
             }
-            Accepts::Items => Ok(self.create_item(who, state, name, flags)),
+            Accepts::Items => {
+                let at = state.path.join(name);
+                match self.door.tree.admit(who, (&at).into(), Access::Write) {
+                    Err(e) if e.kind != Kind::NotFound => self.refuse(who, &at, e.kind, e.text().to_owned()),
+                    _ => Ok(self.create_item(who, state, name, flags)),
+                }
+            }
             Accepts::Nothing | Accepts::Dirs => {
                 let at = state.path.join(name);
                 self.refuse(who, &at, Kind::Never, format!("{name}: this directory takes no files"))

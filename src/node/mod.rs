@@ -10,8 +10,10 @@ pub mod row;
 pub mod rows_node;
 pub mod rows_pane;
 pub mod rows_session;
+pub mod rows_turn;
 pub mod subject;
 mod text;
+mod turns;
 
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
@@ -26,7 +28,7 @@ use crate::session::{ModeSet, Moved, Sessions};
 use crate::tree::{Accepts, Access, Caller, Change, Entry, Follow, Place, Shape, Stat, Tree, TreePath};
 use modes::NodeModes;
 use row::{At, Bound, File, Row};
-use subject::{NodeAt, PaneAt, SessionAt};
+use subject::{NodeAt, PaneAt, SessionAt, TurnAt};
 
 /// Changes kept for a door that is slow.
 const CHANGES: usize = 4096;
@@ -49,8 +51,23 @@ pub struct LocalNode {
 
 /// Where a path leads.
 enum Spot {
-    Dir { id: u64, accepts: Accepts, modes: ModeSet, shows: Shows },
-    File { id: u64, file: Box<dyn Bound>, modes: ModeSet },
+    Dir {
+        id: u64,
+        accepts: Accepts,
+        modes: ModeSet,
+        shows: Shows,
+    },
+    File {
+        id: u64,
+        file: Box<dyn Bound>,
+        modes: ModeSet,
+    },
+    /// A waiting prompt.
+    Item {
+        id: u64,
+        file: At<TurnAt>,
+        modes: ModeSet,
+    },
 }
 
 /// What a directory lists.
@@ -59,6 +76,9 @@ enum Shows {
     Session(SessionAt),
     Panes(SessionAt),
     Pane(PaneAt),
+    Queue(SessionAt),
+    Turns(SessionAt),
+    Turn(TurnAt),
 }
 
 impl LocalNode {
@@ -120,6 +140,9 @@ impl LocalNode {
                 let modes = s.session.modes(PANES);
                 let id = s.session.serial << PER_OBJECT | PANES_DIR;
                 Ok(Spot::Dir { id, accepts: Accepts::Nothing, modes, shows: Shows::Panes(s) })
+            }
+            [session, dir @ (turns::QUEUE | turns::TURNS), ref rest @ ..] => {
+                self.walk_turns(self.session(session)?, dir, rest)
             }
             [session, name] => self.session_file(self.session(session)?, name),
             [session, PANES, pane] => {
@@ -202,6 +225,11 @@ impl LocalNode {
                 size: file.size(),
                 mtime: file.mtime().unwrap_or(started),
             },
+            Spot::Item { id, file, modes } => {
+                let (mode, gid) = (modes.mode.unwrap_or(file.mode()), modes.gid.unwrap_or(gid));
+                let stat = Stat { shape: file.shape(), id: *id, mode, uid, gid, size: 0, mtime: started };
+                turns::stat_of_item(stat, file)
+            }
         }
     }
 
@@ -213,8 +241,10 @@ impl LocalNode {
             spot => spot?,
         };
         let stat = self.stat_of(&spot);
-        let Spot::File { file, .. } = spot else {
-            return fail(Kind::IsDir, format!("{} is a directory", at.path));
+        let file = match spot {
+            Spot::File { file, .. } => file,
+            Spot::Item { file, .. } => Box::new(file),
+            Spot::Dir { .. } => return fail(Kind::IsDir, format!("{} is a directory", at.path)),
         };
         if at.id.is_some_and(|id| id != stat.id) && !is_log(stat.shape) {
             return fail(Kind::Gone, format!("{}: what was opened is gone", at.path));
@@ -258,6 +288,12 @@ impl LocalNode {
             }
             Spot::Dir { .. } => fail(Kind::Never, format!("{at}: goes with its session")),
             Spot::File { .. } => fail(Kind::Never, format!("{at}: goes with its session")),
+            Spot::Item { file, .. } => {
+                if !who.may(&self.stat(&at.parent())?, Access::Write) {
+                    return fail(Kind::Denied, format!("{at}: not yours to take back"));
+                }
+                self.withdraw_prompt(&file.subject)
+            }
         }
     }
 
@@ -289,6 +325,8 @@ impl Shows {
             Shows::Node => None,
             Shows::Session(s) | Shows::Panes(s) => Some(s.session.made),
             Shows::Pane(p) => Some(p.session.made),
+            Shows::Queue(s) | Shows::Turns(s) => Some(s.session.made),
+            Shows::Turn(t) => Some(turns::accepted(t)),
         }
     }
 }
@@ -332,6 +370,13 @@ async fn pass_on(
         let change = match moves.recv().await {
             Ok(Moved::Session(name)) => Change::Name { dir: root(), name },
             Ok(Moved::Renamed { from, to }) => Change::Renamed { dir: root(), from, to },
+            Ok(Moved::Turn { session, name }) => {
+                for dir in [turns::QUEUE, turns::TURNS] {
+                    let dir = root().join(&session).join(dir);
+                    let _ = changes.send(Change::Name { dir, name: name.clone() });
+                }
+                continue;
+            }
             Ok(Moved::Panes { session, name: Some(name) }) => {
                 Change::Name { dir: root().join(&session).join(PANES), name }
             }
@@ -389,10 +434,13 @@ impl LocalNode {
             Shows::Session(_) => rows(rows_pane::ROWS)
                 .filter(|n| n != "status")
                 .chain(rows(rows_session::ROWS))
-                .chain([PANES.to_owned()])
+                .chain([turns::QUEUE, turns::TURNS, PANES].map(str::to_owned))
                 .collect(),
             Shows::Panes(s) => s.session.panes().into_iter().map(|(name, _)| name).collect(),
             Shows::Pane(_) => rows(rows_pane::ROWS).collect(),
+            Shows::Queue(s) => Self::turn_names(s, true),
+            Shows::Turns(s) => Self::turn_names(s, false),
+            Shows::Turn(_) => rows(rows_turn::ROWS).collect(),
         }
     }
 }
@@ -413,6 +461,17 @@ impl Tree for LocalNode {
     }
 
     fn admit(&self, who: &Caller, at: Place<'_>, access: Access) -> Result<()> {
+        // A prompt that is to be put into the queue is not there yet.
+        if let ([session, turns::QUEUE, name], true) =
+            (&*at.path.names().collect::<Vec<_>>(), access.writes())
+        {
+            let s = self.session(session)?;
+            let known = s.session.turns.book().is_some_and(|b| b.is_used(name));
+            if known {
+                return fail(Kind::Exists, format!("{name}: the name was used before"));
+            }
+            return self.admit_prompt(&s, name);
+        }
         self.open(who, at, access)?.admit(access)
     }
 
@@ -432,14 +491,18 @@ impl Tree for LocalNode {
         self.noted(who, at.path, written)
     }
 
-    async fn ask(&self, who: &Caller, at: Place<'_>, _question: Bytes) -> Result<Bytes> {
-        self.noted(who, at.path, fail(Kind::Denied, format!("{}: answers nothing", at.path)))
+    async fn ask(&self, who: &Caller, at: Place<'_>, question: Bytes) -> Result<Bytes> {
+        let answered = match self.open(who, at, Access::Both) {
+            Ok(file) => file.ask(who, question).await,
+            Err(e) => Err(e),
+        };
+        self.noted(who, at.path, answered)
     }
 
     async fn make(&self, who: &Caller, at: &TreePath, body: Option<Bytes>) -> Result<Stat> {
         let made = match body {
             None => self.make_session(who, at).await,
-            Some(_) => fail(Kind::Never, format!("{at}: no files are made here")),
+            Some(body) => self.make_prompt(who, at, body).await,
         };
         self.noted(who, at, made)
     }

@@ -37,6 +37,10 @@ pub enum File<S: 'static> {
     Sink(Unit, fn(S, Caller, Bytes) -> Answer<()>),
     Ctl(&'static [Verb<S>]),
     Document(Document<S>),
+    /// A question, and its answer.
+    Ask(fn(S, Caller, Bytes) -> Answer<Bytes>),
+    /// Text that was written at its creation.
+    Item(fn(S) -> Answer<Vec<u8>>),
 }
 
 /// A text that can be replaced.
@@ -51,7 +55,8 @@ pub struct Document<S> {
 /// A word that `ctl` understands.
 pub struct Verb<S: 'static> {
     pub name: &'static str,
-    /// As the listing shows them: `NAME [AGENT]`; their number is checked against it.
+    /// As the listing shows them: `NAME [AGENT]`; their number is checked against it. The last
+    /// one takes the rest of the line where it ends with `…`.
     pub args: &'static str,
     pub about: &'static str,
     pub run: fn(S, Caller, Vec<String>) -> Answer<()>,
@@ -78,6 +83,8 @@ impl<S> File<S> {
             File::Sink(unit, _) => Shape::Sink(*unit),
             File::Ctl(_) => Shape::Ctl,
             File::Document(_) => Shape::Document,
+            File::Ask(_) => Shape::Ask,
+            File::Item(_) => Shape::Item,
         }
     }
 }
@@ -103,12 +110,13 @@ pub trait Bound: Send + Sync {
     async fn read(&self) -> Result<Bytes>;
     fn follow(&self) -> Result<Follow>;
     async fn write(&self, who: &Caller, body: Bytes) -> Result<()>;
+    async fn ask(&self, who: &Caller, question: Bytes) -> Result<Bytes>;
 }
 
 /// What rows act on.
 pub trait Subject: Clone + Send + Sync + 'static {
     /// Whether something is there that could take a write to a file of this shape.
-    fn alive(&self, shape: &Shape) -> Result<()>;
+    fn alive(&self, file: &str, shape: &Shape) -> Result<()>;
 }
 
 pub struct At<S: 'static> {
@@ -161,16 +169,16 @@ impl<S: Subject> Bound for At<S> {
     }
 
     fn admit(&self, access: Access) -> Result<()> {
-        if access.writes() { self.subject.alive(&self.row.file.shape()) } else { Ok(()) }
+        if access.writes() { self.subject.alive(self.row.name, &self.row.file.shape()) } else { Ok(()) }
     }
 
     async fn read(&self) -> Result<Bytes> {
         match &self.row.file {
             File::View(text) => Ok(text(&self.subject).into()),
-            File::Screen(ask) => Ok(ask(self.subject.clone()).await?.into()),
+            File::Screen(ask) | File::Item(ask) => Ok(ask(self.subject.clone()).await?.into()),
             File::Ctl(verbs) => Ok(listing(verbs).into()),
             File::Document(doc) => Ok((doc.text)(&self.subject).0.into()),
-            File::Log(_) | File::Events(_) | File::Wait(_) | File::Sink(..) => {
+            File::Log(_) | File::Events(_) | File::Wait(_) | File::Sink(..) | File::Ask(_) => {
                 fail(Kind::Denied, format!("{}: not read as a whole", self.row.name))
             }
         }
@@ -199,6 +207,13 @@ impl<S: Subject> Bound for At<S> {
             _ => fail(Kind::Denied, format!("{}: cannot be written", self.row.name)),
         }
     }
+
+    async fn ask(&self, who: &Caller, question: Bytes) -> Result<Bytes> {
+        match &self.row.file {
+            File::Ask(ask) => ask(self.subject.clone(), who.clone(), question).await,
+            _ => fail(Kind::Denied, format!("{}: answers nothing", self.row.name)),
+        }
+    }
 }
 
 /// Looks a command's verb up and checks its arity, in one place for every ctl.
@@ -208,12 +223,16 @@ async fn command<S: Clone>(verbs: &'static [Verb<S>], subject: &S, who: &Caller,
     };
     let mut words = line.split_whitespace().map(str::to_owned);
     let Some(name) = words.next() else { return Ok(()) };
-    let words: Vec<String> = words.collect();
+    let mut words: Vec<String> = words.collect();
     let shown: String = line.trim().chars().take(200).collect();
     let Some(verb) = verbs.iter().find(|v| v.name == name) else {
         let known: Vec<_> = verbs.iter().map(|v| v.name).collect();
         return fail(Kind::Invalid, format!("{shown:?}: unknown verb; one of {}", known.join(", ")));
     };
+    if verb.args.ends_with('…') && !words.is_empty() {
+        let rest = line.trim_start().strip_prefix(&name).unwrap_or_default();
+        words = vec![rest.trim().to_owned()];
+    }
     if !verb.arity().contains(&words.len()) {
         return fail(Kind::Invalid, format!("{shown:?}: usage: {}", verb.usage()));
     }

@@ -1,10 +1,12 @@
 //! A pane's files: in `panes/WINDOW.PANE/`, and those of the main pane in the session itself.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::row::{Answer, File, Row};
-use super::subject::PaneAt;
-use super::text;
+use super::subject::{PaneAt, SessionAt};
+use super::{text, turns};
 use crate::error::Result;
 use crate::session::input::Message;
 use crate::tmux::Capture;
@@ -14,7 +16,13 @@ pub static ROWS: &[Row<PaneAt>] = &[
     Row {
         name: "input",
         mode: 0o200,
-        about: "A prompt: pasted as one, then Enter. At most 1 MiB of UTF-8.",
+        about: "A prompt: pasted as one, then Enter. At most 1 MiB of UTF-8. With turns on it is stored and waits for its turn.",
+        file: File::Sink(Unit::Message, input),
+    },
+    Row {
+        name: "steer",
+        mode: 0o200,
+        about: "The same, at once: also while the agent works. EBUSY while it asks something.",
         file: File::Sink(Unit::Message, |p, who, body| deliver(p, who, body, Message::prompt)),
     },
     Row {
@@ -70,6 +78,17 @@ pub static ROWS: &[Row<PaneAt>] = &[
 /// The rows of the main pane that the session's directory shows; its `status` is its own.
 pub fn main() -> impl Iterator<Item = (usize, &'static Row<PaneAt>)> {
     ROWS.iter().enumerate().filter(|(_, row)| row.name != "status")
+}
+
+fn input(p: PaneAt, who: Caller, body: Bytes) -> Answer<()> {
+    let main = Arc::ptr_eq(&p.pane, &p.session.main());
+    if !main || !p.sessions.turns_on(&p.session) {
+        return deliver(p, who, body, Message::prompt);
+    }
+    Box::pin(async move {
+        let at = SessionAt { sessions: p.sessions, session: p.session };
+        turns::accept(&at, &who, None, body).await.map(drop)
+    })
 }
 
 fn deliver(p: PaneAt, who: Caller, body: Bytes, read: fn(&[u8]) -> Result<Message>) -> Answer<()> {

@@ -1,8 +1,11 @@
 //! A session's own files; those of its main pane stand beside them.
 
+use bytes::Bytes;
+
 use super::row::{Answer, Document, File, Row, Verb};
-use super::subject::SessionAt;
-use super::text;
+use super::subject::{SessionAt, TurnAt};
+use super::{rows_turn, text, turns};
+use crate::error::{Kind, fail};
 use crate::session::wait::Wait;
 use crate::tree::Caller;
 
@@ -30,6 +33,13 @@ pub static ROWS: &[Row<SessionAt>] = &[
         mode: 0o400,
         about: "Blocks until nothing is under way, then prints the state: ready, exited 1, ended.",
         file: File::Wait(|s| Box::new(Wait::new(s.sessions.clone(), s.session.clone()))),
+    },
+    Row { name: "reply", mode: 0o400, about: "The last finished turn's answer.", file: File::Screen(reply) },
+    Row {
+        name: "ask",
+        mode: 0o600,
+        about: "Write a prompt, read its answer: it waits for its turn and its end.",
+        file: File::Ask(ask),
     },
     Row {
         name: "config",
@@ -65,8 +75,51 @@ pub static VERBS: &[Verb<SessionAt>] = &[
         run: stop,
     },
     Verb { name: "restart", args: "", about: "stop, then start.", run: restart },
+    Verb {
+        name: "interrupt",
+        args: "",
+        about: "Stops what the agent does; its turn ends as interrupted.",
+        run: interrupt,
+    },
+    Verb { name: "new", args: "", about: "Begins a new conversation.", run: new },
+    Verb { name: "clear-queue", args: "", about: "Takes every waiting prompt back.", run: clear_queue },
     Verb { name: "apply", args: "", about: "A pending restart happens now.", run: apply },
 ];
+
+fn reply(s: SessionAt) -> Answer<Vec<u8>> {
+    let last = s.session.turns.book().and_then(|b| b.last_ended());
+    match last {
+        Some(turn) => {
+            let turn = TurnAt { sessions: s.sessions, session: s.session, turn };
+            rows_turn::reply(turn)
+        }
+        None => Box::pin(async { Ok(Vec::new()) }),
+    }
+}
+
+fn ask(s: SessionAt, who: Caller, question: Bytes) -> Answer<Bytes> {
+    Box::pin(async move {
+        if !s.sessions.turns_on(&s.session) {
+            return fail(Kind::Never, format!("{}: its turns are off", s.session.shown()));
+        }
+        match turns::accept(&s, &who, None, question).await? {
+            Some(turn) => Ok(rows_turn::ended_line(s.sessions.answer(&s.session, &turn).await?).into()),
+            None => Ok(Bytes::new()),
+        }
+    })
+}
+
+fn interrupt(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
+    Box::pin(async move { s.sessions.interrupt(&s.session).await })
+}
+
+fn new(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
+    Box::pin(async move { s.sessions.new_conversation(&s.session).await })
+}
+
+fn clear_queue(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
+    Box::pin(async move { s.sessions.clear_queue(&s.session) })
+}
 
 fn start(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
     Box::pin(async move { s.sessions.start_session(&s.session).await })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::row::Subject;
 use crate::error::{Kind, Result, fail};
+use crate::session::turns::turn::Turn;
 use crate::session::{Pane, Session, Sessions};
 use crate::tree::Shape;
 
@@ -25,6 +26,13 @@ pub struct PaneAt {
     pub pane: Arc<Pane>,
 }
 
+#[derive(Clone)]
+pub struct TurnAt {
+    pub sessions: Arc<Sessions>,
+    pub session: Arc<Session>,
+    pub turn: Turn,
+}
+
 impl SessionAt {
     /// The pane that the session's own files act on.
     pub fn main(&self) -> PaneAt {
@@ -35,13 +43,22 @@ impl SessionAt {
 }
 
 impl Subject for NodeAt {
-    fn alive(&self, _: &Shape) -> Result<()> {
+    fn alive(&self, _: &str, _: &Shape) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Subject for TurnAt {
+    fn alive(&self, _: &str, _: &Shape) -> Result<()> {
         Ok(())
     }
 }
 
 impl Subject for SessionAt {
-    fn alive(&self, _: &Shape) -> Result<()> {
+    fn alive(&self, file: &str, _: &Shape) -> Result<()> {
+        if file == "ask" {
+            self.session.main().check_alive()?;
+        }
         if self.session.is_over() {
             fail(Kind::Gone, format!("{}: ended", self.session.shown()))
         } else {
@@ -51,7 +68,17 @@ impl Subject for SessionAt {
 }
 
 impl Subject for PaneAt {
-    fn alive(&self, shape: &Shape) -> Result<()> {
-        if matches!(shape, Shape::Sink(_)) { self.pane.check_alive() } else { Ok(()) }
+    fn alive(&self, file: &str, shape: &Shape) -> Result<()> {
+        if !matches!(shape, Shape::Sink(_)) {
+            return Ok(());
+        }
+        self.pane.check_alive()?;
+        let main = Arc::ptr_eq(&self.pane, &self.session.main());
+        let waits = file == "input" && self.sessions.turns_on(&self.session);
+        // What would be typed at once must not answer a dialog.
+        if main && matches!(file, "input" | "steer") && !waits {
+            return self.sessions.may_type(&self.session);
+        }
+        Ok(())
     }
 }

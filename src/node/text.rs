@@ -4,13 +4,14 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
-use super::subject::{NodeAt, PaneAt, SessionAt};
+use super::subject::{NodeAt, PaneAt, SessionAt, TurnAt};
 use crate::agent::installed;
 use crate::clock::rfc3339;
 use crate::error::{Error, Kind, Result};
 use crate::log::field;
+use crate::session::record::from_millis;
 use crate::session::settings::Rejected;
-use crate::session::{Pane, State, program};
+use crate::session::{Pane, Session, State, program};
 
 /// `key: value` lines, or the same as one JSON object.
 pub struct Fields(Vec<(&'static str, Value)>);
@@ -74,7 +75,9 @@ pub fn session_status(s: &SessionAt) -> Fields {
     f.add("name", s.session.shown());
     f.add("agent", agent(&pane));
     state(&mut f, &pane);
-    f.add("queue", pane.waiting.load(std::sync::atomic::Ordering::Relaxed));
+    f.add("queue", queued(&s.session, &pane));
+    f.add("turn", s.session.turns.current().map(|t| t.name));
+    f.add("turns", if s.sessions.turns_on(&s.session) { "on" } else { "off" });
     f.add("held", pane.held());
     f.add("pending", s.session.pending_restart().then_some("restart"));
     process(&mut f, &pane);
@@ -101,6 +104,26 @@ pub fn pane_status(p: &PaneAt) -> Fields {
     f.add("held", p.pane.held());
     process(&mut f, &p.pane);
     logs(&mut f, &p.pane);
+    f
+}
+
+pub fn turn_status(t: &TurnAt) -> Fields {
+    // What it is now: the handle's turn is of the moment it was looked up.
+    let turn = t.session.turns.book().and_then(|b| b.by_number(t.turn.number)).unwrap_or(t.turn.clone());
+    let time = |ms: Option<u64>| ms.map(|ms| rfc3339(from_millis(ms)));
+    let mut f = Fields::new();
+    f.add("name", turn.name.as_str());
+    f.add("number", turn.number);
+    f.add("state", turn.stage.word());
+    f.add("why", turn.why.clone());
+    f.add("session", t.session.shown());
+    f.add("accepted", time(Some(turn.accepted)));
+    f.add("sent", time(turn.sent));
+    f.add("ended", time(turn.ended));
+    f.add("bytes", turn.size);
+    f.add("node", turn.origin.node.as_deref().unwrap_or(t.sessions.journal.node()));
+    f.add("uid", turn.origin.uid);
+    f.add("init", turn.origin.init);
     f
 }
 
@@ -150,7 +173,7 @@ pub fn index(n: &NodeAt) -> String {
         let pane = session.main();
         let seen = pane.seen();
         let seconds = now.duration_since(seen.since).map_or(0, |d| d.as_secs());
-        let queued = pane.waiting.load(std::sync::atomic::Ordering::Relaxed);
+        let queued = queued(&session, &pane);
         let (name, agent) = (session.shown(), agent(&pane).unwrap_or_else(|| "-".into()));
         let state = short(seen.state);
         pane.fact(|facts| {
@@ -164,6 +187,11 @@ pub fn index(n: &NodeAt) -> String {
         });
     }
     out
+}
+
+/// Prompts that wait: on disk, and those about to be typed.
+fn queued(session: &Session, pane: &Pane) -> usize {
+    session.turns.load().0 + pane.waiting.load(std::sync::atomic::Ordering::Relaxed)
 }
 
 /// The flags that let an agent ask for no approval are on.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::program::Agent;
 use super::shell::{QUIET_PROGRAM, Verdict};
 use super::state::{Evidence, State};
+use crate::agent::composer::Composer;
 use crate::agent::manifest;
 
 /// Ready must hold for this long where only pictures say so: between two tools an agent may show
@@ -41,6 +42,7 @@ pub struct Picture {
     pub by_title: bool,
     /// When a limit ends, as far as it says.
     pub until: Option<SystemTime>,
+    pub composer: Composer,
     /// What the agent's own file says at this moment.
     pub file: Option<Signal>,
 }
@@ -105,6 +107,16 @@ impl Eyes {
         self.stream = Some((signal, now));
     }
 
+    /// What went in last was taken: it was seen at work since.
+    pub fn worked(&self) -> bool {
+        self.worked
+    }
+
+    /// A limit that ended by the agent's own words, whatever stands on the screen still.
+    pub fn limit_is_over(&self) -> bool {
+        self.picture.until.is_some_and(|until| until <= SystemTime::now())
+    }
+
     /// How the evidence reads in `status`.
     pub fn why(&self) -> Option<&str> {
         matches!(self.evidence, Evidence::Screen | Evidence::Title)
@@ -151,6 +163,7 @@ impl Eyes {
         let stream = self.stream.filter(|(s, at)| *s != Signal::Works || lately(*at));
         match self.picture.state {
             Some(manifest::State::Blocked) => (State::Blocked, self.agreed(Signal::Asks, seen)),
+            Some(manifest::State::Limited) if self.limit_is_over() => (State::Ready, seen),
             Some(manifest::State::Limited) => (State::Limited, seen),
             Some(manifest::State::Busy) => (State::Busy, self.agreed(Signal::Works, seen)),
             Some(manifest::State::Ready) => match (self.picture.file, hook, stream) {

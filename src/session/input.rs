@@ -144,7 +144,7 @@ impl Sessions {
     }
 
     async fn type_now(
-        &self,
+        self: &Arc<Self>,
         server: &Server,
         session: &Session,
         pane: &Arc<Pane>,
@@ -153,8 +153,13 @@ impl Sessions {
     ) -> Result<()> {
         let _life = session.life.read().await;
         pane.check_alive()?;
-        pane.input(Instant::now());
-        self.send(server, pane, message).await?;
+        match message {
+            Message::Prompt(text) if pane.has_rules() => self.steer(pane, text, self.config().hold).await?,
+            _ => {
+                pane.input(Instant::now());
+                self.send(server, pane, message).await?;
+            }
+        }
         self.delivered(session, pane, who, message);
         self.observer.poke(pane);
         Ok(())

@@ -86,6 +86,7 @@ impl Sessions {
             return fail(Kind::Exists, format!("{shown}: there is such a session"));
         }
         let mut record = self.record_for(new)?;
+        self.report_left(&record.id, shown);
         let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
         let size = config.size.unwrap_or(self.config().size);
         let begin = first_begin(&config);
@@ -111,7 +112,10 @@ impl Sessions {
         // Before the refresh shows the pane: it is not to be asked for a second pipe.
         self.expect_tap(&made.pane, made.pipe);
         self.refresh_locked().await?;
-        self.get(shown).ok_or_else(|| Error::new(Kind::Gone, format!("{shown}: ended at once")))
+        let session =
+            self.get(shown).ok_or_else(|| Error::new(Kind::Gone, format!("{shown}: ended at once")))?;
+        self.after_start(&session, &begin);
+        Ok(session)
     }
 
     /// The record of a session of this name that tmux lost, else a new one; on disk in either
@@ -326,6 +330,17 @@ impl Sessions {
         self.save(session, &copy);
     }
 
+    /// The conversation that runs in the session from now on.
+    pub(super) fn bind_conversation(&self, session: &Session, id: Option<String>) {
+        let mut record = session.record.lock();
+        if record.conversation != id {
+            record.conversation = id;
+            let copy = record.clone();
+            drop(record);
+            self.save(session, &copy);
+        }
+    }
+
     fn mark_stopped(&self, session: &Session, stopped: bool) {
         let mut record = session.record.lock();
         if std::mem::replace(&mut record.stopped, stopped) != stopped {
@@ -362,6 +377,7 @@ impl Sessions {
         }
         session.restart.send_replace(false);
         self.observer.poke(&session.main());
+        self.after_start(session, begin);
         Ok(())
     }
 
@@ -369,7 +385,8 @@ impl Sessions {
     pub(super) fn restart_if_pending(self: &Arc<Self>, session: &Arc<Session>) {
         let state = session.main().seen().state;
         let now = state == super::State::Ready || state.ended();
-        if !now || !session.pending_restart() {
+        // A turn's end comes first: who sees to it asks again.
+        if !now || !session.pending_restart() || session.turns.current().is_some() {
             return;
         }
         let (sessions, session) = (self.clone(), session.clone());

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod env;
 pub mod eyes;
 mod files;
+pub mod first;
 pub mod input;
 pub mod journal;
 pub mod life;
@@ -29,6 +30,7 @@ pub mod shell;
 pub mod start;
 pub mod state;
 pub mod tap;
+pub mod turns;
 pub mod wait;
 
 use std::collections::{BTreeMap, HashMap};
@@ -50,6 +52,7 @@ pub use journal::{Journal, Level, Told};
 pub use pane::{Pane, Tap};
 pub use record::{ModeSet, Record};
 pub use state::{Evidence, Seen, State};
+use turns::Turns;
 
 /// What changed about the set of sessions: names a listing has, or no longer has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +67,11 @@ pub enum Moved {
     Panes {
         session: String,
         name: Option<String>,
+    },
+    /// A prompt came, or went on: its names in `queue/` and `turns/`.
+    Turn {
+        session: String,
+        name: String,
     },
     /// A log of a pane (by its serial) or of the node (`None`) rotated: another inode has its name.
     Log {
@@ -100,6 +108,7 @@ pub struct Session {
     restart: watch::Sender<bool>,
     ended: watch::Sender<bool>,
     last_error: Mutex<Option<String>>,
+    pub turns: Turns,
     /// Written by a start, stop or restart, one at a time; read while something is typed, so that
     /// no message goes to a program that is being ended.
     life: tokio::sync::RwLock<()>,

@@ -246,6 +246,11 @@ impl Pane {
         self.eyes.lock().is_some() && !self.is_gone() && !self.fact(|f| f.dead)
     }
 
+    /// Whether its state is told by rules.
+    pub fn has_rules(&self) -> bool {
+        self.eyes(|e| !e.agent.manifest.rules.is_empty()).unwrap_or(false)
+    }
+
     /// Nothing that was seen counts any more: other eyes look from now on.
     pub fn publish_anew(&self) {
         self.seen.send_replace(Seen::nothing(SystemTime::now()));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::eyes::{Picture, Signal};
 use super::program::Agent;
 use super::{Pane, Session, Sessions, env};
+use crate::agent::composer::composer;
 use crate::agent::manifest::Manifest;
 use crate::agent::rules::judge;
 use crate::agent::screen::Screen;
@@ -46,6 +47,7 @@ impl Sessions {
             rule: verdict.rule.map(str::to_owned),
             by_title: verdict.by_title,
             until: None,
+            composer: composer(&manifest, &screen),
             file: self.status_file(&manifest, pane),
         };
         Ok((shot, picture))

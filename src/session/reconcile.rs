@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::turns::Turns;
 use super::{Face, Level, Moved, Pane, Record, Session, Sessions, Tables, Tap, Told, record};
 use crate::config::{SessionConfig, session};
 use crate::error::Result;
@@ -223,6 +224,7 @@ impl Sessions {
             restart: watch::channel(false).0,
             ended: watch::channel(false).0,
             last_error: Mutex::new(None),
+            turns: Turns::default(),
             life: tokio::sync::RwLock::new(()),
         });
         self.load_config_file(&session);
@@ -237,6 +239,7 @@ impl Sessions {
             if session.ours { "session made here" } else { "session of others" },
         );
         self.tap_session(&session);
+        self.take_up_turns(&session);
     }
 
     /// The record of a session that tmux shows for the first time.

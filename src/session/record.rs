@@ -120,10 +120,15 @@ impl Store {
 
     pub fn remove(&self, id: &str) -> Result<()> {
         // The record last: while it is there, the session is remembered whole.
-        for kind in ["rejected", "toml", "json"] {
+        for kind in ["turns", "rejected", "toml", "json"] {
             remove(&self.path(id, kind))?;
         }
         Ok(())
+    }
+
+    /// Where the book of a session's prompts lies.
+    pub fn turns(&self, id: &str) -> PathBuf {
+        self.path(id, "turns")
     }
 
     fn path(&self, id: &str, kind: &str) -> PathBuf {

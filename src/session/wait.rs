@@ -55,7 +55,13 @@ impl Wait {
         let restart = self.session.pending_restart() && !seen.state.ended();
         // Being ended or started anew: what its panes go through meanwhile is no answer.
         let changing = self.session.life.try_read().is_err();
-        let settled = seen.state.ended() || matches!(seen.state, State::Ready | State::Unknown);
+        // It waits for a person or a reset: whoever waits here is to know.
+        let stuck = matches!(seen.state, State::Blocked | State::Limited);
+        if stuck && seen.at >= self.since {
+            return Some(seen.state);
+        }
+        let turns = self.session.turns.load() != (0, false) && !seen.state.ended();
+        let settled = seen.state.ended() || !turns && matches!(seen.state, State::Ready | State::Unknown);
         (settled && seen.fresh && seen.at >= self.since && !busy && !restart && !changing)
             .then_some(seen.state)
     }

@@ -28,6 +28,7 @@ const INLINE: usize = 512;
 const PIECE: usize = 4096;
 /// What the guard prints instead of running its commands.
 const REFUSED: &str = "muxfs-refused";
+const MOVED: &str = "muxfs-moved";
 
 /// Pastes `text`, as one bracketed paste where the program asked for that, else line by line; then
 /// Enter if wanted. `Gone` for a dead pane, `Busy` for one whose input is switched off
@@ -97,6 +98,49 @@ fn memory_file(text: &[u8]) -> Result<OwnedFd> {
     let mut file = std::fs::File::from(fd);
     std::io::Write::write_all(&mut file, text).map_err(io)?;
     Ok(file.into())
+}
+
+/// Whether a guarded line ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typed {
+    Yes,
+    /// The pane does not stand as it was seen: nothing was typed.
+    Moved,
+}
+
+/// Pastes `text` without Enter, only if the pane still stands as [`capture::picture`] saw it.
+///
+/// [`capture::picture`]: super::capture::picture
+pub async fn paste_if(server: &Server, pane: &str, text: &[u8], stand: &str) -> Result<Typed> {
+    if text.len() > MAX_TEXT {
+        return fail(Kind::TooLarge, format!("a paste has at most {MAX_TEXT} bytes"));
+    }
+    // Not in one step with the paste: what is checked is a composer at rest, and the next look
+    // comes before its Enter.
+    match press_if(server, pane, &[], stand).await? {
+        Typed::Yes => paste(server, pane, text, false).await.map(|()| Typed::Yes),
+        moved => Ok(moved),
+    }
+}
+
+/// Presses keys, only if the pane still stands as it was seen: one step of the server.
+pub async fn press_if(server: &Server, pane: &str, keys: &[&str], stand: &str) -> Result<Typed> {
+    let mut line = leave_mode(pane);
+    if !keys.is_empty() {
+        line = line.then(Command::new("send-keys").args(["-t", pane, "--"]).args(keys));
+    }
+    let bodies = server.run_each(guard_at(pane, stand, line)).await?;
+    if bodies.iter().any(|b| b.starts_with(MOVED.as_bytes())) {
+        return Ok(Typed::Moved);
+    }
+    answer(pane, &bodies).map(|()| Typed::Yes)
+}
+
+/// As [`guard`], and only if the pane stands as it was seen.
+fn guard_at(pane: &str, stand: &str, line: Line) -> Command {
+    let fit = format!("#{{==:{},{stand}}}", super::capture::STAND);
+    let moved = Command::new("display-message").args(["-p", "-t", pane, MOVED]);
+    guard(pane, Command::either(pane, &fit, Some(line), Some(moved.into())).into())
 }
 
 /// Types `text` as it is: no Enter, a line feed stays one.

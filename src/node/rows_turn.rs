@@ -1,0 +1,57 @@
+//! A turn's files: in `turns/ID/`, and its prompt in `queue/` while it waits.
+
+use super::row::{Answer, File, Row};
+use super::subject::TurnAt;
+use super::text;
+use crate::error::{Error, Kind, Result};
+use crate::session::turns::book::Book;
+use crate::session::turns::turn::Turn;
+use crate::session::turns::wait::TurnWait;
+
+pub static ROWS: &[Row<TurnAt>] = &[
+    Row { name: "prompt", mode: 0o400, about: "What was asked.", file: File::Screen(prompt) },
+    Row {
+        name: "reply",
+        mode: 0o400,
+        about: "What was answered, when the turn is over.",
+        file: File::Screen(reply),
+    },
+    Row {
+        name: "status",
+        mode: 0o400,
+        about: "Where it is: queued, typing, running, done, interrupted, timed out, uncertain, withdrawn, failed; why; times.",
+        file: File::View(|t| text::turn_status(t).lines()),
+    },
+    Row {
+        name: "wait",
+        mode: 0o400,
+        about: "Blocks until the turn is over, then prints how it ended.",
+        file: File::Wait(|t| Box::new(TurnWait::new(t.session.clone(), t.turn.number))),
+    },
+];
+
+pub(super) fn prompt(t: TurnAt) -> Answer<Vec<u8>> {
+    from_book(t, |book, turn| book.prompt(turn).map(ended_line))
+}
+
+pub(super) fn reply(t: TurnAt) -> Answer<Vec<u8>> {
+    from_book(t, |book, turn| book.reply(turn).map(ended_line))
+}
+
+/// Texts lie on the disk: read on a thread that may wait.
+fn from_book(t: TurnAt, read: fn(&Book, &Turn) -> Result<String>) -> Answer<Vec<u8>> {
+    Box::pin(async move {
+        let Some(book) = t.session.turns.book() else { return Ok(Vec::new()) };
+        let read = tokio::task::spawn_blocking(move || read(&book, &t.turn)).await;
+        let read = read.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "a read did not end").because(e)));
+        read.map(String::into_bytes)
+    })
+}
+
+/// Texts are kept without their last newline; a file has one.
+pub(super) fn ended_line(mut text: String) -> String {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}

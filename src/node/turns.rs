@@ -1,0 +1,147 @@
+//! `queue/` and `turns/`: directories whose names come and go with a session's prompts.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::row::{At, Bound, File, Row};
+use super::subject::{SessionAt, TurnAt};
+use super::{LocalNode, PER_OBJECT, Shows, Spot, find, no_file, rows_turn};
+use crate::error::{Error, Kind, Result, fail};
+use crate::session::ModeSet;
+use crate::session::record::from_millis;
+use crate::session::turns::turn::{Stage, Turn};
+use crate::tree::{Accepts, Caller, Shape, Stat, TreePath};
+
+pub const QUEUE: &str = "queue";
+pub const TURNS: &str = "turns";
+const QUEUE_DIR: u64 = 0xfd;
+const TURNS_DIR: u64 = 0xfc;
+/// Within a turn: its prompt in `queue/`.
+const ITEM: u64 = 0xf0;
+
+/// The one row of `queue/`; its name is the prompt's own.
+static ITEM_ROW: Row<TurnAt> = Row {
+    name: "prompt",
+    mode: 0o600,
+    about: "A prompt that waits; rm takes it back.",
+    file: File::Item(rows_turn::prompt),
+};
+
+impl LocalNode {
+    /// `queue`, `turns` and what is below them.
+    pub(super) fn walk_turns(&self, s: SessionAt, dir: &str, rest: &[&str]) -> Result<Spot> {
+        let modes = |path: &str| s.session.modes(path);
+        let at = |turn: Turn| TurnAt { sessions: s.sessions.clone(), session: s.session.clone(), turn };
+        let named = |name: &str| s.session.turns.book().and_then(|b| b.get(name)).map(at);
+        match (dir, rest) {
+            (QUEUE, []) => Ok(Spot::Dir {
+                id: s.session.serial << PER_OBJECT | QUEUE_DIR,
+                accepts: Accepts::Items,
+                modes: modes(QUEUE),
+                shows: Shows::Queue(s),
+            }),
+            (TURNS, []) => Ok(Spot::Dir {
+                id: s.session.serial << PER_OBJECT | TURNS_DIR,
+                accepts: Accepts::Nothing,
+                modes: ModeSet { mode: modes(TURNS).mode.or(Some(0o500)), ..modes(TURNS) },
+                shows: Shows::Turns(s),
+            }),
+            (QUEUE, [name]) => match named(name).filter(|t| t.turn.stage == Stage::Queued) {
+                Some(turn) => Ok(item(turn, modes(&format!("{QUEUE}/{name}")))),
+                None => no_file(name),
+            },
+            (TURNS, [name]) => match named(name) {
+                Some(t) => {
+                    let id = t.turn.serial << PER_OBJECT;
+                    let modes = ModeSet { mode: Some(0o500), gid: None };
+                    Ok(Spot::Dir { id, accepts: Accepts::Nothing, modes, shows: Shows::Turn(t) })
+                }
+                None => no_file(name),
+            },
+            (TURNS, [name, file]) => {
+                let Some(turn) = named(name) else { return no_file(name) };
+                let Some((n, rotated)) = find(rows_turn::ROWS, file) else { return no_file(file) };
+                let serial = turn.turn.serial;
+                self.file(rows_turn::ROWS, n, rotated, turn, serial, n as u64 + 1, ModeSet::default())
+            }
+            _ => no_file(rest.last().unwrap_or(&dir)),
+        }
+    }
+
+    pub(super) fn turn_names(s: &SessionAt, waiting: bool) -> Vec<String> {
+        let Some(book) = s.session.turns.book() else { return Vec::new() };
+        let turns = if waiting { book.queue() } else { book.all() };
+        turns.into_iter().map(|t| t.name).collect()
+    }
+
+    /// Whether a prompt may be put into `queue/` under this name.
+    pub(super) fn admit_prompt(&self, s: &SessionAt, name: &str) -> Result<()> {
+        if name.starts_with('.') {
+            return fail(Kind::Never, format!("{name}: a prompt's name does not begin with a dot"));
+        }
+        if !self.sessions.turns_on(&s.session) {
+            return fail(
+                Kind::Never,
+                format!("{}: its turns are off; input takes prompts", s.session.shown()),
+            );
+        }
+        s.session.main().check_alive()
+    }
+
+    /// `cp p.md queue/NAME`.
+    pub(super) async fn make_prompt(&self, who: &Caller, at: &TreePath, body: Bytes) -> Result<Stat> {
+        let names: Vec<&str> = at.names().collect();
+        let [session, QUEUE, name] = *names.as_slice() else {
+            return fail(Kind::Never, format!("{at}: no files are made here"));
+        };
+        let s = self.session(session)?;
+        if !who.may(&self.stat_of(&self.walk(&at.parent())?), crate::tree::Access::Write) {
+            return fail(Kind::Denied, format!("{at}: not for writing"));
+        }
+        self.admit_prompt(&s, name)?;
+        let Some(turn) = accept(&s, who, Some(name), body).await? else {
+            return fail(Kind::Invalid, format!("{name}: an empty prompt"));
+        };
+        let turn = TurnAt { sessions: s.sessions.clone(), session: s.session.clone(), turn };
+        // It may be on its way already: then its name is no longer in the queue.
+        Ok(self.stat_of(&item(turn, ModeSet::default())))
+    }
+
+    /// `rm queue/NAME`.
+    pub(super) fn withdraw_prompt(&self, t: &TurnAt) -> Result<()> {
+        self.sessions.withdraw(&t.session, &t.turn)
+    }
+}
+
+fn item(turn: TurnAt, modes: ModeSet) -> Spot {
+    let id = turn.turn.serial << PER_OBJECT | ITEM;
+    Spot::Item { id, file: At { row: &ITEM_ROW, subject: turn, rotated: false }, modes }
+}
+
+/// Stores a prompt, on a thread that may wait for the disk.
+pub(super) async fn accept(
+    s: &SessionAt,
+    who: &Caller,
+    name: Option<&str>,
+    body: Bytes,
+) -> Result<Option<Turn>> {
+    let (sessions, session): (Arc<_>, Arc<_>) = (s.sessions.clone(), s.session.clone());
+    let (who, name) = (who.clone(), name.map(str::to_owned));
+    let stored =
+        tokio::task::spawn_blocking(move || sessions.accept(&session, &who, name.as_deref(), &body)).await;
+    stored.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "storing a prompt did not end").because(e)))
+}
+
+/// An item's own size and time.
+pub(super) fn stat_of_item(stat: Stat, file: &At<TurnAt>) -> Stat {
+    let turn = &file.subject.turn;
+    debug_assert_eq!(file.shape(), Shape::Item);
+    Stat { size: turn.size + 1, mtime: from_millis(turn.accepted), ..stat }
+}
+
+/// When a turn was taken in.
+pub(super) fn accepted(t: &TurnAt) -> SystemTime {
+    from_millis(t.turn.accepted)
+}

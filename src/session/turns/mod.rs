@@ -1,0 +1,261 @@
+//! Turns of a session: prompts are stored, wait, go one at a time, and end when the agent was seen
+//! ready after them. TREE.md, "Delivery".
+//!
+//! `book` stores, `submit` types, `run` decides when and until when, `reply` finds the answer.
+
+pub mod book;
+mod reply;
+mod run;
+mod submit;
+pub mod turn;
+pub mod wait;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::{Moved, Session, Sessions, State, Told, message, record};
+use crate::config::session::Turns as Setting;
+use crate::error::{Error, Kind, Result, fail};
+use crate::tree::Caller;
+use book::Book;
+use turn::{Origin, Stage, Turn};
+
+/// A session's turns. The book is opened when there is something to write, or to read.
+pub struct Turns {
+    book: RwLock<Option<Arc<Book>>>,
+    /// Counts every change, for those who wait.
+    changed: watch::Sender<u64>,
+    /// A task sees to the queue.
+    driven: AtomicBool,
+    /// `ctl interrupt` was given to the turn under way.
+    interrupted: AtomicBool,
+    /// The last prompt may stand in the composer, sent or not: it is emptied before the next.
+    unsure: AtomicBool,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Turns {
+            book: RwLock::new(None),
+            changed: watch::channel(0).0,
+            driven: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
+            unsure: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Turns {
+    pub fn book(&self) -> Option<Arc<Book>> {
+        self.book.read().clone()
+    }
+
+    /// Prompts that wait, and whether one is under way.
+    pub fn load(&self) -> (usize, bool) {
+        self.book().map_or((0, false), |book| book.load())
+    }
+
+    pub fn current(&self) -> Option<Turn> {
+        self.book()?.current()
+    }
+
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+}
+
+impl Sessions {
+    /// Whether prompts to this session's main pane wait for their turn.
+    pub fn turns_on(&self, session: &Session) -> bool {
+        match session.config().turns {
+            Setting::On => true,
+            Setting::Off => false,
+            Setting::Auto => session.main().has_rules(),
+        }
+    }
+
+    fn book_of(&self, session: &Session) -> Result<Arc<Book>> {
+        let mut book = session.turns.book.write();
+        if let Some(book) = &*book {
+            return Ok(book.clone());
+        }
+        let open = Arc::new(Book::open(self.store.turns(&session.id), &|| self.serial())?);
+        *book = Some(open.clone());
+        Ok(open)
+    }
+
+    /// Stores a prompt; returns when it is on disk, and sent later in its turn. None: it was empty.
+    pub fn accept(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        who: &Caller,
+        name: Option<&str>,
+        body: &[u8],
+    ) -> Result<Option<Turn>> {
+        let text = message::clean(body)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let origin = Origin { node: who.node.clone(), uid: who.uid, init: false };
+        self.accept_as(session, name, &text, origin).map(Some)
+    }
+
+    /// The first prompts of a fresh start.
+    pub(super) fn accept_init(self: &Arc<Self>, session: &Arc<Session>, prompts: &[String]) {
+        let uid = nix::unistd::getuid().as_raw();
+        for text in prompts {
+            let origin = Origin { node: None, uid, init: true };
+            let clean = message::clean(text.as_bytes());
+            let accepted = clean.and_then(|text| self.accept_as(session, None, &text, origin).map(drop));
+            if let Err(e) = accepted {
+                session.set_last_error(e.text());
+                self.journal.trouble(&session.shown(), &format!("init: {e}"));
+            }
+        }
+    }
+
+    fn accept_as(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        name: Option<&str>,
+        text: &str,
+        origin: Origin,
+    ) -> Result<Turn> {
+        if session.is_over() {
+            return fail(Kind::Gone, format!("{}: ended", session.shown()));
+        }
+        let most = self.config().turns_queue;
+        let at = record::millis(SystemTime::now());
+        let turn = self.book_of(session)?.accept(name, text, origin, most, at, self.serial())?;
+        self.tell_turn(session, "accepted", &turn);
+        session.turns.tell();
+        self.drive(session);
+        Ok(turn)
+    }
+
+    /// Takes a waiting prompt back. `Busy` for one that is under way.
+    pub fn withdraw(&self, session: &Session, turn: &Turn) -> Result<()> {
+        let Some(book) = session.turns.book() else { return fail(Kind::Gone, "no such prompt") };
+        match book.stage(turn.number, Stage::Withdrawn, record::millis(SystemTime::now()), None, None)? {
+            Some(turn) => self.tell_turn(session, "withdrawn", &turn),
+            None => return fail(Kind::Busy, format!("{}: it is under way, or over", turn.name)),
+        }
+        session.turns.tell();
+        Ok(())
+    }
+
+    /// `ctl clear-queue`.
+    pub fn clear_queue(&self, session: &Session) -> Result<()> {
+        let waiting = session.turns.book().map_or_else(Vec::new, |book| book.queue());
+        for turn in waiting {
+            match self.withdraw(session, &turn) {
+                Err(e) if e.kind != Kind::Busy => return Err(e),
+                _ => {} // one may have begun meanwhile
+            }
+        }
+        Ok(())
+    }
+
+    /// What a session of an earlier life left: nothing of it is sent.
+    pub(super) fn report_left(&self, id: &str, name: &str) {
+        let path = self.store.turns(id);
+        if !path.exists() {
+            return;
+        }
+        let report = || -> Result<()> {
+            let book = Book::open(path, &|| self.serial())?;
+            for turn in book.all().iter().filter(|t| !t.stage.ended()) {
+                let stage = if turn.stage == Stage::Typing { Stage::Uncertain } else { Stage::Failed };
+                let why = "the tmux server ended before";
+                book.stage(turn.number, stage, record::millis(SystemTime::now()), Some(why), None)?;
+                self.journal.trouble(name, &format!("prompt {}: {}: {why}", turn.name, stage.word()));
+            }
+            Ok(())
+        };
+        if let Err(e) = report() {
+            self.journal.trouble(name, e.text());
+        }
+    }
+
+    /// A session came into view: what the daemon before us left of its turns goes on.
+    pub(super) fn take_up_turns(self: &Arc<Self>, session: &Arc<Session>) {
+        if !self.store.turns(&session.id).exists() {
+            return;
+        }
+        let taken = self.book_of(session).and_then(|book| {
+            let Some(turn) = book.current() else { return Ok(()) };
+            if turn.stage == Stage::Typing {
+                session.turns.unsure.store(true, Ordering::Release);
+                let why = "muxfs ended while it was typed";
+                self.end_turn(session, &book, &turn, Stage::Uncertain, Some(why), None)?;
+            }
+            Ok(())
+        });
+        if let Err(e) = taken {
+            self.journal.trouble(&session.shown(), &format!("turns: {e}"));
+        }
+        if session.turns.load() != (0, false) {
+            self.drive(session);
+        }
+    }
+
+    /// The last word about a turn, on disk and to everybody who waits.
+    fn end_turn(
+        &self,
+        session: &Session,
+        book: &Book,
+        turn: &Turn,
+        stage: Stage,
+        why: Option<&str>,
+        reply: Option<String>,
+    ) -> Result<()> {
+        let ended = book.stage(turn.number, stage, record::millis(SystemTime::now()), why, reply)?;
+        if let Some(turn) = ended {
+            self.tell_turn(session, "done", &turn);
+            if !matches!(stage, Stage::Done | Stage::Interrupted) {
+                let text = format!("prompt {}: {}: {}", turn.name, stage.word(), why.unwrap_or("-"));
+                session.set_last_error(&text);
+                self.journal.trouble(&session.shown(), &text);
+            }
+        }
+        session.turns.tell();
+        Ok(())
+    }
+
+    fn tell_turn(&self, session: &Session, what: &'static str, turn: &Turn) {
+        let name = session.shown();
+        self.tell_moved(Moved::Turn { session: name.clone(), name: turn.name.clone() });
+        let fields = serde_json::json!({
+            "turn": turn.name, "stage": turn.stage.word(), "bytes": turn.size, "why": turn.why,
+            "origin": {
+                "node": turn.origin.node.as_deref().unwrap_or(self.journal.node()), "uid": turn.origin.uid,
+                "init": turn.origin.init,
+            },
+        });
+        self.journal.tell(Told { what, session: (session.serial, &name), fields });
+    }
+
+    /// `EBUSY` where a prompt must not reach the pane now: somebody is asked something there, or
+    /// nobody knows what stands there.
+    pub fn may_type(&self, session: &Session) -> Result<()> {
+        let pane = session.main();
+        let knows = pane.has_rules();
+        let state = pane.seen().state;
+        let welcome = !knows || matches!(state, State::Ready | State::Busy | State::Limited) || state.ended();
+        if welcome {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Busy,
+            format!("{}: it is {state}; a prompt could be taken for an answer", session.shown()),
+        ))
+    }
+}

@@ -1,0 +1,366 @@
+//! The task that sees to one session's queue: when the next prompt may go, and when its turn ends.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::super::{Pane, Session, Sessions, State, record};
+use super::book::Book;
+use super::reply::Before;
+use super::submit::{Put, Unfit};
+use super::turn::{Stage, Turn};
+use crate::error::{Error, Kind, Result};
+use crate::tmux;
+
+/// How often what is waited for is looked at, beside the changes that are told.
+const LOOK: Duration = Duration::from_millis(250);
+/// As for messages: a client that typed this recently holds delivery.
+const TYPED: Duration = Duration::from_secs(3);
+
+/// How a turn ended.
+struct End {
+    stage: Stage,
+    why: Option<String>,
+}
+
+impl Sessions {
+    /// Starts the task where none sees to this session yet.
+    pub(super) fn drive(self: &Arc<Self>, session: &Arc<Session>) {
+        if session.turns.driven.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tokio::spawn(run(Arc::downgrade(self), session.clone()));
+    }
+
+    /// One prompt from its place in the queue to its end, or nothing where the queue is empty.
+    async fn next_turn(self: &Arc<Self>, session: &Arc<Session>, book: &Arc<Book>) -> Result<()> {
+        if let Some(turn) = book.current() {
+            // The daemon before us sent it.
+            let end = self.follow_turn(session, &session.main(), &turn, None).await;
+            return self.finish(session, book, &turn, end, &Before::default()).await;
+        }
+        let pane = session.main();
+        self.until_welcome(session, &pane).await?;
+        let Some(turn) = book.queue().into_iter().next() else { return Ok(()) };
+        let text = book.prompt(&turn)?;
+        let before = self.before_turn(session, &pane).await;
+        let Some(started) = self.send_turn(session, &pane, book, &turn, &text).await? else { return Ok(()) };
+        session.turns.interrupted.store(false, Ordering::Release);
+        let end = self.follow_turn(session, &pane, &turn, Some(started)).await;
+        self.finish(session, book, &turn, end, &before).await
+    }
+
+    /// Types the prompt. None where it did not come to that: it waits on. The time is when it went.
+    async fn send_turn(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        pane: &Arc<Pane>,
+        book: &Arc<Book>,
+        turn: &Turn,
+        text: &str,
+    ) -> Result<Option<Instant>> {
+        let _queue = pane.queue.clone().lock_owned().await;
+        let _life = session.life.read().await;
+        pane.check_alive()?;
+        let fit = match self.fit(pane, false).await? {
+            Ok(fit) => fit,
+            Err(unfit) => {
+                pane.set_held((unfit == Unfit::Draft).then_some("draft"));
+                self.observe_now(pane);
+                tokio::time::sleep(LOOK).await;
+                return Ok(None);
+            }
+        };
+        pane.set_held(None);
+        if self.stage(book, turn, Stage::Typing).await?.is_none() {
+            return Ok(None); // withdrawn meanwhile
+        }
+        session.turns.tell();
+        let put = self.put_in(pane, &fit, text).await;
+        match put {
+            Ok(Put::Taken) => {
+                self.stage(book, turn, Stage::Running).await?;
+                self.tell_turn(session, "delivered", turn);
+                if pane.full_screen() {
+                    pane.note(&format!("input: {}", text.replace('\n', "\n  ")), SystemTime::now());
+                }
+                session.turns.tell();
+                Ok(Some(Instant::now()))
+            }
+            Ok(Put::Moved) => {
+                self.stage(book, turn, Stage::Queued).await?;
+                session.turns.tell();
+                Ok(None)
+            }
+            Ok(Put::Ignored) => {
+                session.turns.unsure.store(true, Ordering::Release);
+                let why = "it stands in the composer; no Enter was taken";
+                self.end_turn(session, book, turn, Stage::Uncertain, Some(why), None)?;
+                Ok(None)
+            }
+            Err(e) => {
+                session.turns.unsure.store(true, Ordering::Release);
+                self.end_turn(session, book, turn, Stage::Uncertain, Some(e.text()), None)?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn stage(&self, book: &Arc<Book>, turn: &Turn, stage: Stage) -> Result<Option<Turn>> {
+        let (book, number) = (book.clone(), turn.number);
+        let at = record::millis(SystemTime::now());
+        let stored = tokio::task::spawn_blocking(move || book.stage(number, stage, at, None, None)).await;
+        stored.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "storing a turn did not end").because(e)))
+    }
+
+    /// Waits until the agent is ready, nobody types, and nothing is to be done before.
+    async fn until_welcome(self: &Arc<Self>, session: &Arc<Session>, pane: &Arc<Pane>) -> Result<()> {
+        let mut seen = pane.watch();
+        let mut over = session.ended.subscribe();
+        let mut main = session.main.subscribe();
+        loop {
+            if *over.borrow_and_update() || !Arc::ptr_eq(pane, &main.borrow_and_update()) {
+                return Err(Error::new(Kind::Gone, "another pane, or none"));
+            }
+            seen.borrow_and_update();
+            if self.is_welcome(session, pane).await? {
+                pane.set_held(None);
+                return Ok(());
+            }
+            tokio::select! {
+                _ = seen.changed() => {}
+                _ = over.changed() => {}
+                _ = main.changed() => {}
+                () = tokio::time::sleep(LOOK) => self.observe(pane),
+            }
+        }
+    }
+
+    async fn is_welcome(self: &Arc<Self>, session: &Arc<Session>, pane: &Arc<Pane>) -> Result<bool> {
+        let seen = pane.seen();
+        let ready = match seen.state {
+            State::Ready => true,
+            // Nobody knows more of it than that it is quiet.
+            State::Unknown => !pane.has_rules(),
+            _ => false,
+        };
+        let changing = session.life.try_read().is_err() || session.pending_restart();
+        if !ready || !seen.fresh || changing || !self.turns_on(session) || session.turns.load().0 == 0 {
+            return Ok(false);
+        }
+        let typed = match self.clients.read().is_empty() {
+            true => None,
+            false => Some(self.server()?),
+        };
+        if let Some(server) = typed
+            && tmux::input::typed_recently(&server, &pane.id).await?.is_some_and(|ago| ago < TYPED)
+        {
+            pane.set_held(Some("draft"));
+            return Ok(false);
+        }
+        if session.turns.unsure.swap(false, Ordering::AcqRel) {
+            self.clear_composer(pane).await?;
+            return Ok(false); // and a fresh look after it
+        }
+        Ok(true)
+    }
+
+    /// Waits for the end of a turn: a fresh look at a ready agent. None: the session ended.
+    async fn follow_turn(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        pane: &Arc<Pane>,
+        turn: &Turn,
+        started: Option<Instant>,
+    ) -> Option<End> {
+        let mut seen = pane.watch();
+        let mut over = session.ended.subscribe();
+        let mut clock = Clock::new(started.unwrap_or_else(Instant::now));
+        let pid = pane.fact(|f| f.pid);
+        let mut told = None;
+        loop {
+            if *over.borrow_and_update() {
+                return None;
+            }
+            let now = *seen.borrow_and_update();
+            if told.replace(now.state) != Some(now.state)
+                && matches!(now.state, State::Blocked | State::Limited)
+            {
+                self.tell_turn(session, "suspended", turn);
+            }
+            if pane.is_gone() || now.state.ended() || pane.fact(|f| f.pid != pid) {
+                let how = if now.state.ended() { now.state.to_string() } else { "started anew".to_owned() };
+                return Some(End { stage: Stage::Failed, why: Some(how) });
+            }
+            let quiet_program = now.state == State::Unknown && !pane.has_agent();
+            if now.fresh && (now.state == State::Ready || quiet_program) {
+                let interrupted = session.turns.interrupted.swap(false, Ordering::AcqRel);
+                let stage = if interrupted { Stage::Interrupted } else { Stage::Done };
+                return Some(End { stage, why: None });
+            }
+            let quiet = pane.judge(|j| j.quiet(Instant::now()));
+            let config = self.config();
+            if let Some(why) = clock.strikes(now.state, quiet, config.turns_hold, config.turns_max) {
+                return Some(End { stage: Stage::TimedOut, why: Some(why) });
+            }
+            tokio::select! {
+                _ = seen.changed() => {}
+                _ = over.changed() => {}
+                () = tokio::time::sleep(LOOK) => self.observe(pane),
+            }
+        }
+    }
+
+    async fn finish(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        book: &Arc<Book>,
+        turn: &Turn,
+        end: Option<End>,
+        before: &Before,
+    ) -> Result<()> {
+        let pane = session.main();
+        let Some(end) = end else {
+            return self.end_turn(session, book, turn, Stage::Failed, Some("the session ended"), None);
+        };
+        let reply = self.find_reply(session, &pane, before).await;
+        if end.stage == Stage::Interrupted {
+            self.take_back_restored(session, &pane, book, turn).await;
+        }
+        if let (Some(reply), true) = (&reply, pane.full_screen()) {
+            pane.note(&format!("reply: {}", reply.replace('\n', "\n  ")), SystemTime::now());
+        }
+        self.end_turn(session, book, turn, end.stage, end.why.as_deref(), reply)?;
+        self.restart_if_pending(session);
+        Ok(())
+    }
+
+    /// Some agents put an interrupted prompt back as a draft: it is ours, and is taken away.
+    async fn take_back_restored(
+        self: &Arc<Self>,
+        session: &Session,
+        pane: &Arc<Pane>,
+        book: &Book,
+        turn: &Turn,
+    ) {
+        let Ok((_, picture)) = self.picture(pane).await else { return };
+        let (Some(draft), Ok(prompt)) = (super::submit::draft(&picture), book.prompt(turn)) else { return };
+        let start = |text: &str| text.split_whitespace().take(4).collect::<Vec<_>>().join(" ");
+        if start(draft) == start(&prompt)
+            && let Err(e) = self.clear_composer(pane).await
+        {
+            session.set_last_error(e.text());
+        }
+    }
+
+    /// `ctl new`: a new conversation, where the agent can begin one.
+    pub async fn new_conversation(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        let pane = session.main();
+        let Some(new) = pane.eyes(|e| e.agent.manifest.new.clone()).flatten() else {
+            return Err(Error::new(
+                Kind::Invalid,
+                "new: this agent has no command for it; ctl restart begins anew",
+            ));
+        };
+        let _queue = pane.queue.clone().lock_owned().await;
+        let busy = || {
+            Error::new(Kind::Busy, format!("new: it is {}, or its composer is not empty", pane.seen().state))
+        };
+        let fit = self.fit(&pane, false).await?.map_err(|_| busy())?;
+        if session.turns.current().is_some() {
+            return Err(busy());
+        }
+        match self.put_in(&pane, &fit, &new).await? {
+            Put::Taken => self.bind_conversation(session, None),
+            Put::Moved | Put::Ignored => return Err(busy()),
+        }
+        Ok(())
+    }
+
+    /// `ctl interrupt`: what runs is told to stop; nothing where nothing runs.
+    pub async fn interrupt(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        let pane = session.main();
+        pane.check_alive()?;
+        if pane.seen().state == State::Ready && session.turns.current().is_none() {
+            return Ok(());
+        }
+        let keys = pane.eyes(|e| e.agent.manifest.keys.interrupt.clone());
+        let keys = keys.unwrap_or_else(|| vec!["C-c".to_owned()]);
+        session.turns.interrupted.store(session.turns.current().is_some(), Ordering::Release);
+        let server = self.server()?;
+        for (n, name) in keys.iter().enumerate() {
+            if n > 0 {
+                tokio::time::sleep(Duration::from_millis(100)).await; // two at once may mean another thing
+            }
+            let key = tmux::Key::parse(name)
+                .ok_or_else(|| Error::new(Kind::Invalid, format!("the manifest's key {name:?} is none")))?;
+            tmux::input::keys(&server, &pane.id, &[key]).await?;
+        }
+        self.observe(&pane);
+        Ok(())
+    }
+}
+
+async fn run(sessions: Weak<Sessions>, session: Arc<Session>) {
+    let mut changed = session.turns.watch();
+    let mut over = session.ended.subscribe();
+    loop {
+        changed.borrow_and_update();
+        if *over.borrow_and_update() {
+            return;
+        }
+        let Some(sessions) = sessions.upgrade() else { return };
+        let waiting = session.turns.load() != (0, false);
+        if let (true, Some(book)) = (waiting, session.turns.book()) {
+            if let Err(e) = sessions.next_turn(&session, &book).await {
+                if e.kind != Kind::Gone {
+                    session.set_last_error(e.text());
+                    sessions.journal.trouble(&session.shown(), &format!("turns: {e}"));
+                }
+                // A pane or server that is gone comes back, or the session ends.
+                tokio::time::sleep(LOOK).await;
+            }
+            continue;
+        }
+        drop(sessions);
+        tokio::select! {
+            _ = changed.changed() => {}
+            _ = over.changed() => {}
+        }
+    }
+}
+
+/// The limits of a turn.
+struct Clock {
+    begun: Instant,
+    /// Time spent waiting for a person or a reset counts for nothing.
+    away: Duration,
+    last: Instant,
+}
+
+impl Clock {
+    fn new(begun: Instant) -> Self {
+        Clock { begun, away: Duration::ZERO, last: Instant::now() }
+    }
+
+    /// `quiet`: time without any sign of work.
+    fn strikes(
+        &mut self,
+        state: State,
+        quiet: Duration,
+        hold: Duration,
+        max: Option<Duration>,
+    ) -> Option<String> {
+        let now = Instant::now();
+        let step = now.saturating_duration_since(std::mem::replace(&mut self.last, now));
+        if matches!(state, State::Blocked | State::Limited) {
+            self.away += step;
+            return None;
+        }
+        let lasted = now.saturating_duration_since(self.begun).saturating_sub(self.away);
+        if quiet >= hold && lasted >= hold {
+            return Some(format!("no sign of work for {} s", hold.as_secs()));
+        }
+        max.filter(|max| lasted >= *max).map(|max| format!("it lasted {} s", max.as_secs()))
+    }
+}

@@ -1,0 +1,263 @@
+//! Puts one prompt into an agent's composer and sees to it that it is taken.
+//!
+//! Every step begins with a look, and what is typed is typed only while the pane stands as it was
+//! seen: nothing goes into a dialog that came up meanwhile, nor onto somebody's draft.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::eyes::Picture;
+use super::super::{Pane, Sessions};
+use crate::agent::composer::Composer;
+use crate::agent::manifest::{By, Manifest, State as Shows};
+use crate::error::{Kind, Result, fail};
+use crate::tmux::input::{self, Typed};
+use crate::tmux::{self, Server};
+
+/// How long a text may take to stand in the composer: 200 kB took an agent up to 2 s.
+const SHOWN: Duration = Duration::from_secs(10);
+/// Within this an Enter shows, or it is pressed again where the manifest says so.
+const TAKEN: Duration = Duration::from_secs(2);
+/// How long a screen that never rests is tried.
+const REST: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(30);
+
+/// A pane that was seen fit for a prompt.
+pub(super) struct Fit {
+    server: Server,
+    stand: String,
+    manifest: Option<Arc<Manifest>>,
+}
+
+/// Why a pane is not fit now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// The agent works, asks, or is not to be made out.
+    State,
+    /// The composer holds a text that is not ours.
+    Draft,
+}
+
+/// What became of a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    Taken,
+    /// The pane changed before the first byte: nothing was typed.
+    Moved,
+    /// It stands in the composer and was not taken.
+    Ignored,
+}
+
+impl Sessions {
+    /// Looks whether a prompt may go now. `working_too`: also while the agent works.
+    pub(super) async fn fit(
+        &self,
+        pane: &Pane,
+        working_too: bool,
+    ) -> Result<std::result::Result<Fit, Unfit>> {
+        let server = self.server()?;
+        let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else {
+            return Ok(Ok(Fit { server, stand: String::new(), manifest: None }));
+        };
+        if manifest.rules.is_empty() {
+            return Ok(Ok(Fit { server, stand: String::new(), manifest: Some(manifest) }));
+        }
+        let (shot, picture) = self.picture(pane).await?;
+        if shot.dead {
+            return fail(Kind::Gone, format!("pane {} is dead", pane.id));
+        }
+        let state = matches!(picture.state, Some(Shows::Ready))
+            || working_too && matches!(picture.state, Some(Shows::Busy | Shows::Limited))
+            || matches!(picture.state, Some(Shows::Limited))
+                && pane.eyes(|e| e.limit_is_over()).unwrap_or(false);
+        let draft = matches!(picture.composer, Composer::Draft(_));
+        pane.eyes(|e| e.look(picture));
+        Ok(if !state {
+            Err(Unfit::State)
+        } else if draft {
+            Err(Unfit::Draft)
+        } else {
+            Ok(Fit { server, stand: shot.stand, manifest: Some(manifest) })
+        })
+    }
+
+    /// Types `text` and presses Enter. The caller holds the pane's queue.
+    pub(super) async fn put_in(self: &Arc<Self>, pane: &Arc<Pane>, fit: &Fit, text: &str) -> Result<Put> {
+        let Some(manifest) = fit.manifest.as_deref().filter(|m| !m.rules.is_empty()) else {
+            // A shell, or an agent nobody can see: one paste and one Enter.
+            pane.input(Instant::now());
+            input::paste(&fit.server, &pane.id, text.as_bytes(), true).await?;
+            return Ok(Put::Taken);
+        };
+        let typed = manifest.submit.by == By::Keys || text.starts_with('/') && !text.contains('\n');
+        if typed {
+            if input::press_if(&fit.server, &pane.id, &[], &fit.stand).await? == Typed::Moved {
+                return Ok(Put::Moved);
+            }
+            pane.input(Instant::now());
+            input::type_text(&fit.server, &pane.id, text).await?;
+        } else {
+            pane.input(Instant::now());
+            if input::paste_if(&fit.server, &pane.id, text.as_bytes(), &fit.stand).await? == Typed::Moved {
+                return Ok(Put::Moved);
+            }
+        }
+        self.until_shown(pane, &fit.stand, manifest.submit.settle).await?;
+        for _ in 0..manifest.submit.enters.max(1) {
+            let (before, busy) = self.enter(pane, &fit.server).await?;
+            if self.until_taken(pane, &before, busy).await? {
+                return Ok(Put::Taken);
+            }
+        }
+        Ok(Put::Ignored)
+    }
+
+    /// The text stands in the composer, and nothing moves.
+    async fn until_shown(&self, pane: &Pane, stand: &str, settle: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(LOOK.min(settle)).await;
+            let quiet = pane.judge(|j| j.quiet(Instant::now()));
+            if quiet >= settle || begun.elapsed() >= SHOWN {
+                let (shot, picture) = self.picture(pane).await?;
+                let shows = match picture.composer {
+                    Composer::Draft(_) => true,
+                    _ => shot.stand != stand,
+                };
+                // One that shows nothing of what is pasted gets its Enter all the same.
+                if shows || begun.elapsed() >= TAKEN.max(settle) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Presses Enter while no dialog stands there. Waits as long as one does. Returns what was seen
+    /// just before, and whether the agent worked.
+    async fn enter(&self, pane: &Pane, server: &Server) -> Result<(tmux::Picture, bool)> {
+        let begun = Instant::now();
+        loop {
+            pane.check_alive()?;
+            let (shot, picture) = self.picture(pane).await?;
+            let asks = matches!(picture.state, Some(Shows::Blocked | Shows::Unknown) | None);
+            let busy = picture.state == Some(Shows::Busy);
+            pane.eyes(|e| e.look(picture));
+            if asks {
+                tokio::time::sleep(LOOK * 5).await;
+                continue;
+            }
+            pane.input(Instant::now());
+            // What never rests (a spinner that moves the cursor) is pressed on the look alone.
+            let keys = ["Enter"];
+            if input::press_if(server, &pane.id, &keys, &shot.stand).await? == Typed::Yes {
+                return Ok((shot, busy));
+            }
+            if begun.elapsed() >= REST {
+                return fail(Kind::TimedOut, format!("pane {}: its screen never rests", pane.id));
+            }
+        }
+    }
+
+    /// `busy`: it worked before, so that work is no sign.
+    async fn until_taken(
+        self: &Arc<Self>,
+        pane: &Arc<Pane>,
+        before: &tmux::Picture,
+        busy: bool,
+    ) -> Result<bool> {
+        let begun = Instant::now();
+        while begun.elapsed() < TAKEN {
+            tokio::time::sleep(LOOK).await;
+            pane.check_alive()?;
+            let (shot, picture) = self.picture(pane).await?;
+            let worked = matches!(picture.state, Some(Shows::Busy | Shows::Blocked | Shows::Limited));
+            let taken = worked && !busy
+                || match &picture.composer {
+                    Composer::Empty => true,
+                    Composer::Draft(_) => false,
+                    Composer::Hidden | Composer::Unsure => shot.text != before.text,
+                };
+            pane.eyes(|e| e.look(picture));
+            self.observe_now(pane);
+            if taken || !busy && pane.eyes(|e| e.worked()).unwrap_or(false) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A prompt that does not wait for its turn: `Busy` where a dialog stands there, or nobody knows
+    /// what does. Waits up to `hold` while the composer holds a draft.
+    pub(in super::super) async fn steer(
+        self: &Arc<Self>,
+        pane: &Arc<Pane>,
+        text: &str,
+        hold: Duration,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            match self.fit(pane, true).await? {
+                Ok(fit) => match self.put_in(pane, &fit, text).await? {
+                    Put::Taken => return Ok(()),
+                    Put::Ignored => {
+                        return fail(Kind::TimedOut, "it stands in the composer; no Enter was taken");
+                    }
+                    Put::Moved => {}
+                },
+                Err(Unfit::State) => {
+                    return fail(
+                        Kind::Busy,
+                        format!("it is {}; a prompt could be taken for an answer", pane.seen().state),
+                    );
+                }
+                Err(Unfit::Draft) => pane.set_held(Some("draft")),
+            }
+            if begun.elapsed() >= hold {
+                return fail(
+                    Kind::TimedOut,
+                    format!("a draft stood in the composer for {} s", hold.as_secs()),
+                );
+            }
+            tokio::time::sleep(LOOK * 5).await;
+        }
+    }
+
+    /// Empties the composer of a text of ours. Gives up where it stays.
+    pub(super) async fn clear_composer(&self, pane: &Pane) -> Result<()> {
+        let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else { return Ok(()) };
+        let server = self.server()?;
+        let keys: Vec<&str> = manifest.keys.clear.iter().map(String::as_str).collect();
+        // Some take one line at a time.
+        for _ in 0..100 {
+            let (shot, picture) = self.picture(pane).await?;
+            let ready = matches!(picture.state, Some(Shows::Ready));
+            let draft = matches!(picture.composer, Composer::Draft(_));
+            let unsure = picture.composer == Composer::Unsure;
+            pane.eyes(|e| e.look(picture));
+            if !ready || !draft && !unsure {
+                return Ok(());
+            }
+            let _ = input::press_if(&server, &pane.id, &keys, &shot.stand).await?; // Moved: looked at again
+            if unsure {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK * 3).await;
+        }
+        Ok(())
+    }
+
+    /// The picture's text without what stood there before: the answer of an agent whose history
+    /// nobody can read.
+    pub(super) async fn screen_text(&self, pane: &Pane) -> Option<String> {
+        let text = self.capture(pane, tmux::Capture::Screen).await.ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// What a look holds of the composer.
+pub(super) fn draft(picture: &Picture) -> Option<&str> {
+    match &picture.composer {
+        Composer::Draft(text) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! Waiting for a turn's end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::{Session, Sessions};
+use super::turn::{Stage, Turn};
+use crate::error::{Kind, Result, fail};
+use crate::tree::Lines;
+
+/// One turn's `wait`: its stage when it ended.
+pub struct TurnWait {
+    session: Arc<Session>,
+    number: u64,
+    told: bool,
+}
+
+impl TurnWait {
+    pub fn new(session: Arc<Session>, number: u64) -> Self {
+        TurnWait { session, number, told: false }
+    }
+}
+
+#[async_trait::async_trait]
+impl Lines for TurnWait {
+    async fn next(&mut self) -> Option<Bytes> {
+        if std::mem::replace(&mut self.told, true) {
+            return None;
+        }
+        let line = match ended(&self.session, self.number).await {
+            Some(turn) => format!("{}\n", turn.stage.word()),
+            None => "ended\n".into(),
+        };
+        Some(line.into())
+    }
+}
+
+/// The turn when nothing more happens to it; none where the session ended, or the turn is no
+/// longer known.
+async fn ended(session: &Session, number: u64) -> Option<Turn> {
+    let mut changed = session.turns.watch();
+    let mut over = session.ended.subscribe();
+    loop {
+        let turn = session.turns.book()?.by_number(number)?;
+        if turn.stage.ended() {
+            return Some(turn);
+        }
+        if *over.borrow_and_update() {
+            return None;
+        }
+        tokio::select! {
+            _ = changed.changed() => {}
+            _ = over.changed() => {}
+        }
+    }
+}
+
+impl Sessions {
+    /// The answer to the prompt `turn`, when its turn is over.
+    pub async fn answer(&self, session: &Session, turn: &Turn) -> Result<String> {
+        let name = &turn.name;
+        let Some(turn) = ended(session, turn.number).await else {
+            return fail(Kind::Gone, format!("{}: ended", session.shown()));
+        };
+        let why = turn.why.clone().unwrap_or_else(|| turn.stage.word().to_owned());
+        match turn.stage {
+            Stage::Done | Stage::Interrupted => match session.turns.book() {
+                Some(book) => book.reply(&turn),
+                None => fail(Kind::Gone, format!("{name}: no longer known")),
+            },
+            Stage::TimedOut => fail(Kind::TimedOut, format!("{name}: {why}")),
+            Stage::Withdrawn => fail(Kind::Gone, format!("{name}: withdrawn")),
+            _ => fail(Kind::Gone, format!("{name}: {why}")),
+        }
+    }
+}
