@@ -15,6 +15,7 @@ mod doc;
 mod editors;
 mod errors;
 mod examples;
+mod fake_agent;
 mod faults;
 mod fs_door;
 mod input;
