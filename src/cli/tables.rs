@@ -87,6 +87,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Span => "text with ms, s, m, h, d",
         Kind::Count => "whole number",
         Kind::OneOf(_) => "a word",
+        Kind::Tables(_) => "tables",
     }
 }
 

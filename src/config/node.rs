@@ -85,6 +85,13 @@ pub static KEYS: &[Key] = &[
         env: None,
     },
     Key {
+        name: "sessions",
+        kind: Kind::Tables(SESSION_KEYS),
+        default: "",
+        about: "Sessions that are made when the node starts, in this order, where there are none of their names: name, and the keys of a session's config. autostart is on in them.",
+        env: None,
+    },
+    Key {
         name: "turns.hold",
         kind: Kind::Span,
         default: "5m",
@@ -135,6 +142,19 @@ pub static KEYS: &[Key] = &[
     },
 ];
 
+/// The keys of one of `[[sessions]]`: its name and those of a session's config.
+static SESSION_KEYS: &[Key] = &{
+    const NAME: Key =
+        Key { name: "name", kind: Kind::Text, default: "", about: "The session's name.", env: None };
+    let mut keys = [NAME; super::session::KEYS.len() + 1];
+    let mut i = 0;
+    while i < super::session::KEYS.len() {
+        keys[i + 1] = super::session::KEYS[i];
+        i += 1;
+    }
+    keys
+};
+
 /// The settings in force. Everything has a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -152,6 +172,8 @@ pub struct NodeConfig {
     pub init: Vec<String>,
     /// What the node says of an agent, by its key.
     pub agents: BTreeMap<String, AgentConfig>,
+    /// Name and settings, in their order.
+    pub sessions: Vec<(String, Values)>,
     pub turns_hold: Duration,
     pub turns_max: Option<Duration>,
     pub turns_queue: usize,
@@ -220,6 +242,13 @@ impl NodeConfig {
             let what = format!("node.name: {:?} is not letters, digits, '-' and '_' (1 to 63)", config.name);
             return Err(schema::locate(text, "node.name", what));
         }
+        let unnamed = match file.get("sessions") {
+            Some(Value::Tables(tables)) => tables.iter().any(|t| !t.contains_key("name")),
+            _ => false,
+        };
+        if unnamed {
+            return Err(schema::locate(text, "sessions", "sessions: each needs a name".into()));
+        }
         if config.rotate < LEAST_ROTATE {
             return Err(schema::locate(text, "logs.rotate", "logs.rotate: at least 64KiB".into()));
         }
@@ -266,6 +295,7 @@ impl NodeConfig {
                 _ => Vec::new(),
             },
             agents: agents(&v),
+            sessions: sessions(&v),
             turns_hold: span(&v, "turns.hold"),
             turns_max: Some(span(&v, "turns.max")).filter(|d| !d.is_zero()),
             turns_queue: match v.get("turns.queue") {
@@ -275,6 +305,16 @@ impl NodeConfig {
             sources,
         }
     }
+}
+
+fn sessions(v: &Values) -> Vec<(String, Values)> {
+    let Some(Value::Tables(tables)) = v.get("sessions") else { return Vec::new() };
+    let each = tables.iter().cloned().filter_map(|mut table| {
+        let Some(Value::Text(name)) = table.remove("name") else { return None };
+        table.entry("autostart").or_insert(Value::Bool(true));
+        Some((name, table))
+    });
+    each.collect()
 }
 
 fn agents(v: &Values) -> BTreeMap<String, AgentConfig> {

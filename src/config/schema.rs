@@ -10,7 +10,7 @@ use std::time::Duration;
 use toml_edit::{Document, Item, Value as Toml};
 
 /// One setting: the only place that knows its name, kind, default and meaning.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// `table.key`, or `key` at the top; `table.*.key` is a key of each table in `table`.
     pub name: &'static str,
@@ -42,6 +42,8 @@ pub enum Kind {
     Count,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// An array of tables, each with these keys.
+    Tables(&'static [Key]),
 }
 
 impl Kind {
@@ -57,6 +59,7 @@ impl Kind {
             Kind::Bytes => "a number of bytes, or a string such as \"64MiB\"",
             Kind::Span => "a string such as \"500ms\", \"10s\", \"5m\", \"12h\" or \"7d\"",
             Kind::Count => "a whole number from 1",
+            Kind::Tables(_) => "tables such as [[sessions]]",
         };
         fixed.to_owned()
     }
@@ -72,6 +75,7 @@ pub enum Value {
     Bytes(u64),
     Span(Duration),
     Count(u64),
+    Tables(Vec<Values>),
     /// Of a key with a `*` in its name: by what stands in its place.
     Each(BTreeMap<String, Value>),
 }
@@ -89,6 +93,7 @@ impl fmt::Display for Value {
             Value::Bool(b) => write!(f, "{b}"),
             Value::Size(c, r) => write!(f, "\"{c}x{r}\""),
             Value::Bytes(n) | Value::Count(n) => write!(f, "{n}"),
+            Value::Tables(tables) => write!(f, "{} of them", tables.len()),
             Value::Each(each) => {
                 let each: Vec<_> = each.iter().map(|(name, value)| format!("{name} = {value}")).collect();
                 write!(f, "{{{}}}", each.join(", "))
@@ -154,7 +159,10 @@ impl Walk<'_> {
             let full = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
             if let Some(key) = self.keys.iter().find(|k| stands_for(k.name, &full)) {
                 let at = item.span().map_or(at, |s| s.start);
-                let value = self.value(key, item, at)?;
+                let value = match key.kind {
+                    Kind::Tables(keys) => self.tables(key, keys, item, at)?,
+                    _ => self.value(key, item, at)?,
+                };
                 self.put(key.name, &full, value);
             } else if self.keys.iter().any(|k| begins(k.name, &full))
                 && let Some(inner) = item.as_table_like()
@@ -165,6 +173,17 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    fn tables(&self, key: &Key, keys: &'static [Key], item: &Item, at: usize) -> Result<Value, Fault> {
+        let Some(tables) = item.as_array_of_tables() else {
+            return Err(fault(self.text, at, format!("{}: expected {}", key.name, key.kind.expects())));
+        };
+        let each = tables.iter().map(|table| {
+            let mut walk = Walk { text: self.text, keys, values: Values::new() };
+            walk.table(table, "").map(|()| walk.values)
+        });
+        each.collect::<Result<_, _>>().map(Value::Tables)
     }
 
     fn put(&mut self, key: &'static str, full: &str, value: Value) {
@@ -216,6 +235,7 @@ fn convert(kind: Kind, item: &Item) -> Option<Value> {
             None => from_text(kind, item.as_str()?)?,
         },
         Kind::Span | Kind::OneOf(_) => from_text(kind, item.as_str()?)?,
+        Kind::Tables(_) => return None,
         Kind::Count => Value::Count(u64::try_from(item.as_integer()?).ok().filter(|n| *n > 0)?),
     })
 }
@@ -238,6 +258,7 @@ pub fn from_text(kind: Kind, text: &str) -> Option<Value> {
             let (digits, unit) = units.iter().find_map(|(s, n)| Some((text.strip_suffix(s)?, *n)))?;
             Value::Bytes(number(digits)?.checked_mul(unit)?)
         }
+        Kind::Tables(_) => return None,
         Kind::Count => Value::Count(number(text).filter(|n| *n > 0)?),
         Kind::OneOf(words) => Value::Text(words.iter().find(|w| **w == text)?.to_string()),
         Kind::Span => {
@@ -247,6 +268,24 @@ pub fn from_text(kind: Kind, text: &str) -> Option<Value> {
             Value::Span(Duration::from_millis(digits.checked_mul(unit)?))
         }
     })
+}
+
+/// A value as it stands in TOML.
+pub fn to_toml(value: &Value) -> String {
+    let text = |s: &String| toml_edit::Value::from(s.as_str()).to_string().trim().to_owned();
+    match value {
+        Value::Text(s) => text(s),
+        Value::Words(words) => {
+            format!("[{}]", words.iter().map(text).collect::<Vec<_>>().join(", "))
+        }
+        Value::Map(map) => {
+            let pairs: Vec<_> = map.iter().map(|(k, v)| format!("{} = {}", text(k), text(v))).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+        Value::Bool(b) => b.to_string(),
+        Value::Size(..) | Value::Span(_) | Value::Bytes(_) | Value::Count(_) => value.to_string(),
+        Value::Tables(_) | Value::Each(_) => String::new(), // no key of a session has them
+    }
 }
 
 /// The fault at byte `at` of `text`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::schema::{self, Fault, Key, Kind, Value};
+use super::schema::{self, Fault, Key, Kind, Value, Values};
 
 pub static KEYS: &[Key] = &[
     Key {
@@ -61,6 +61,13 @@ pub static KEYS: &[Key] = &[
         about: "A conversation's id, or \"latest\": where every start goes on.",
         env: None,
     },
+    Key {
+        name: "autostart",
+        kind: Kind::Bool,
+        default: "false",
+        about: "Whether the session is made again when the node starts and tmux has lost it (a reboot): with its conversation, without init prompts.",
+        env: None,
+    },
     Key { name: "cwd", kind: Kind::Text, default: "", about: "Where it starts; ~ is HOME.", env: None },
     Key { name: "env", kind: Kind::Map, default: "", about: "Environment over the node's.", env: None },
     Key {
@@ -87,7 +94,8 @@ pub static KEYS: &[Key] = &[
 ];
 
 /// Keys that a session somebody else made cannot have: it is theirs to start.
-const OURS_ONLY: &[&str] = &["command", "args", "danger", "init", "restart", "resume", "cwd", "env", "size"];
+const OURS_ONLY: &[&str] =
+    &["command", "args", "danger", "init", "restart", "resume", "autostart", "cwd", "env", "size"];
 
 /// `turns`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,6 +125,7 @@ pub struct SessionConfig {
     pub turns: Turns,
     pub restart: Restart,
     pub resume: Option<String>,
+    pub autostart: bool,
     pub cwd: Option<String>,
     pub env: BTreeMap<String, String>,
     pub size: Option<(u16, u16)>,
@@ -135,6 +144,7 @@ impl Default for SessionConfig {
             turns: Turns::Auto,
             restart: Restart::No,
             resume: None,
+            autostart: false,
             cwd: None,
             env: BTreeMap::new(),
             size: None,
@@ -159,6 +169,7 @@ impl SessionConfig {
                 ("command", Value::Words(w)) => config.command = w,
                 ("args", Value::Words(w)) => config.args = Some(w),
                 ("agent", Value::Text(s)) => config.agent = Some(s),
+                ("autostart", Value::Bool(b)) => config.autostart = b,
                 ("danger", Value::Bool(b)) => config.danger = Some(b),
                 ("init", Value::Words(w)) => config.init = w,
                 ("turns", Value::Text(s)) => config.turns = turns(&s),
@@ -231,9 +242,22 @@ fn pane_name(name: &str) -> bool {
     }
 }
 
-/// The first text of a session made here: its agent, where it has one, and every other key commented
-/// out.
-pub fn template(agent: Option<&str>) -> String {
+/// Settings as one inline table of TOML: `{ args = ["-v"] }`. The error is one line.
+pub fn inline(table: &str) -> Result<Values, String> {
+    let wrong = |fault: Fault| format!("settings: {}", fault.text);
+    let text = format!("settings = {table}\n");
+    let doc = toml_edit::Document::parse(text).map_err(|e| format!("settings: {}", e.message()))?;
+    let Some(inner) = doc.get("settings").and_then(|s| s.as_inline_table()) else {
+        return Err("settings: expected an inline table of TOML: { key = value }".into());
+    };
+    let lines: String = inner.iter().map(|(k, v)| format!("{k} = {}\n", v.to_string().trim())).collect();
+    let values = schema::parse(&lines, KEYS).map_err(wrong)?;
+    SessionConfig::parse(&lines, true).map_err(wrong)?;
+    Ok(values)
+}
+
+/// The first text of a session made here: what is set, and every other key commented out.
+pub fn template(set: &Values) -> String {
     let mut text = String::from(
         "# Settings of this session; muxfs.toml(5). A bad text changes nothing: see config.error.\n",
     );
@@ -247,7 +271,7 @@ pub fn template(agent: Option<&str>) -> String {
             Kind::Size => "\"120x40\"".to_owned(),
             _ => "\"…\"".to_owned(),
         };
-        let set = agent.filter(|_| key.name == "agent").map(|agent| format!("agent = {agent:?}\n"));
+        let set = set.get(key.name).map(|v| format!("{} = {}\n", key.name, schema::to_toml(v)));
         let set = set.unwrap_or_else(|| format!("# {} = {value}\n", key.name));
         text.push_str(&format!("\n# {}\n{set}", key.about));
     }
@@ -281,9 +305,10 @@ mod tests {
 
     #[test]
     fn the_templates_set_nothing() {
-        assert_eq!(SessionConfig::parse(&template(None), true).unwrap(), SessionConfig::default());
-        let agent = SessionConfig { agent: Some("claude".into()), ..SessionConfig::default() };
-        assert_eq!(SessionConfig::parse(&template(Some("claude")), true).unwrap(), agent);
+        assert_eq!(SessionConfig::parse(&template(&Values::new()), true).unwrap(), SessionConfig::default());
+        let text = "agent = 'claude'\nargs = ['a b', \"c'd\\ne\\\"\"]\nsize = '80x24'\nenv = { 'X Y' = '#' }\ndanger = true\n";
+        let again = template(&schema::parse(text, KEYS).unwrap());
+        assert_eq!(SessionConfig::parse(&again, true).unwrap(), SessionConfig::parse(text, true).unwrap());
         let seen = template_of_others(&[("command", "vim \"x\n[env]".into())]);
         assert_eq!(SessionConfig::parse(&seen, false).unwrap(), SessionConfig::default());
     }

@@ -229,14 +229,27 @@ async fn command<S: Clone>(verbs: &'static [Verb<S>], subject: &S, who: &Caller,
         let known: Vec<_> = verbs.iter().map(|v| v.name).collect();
         return fail(Kind::Invalid, format!("{shown:?}: unknown verb; one of {}", known.join(", ")));
     };
-    if verb.args.ends_with('…') && !words.is_empty() {
-        let rest = line.trim_start().strip_prefix(&name).unwrap_or_default();
-        words = vec![rest.trim().to_owned()];
+    if verb.args.contains('…') {
+        words = with_rest(line, verb.args.split_whitespace().count());
     }
     if !verb.arity().contains(&words.len()) {
         return fail(Kind::Invalid, format!("{shown:?}: usage: {}", verb.usage()));
     }
     (verb.run)(subject.clone(), who.clone(), words).await
+}
+
+/// At most `most` arguments, the last of which is the rest of the line.
+fn with_rest(line: &str, most: usize) -> Vec<String> {
+    let next = |text: &str| text.split_once(char::is_whitespace).map(|(_, rest)| rest.trim().to_owned());
+    let mut rest = next(line.trim());
+    let mut words = Vec::new();
+    while let Some(text) = rest.filter(|r| !r.is_empty()) {
+        let last = words.len() + 1 == most;
+        rest = if last { None } else { next(&text) };
+        let word = if last { text.as_str() } else { text.split_whitespace().next().unwrap_or_default() };
+        words.push(word.to_owned());
+    }
+    words
 }
 
 #[cfg(test)]
@@ -251,6 +264,14 @@ mod tests {
         Verb { name: "new", args: "NAME [AGENT] [CWD]", about: "", run: nothing },
         Verb { name: "stop", args: "", about: "", run: nothing },
     ];
+
+    #[test]
+    fn the_last_argument_may_be_the_rest_of_the_line() {
+        assert_eq!(with_rest(" answer-text  yes, do  it \n", 1), ["yes, do  it"]);
+        assert_eq!(with_rest("new a b c { x = ' y' }", 4), ["a", "b", "c", "{ x = ' y' }"]);
+        assert_eq!(with_rest("new a", 4), ["a"]);
+        assert_eq!(with_rest("new", 4), Vec::<String>::new());
+    }
 
     #[tokio::test]
     async fn verbs_are_looked_up_and_counted() {

@@ -3,6 +3,8 @@
 use super::row::{Answer, Document, File, Row, Verb};
 use super::subject::NodeAt;
 use super::text;
+use crate::config::session;
+use crate::error::{Error, Kind};
 use crate::session::life::Asked;
 use crate::tree::Caller;
 
@@ -99,7 +101,12 @@ pub static ROWS: &[Row<NodeAt>] = &[
 ];
 
 pub static VERBS: &[Verb<NodeAt>] = &[
-    Verb { name: "new", args: "NAME [AGENT] [CWD]", about: "Makes a session, as mkdir does.", run: new },
+    Verb {
+        name: "new",
+        args: "NAME [AGENT] [CWD] [SETTINGS…]",
+        about: "Makes a session, as mkdir does. `-` leaves AGENT or CWD out; SETTINGS is an inline table of TOML: { init = [\"read PLAN.md\"] }.",
+        run: new,
+    },
     Verb {
         name: "reload",
         args: "",
@@ -119,8 +126,13 @@ fn new(node: NodeAt, who: Caller, args: Vec<String>) -> Answer<()> {
     Box::pin(async move {
         let mut args = args.into_iter();
         let name = args.next().unwrap_or_default();
-        let (agent, cwd) = (args.next(), args.next());
-        let asked = Asked { agent: agent.as_deref(), cwd: cwd.as_deref() };
+        let mut given = || args.next().filter(|a| a != "-");
+        let (agent, cwd, settings) = (given(), given(), given());
+        let set = match settings {
+            Some(table) => session::inline(&table).map_err(|why| Error::new(Kind::Invalid, why))?,
+            None => Default::default(),
+        };
+        let asked = Asked { agent: agent.as_deref(), cwd: cwd.as_deref(), set: Some(&set), begin: None };
         node.sessions.make(&who, &name, asked).await.map(drop)
     })
 }

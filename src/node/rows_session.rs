@@ -82,6 +82,12 @@ pub static VERBS: &[Verb<SessionAt>] = &[
         run: interrupt,
     },
     Verb { name: "new", args: "", about: "Begins a new conversation.", run: new },
+    Verb {
+        name: "resume",
+        args: "ID|latest",
+        about: "Starts the program anew with an earlier conversation of its directory: history/.",
+        run: resume,
+    },
     Verb { name: "clear-queue", args: "", about: "Takes every waiting prompt back.", run: clear_queue },
     Verb { name: "apply", args: "", about: "A pending restart happens now.", run: apply },
 ];
@@ -115,6 +121,10 @@ fn interrupt(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
 
 fn new(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
     Box::pin(async move { s.sessions.new_conversation(&s.session).await })
+}
+
+fn resume(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
+    Box::pin(async move { s.sessions.resume(&s.session, args.first().map_or("", String::as_str)).await })
 }
 
 fn clear_queue(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {

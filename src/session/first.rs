@@ -1,7 +1,7 @@
 //! The first moments of a program: its first prompts, and a word where it is not ready in time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::eyes::START;
 use super::input::Message;
@@ -16,6 +16,7 @@ impl Sessions {
     /// A program was just started in the session's main pane.
     pub(super) fn after_start(self: &Arc<Self>, session: &Arc<Session>, begin: &Begin) {
         let pane = session.main();
+        session.backoff.lock().started(Instant::now());
         let agent = pane.eyes(|_| ()).is_some();
         let mut prompts = if agent { self.config().init.clone() } else { Vec::new() };
         prompts.extend(session.config().init.iter().cloned());

@@ -9,6 +9,7 @@ use super::env::{self, Env};
 use super::program::{Agent, Begin};
 use super::{Pane, Record, Session, Sessions, engine, reap, record};
 use crate::config::SessionConfig;
+use crate::config::schema::{Value, Values};
 use crate::error::{Error, Kind, Result, fail};
 use crate::names;
 use crate::tmux::{self, NewSession, Server};
@@ -53,9 +54,14 @@ impl Sessions {
         let name = names::new_session(shown, &self.reserved)?;
         // Before a record of it is on disk.
         tmux::session::check_name(&name)?;
-        let agent = self.choose_agent(&name, asked.agent)?;
+        let mut set = asked.set.cloned().unwrap_or_default();
+        let named =
+            set.get("agent").and_then(|v| if let Value::Text(s) = v { Some(s.clone()) } else { None });
+        if let Some(agent) = self.choose_agent(&name, asked.agent.or(named.as_deref()))? {
+            set.insert("agent", Value::Text(agent));
+        }
         let here = asked.cwd.map(str::to_owned).or_else(|| self.caller_dir(who));
-        let new = New { shown, name: &name, agent, here, parent: self.caller_session(who) };
+        let new = New { shown, name: &name, here, parent: self.caller_session(who), set, begin: asked.begin };
         let login = self.login_env().await;
         // A server without sessions is left at once, but for one that is about to get its first.
         let _making = Making::begin(&self.making);
@@ -89,7 +95,10 @@ impl Sessions {
         self.report_left(&record.id, shown);
         let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
         let size = config.size.unwrap_or(self.config().size);
-        let begin = first_begin(&config);
+        let begin = match new.begin {
+            Some(begin) => begin.clone(),
+            None => first_begin(&config),
+        };
         let program = self.program(&config, login, &record.id, new.here.clone(), &begin)?;
         record.conversation = program.conversation.clone();
         self.store.save(&record)?;
@@ -128,7 +137,7 @@ impl Sessions {
                 id: record::new_id()?,
                 name: new.name.to_owned(),
                 ours: true,
-                config: crate::config::session::template(new.agent.as_deref()),
+                config: crate::config::session::template(&new.set),
                 changed: record::millis(SystemTime::now()),
                 modes: Default::default(),
                 stopped: false,
@@ -303,6 +312,29 @@ impl Sessions {
         self.restart_locked(session, &begin).await
     }
 
+    /// As `restart` in the settings says, unless somebody was faster.
+    pub(super) async fn start_again(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        let _life = session.life.write().await;
+        let main = session.main();
+        let ended = main.is_gone() || main.fact(|f| f.dead);
+        if !ended || session.record.lock().stopped || session.is_over() {
+            return Ok(());
+        }
+        let begin = self.go_on(session);
+        self.spawn(session, false, &begin).await
+    }
+
+    /// `ctl resume`: the program begins anew with an earlier conversation.
+    pub async fn resume(self: &Arc<Self>, session: &Arc<Session>, id: &str) -> Result<()> {
+        self.only_ours(session, "resume")?;
+        let begin = if id == "latest" { Begin::Latest } else { Begin::Resume(id.to_owned()) };
+        let _life = session.life.write().await;
+        // Before anything ends: an agent that cannot keeps running.
+        let login = self.login_env().await;
+        self.program(&session.config(), &login, &session.id, None, &begin)?;
+        self.restart_locked(session, &begin).await
+    }
+
     fn only_ours(&self, session: &Session, verb: &str) -> Result<()> {
         if session.ours {
             return Ok(());
@@ -459,15 +491,20 @@ impl Sessions {
 pub struct Asked<'a> {
     pub agent: Option<&'a str>,
     pub cwd: Option<&'a str>,
+    /// Settings of a session that has none yet.
+    pub set: Option<&'a Values>,
+    /// How its program begins where its settings do not say.
+    pub begin: Option<&'a Begin>,
 }
 
 /// A session about to be made.
 struct New<'a> {
     shown: &'a str,
     name: &'a str,
-    agent: Option<String>,
     here: Option<String>,
     parent: Option<String>,
+    set: Values,
+    begin: Option<&'a Begin>,
 }
 
 /// How a program begins where nothing else was said.

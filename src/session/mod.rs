@@ -14,6 +14,7 @@ mod files;
 pub mod first;
 pub mod input;
 pub mod journal;
+mod keep;
 pub mod life;
 pub mod message;
 pub mod observer;
@@ -109,6 +110,7 @@ pub struct Session {
     ended: watch::Sender<bool>,
     last_error: Mutex<Option<String>>,
     pub turns: Turns,
+    backoff: Mutex<keep::Backoff>,
     /// Written by a start, stop or restart, one at a time; read while something is typed, so that
     /// no message goes to a program that is being ended.
     life: tokio::sync::RwLock<()>,

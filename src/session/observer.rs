@@ -175,6 +175,9 @@ impl Sessions {
         if new.ended() {
             self.journal.log(super::Level::Info, &name, &format!("{new}"));
         }
+        if let State::Exited(exit) = new {
+            self.keep_running(session, exit);
+        }
         if new == State::Exited(super::state::Exit::Code(127)) && session.ours {
             // What a shell says of a program that it does not find.
             self.journal.trouble(&name, "exited 127: its program was not found");

@@ -225,6 +225,7 @@ impl Sessions {
             ended: watch::channel(false).0,
             last_error: Mutex::new(None),
             turns: Turns::default(),
+            backoff: Mutex::default(),
             life: tokio::sync::RwLock::new(()),
         });
         self.load_config_file(&session);
@@ -254,7 +255,7 @@ impl Sessions {
             return record;
         }
         drop(tables);
-        let config = if ours.is_some() { session::template(None) } else { of_others(first) };
+        let config = if ours.is_some() { session::template(&Default::default()) } else { of_others(first) };
         let changed = record::millis(SystemTime::now());
         Record {
             id,

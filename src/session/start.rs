@@ -90,10 +90,18 @@ impl Sessions {
         tokio::spawn(observer::run(Arc::downgrade(&sessions), looks));
         super::files::watch(&sessions)?;
         let presence = engine::Presence::watch(&socket)?;
-        let (looked, first_look) = oneshot::channel();
+        let (looked, mut first_look) = oneshot::channel();
         tokio::spawn(engine::Engine::new(&sessions, events, output_queue, presence, socket).run(looked));
         // `muxfs mount DIR; cat DIR/.self/demo/status` is to find the session that was there before.
-        let _ = tokio::time::timeout(FIRST_LOOK, first_look).await; // a slow tmux is no reason not to mount
+        // A slow tmux is no reason not to mount.
+        let seen = tokio::time::timeout(FIRST_LOOK, &mut first_look).await.is_ok();
+        let again = sessions.clone();
+        tokio::spawn(async move {
+            if !seen {
+                let _ = first_look.await; // only an engine that ended never looks
+            }
+            again.autostart().await;
+        });
         Ok(sessions)
     }
 }

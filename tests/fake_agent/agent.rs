@@ -125,7 +125,10 @@ impl Agent {
         let phase = match &self.phase {
             Phase::Starting(at, _) => Some(left(*at)),
             Phase::Busy { until, asked, .. } => {
-                let turn = Duration::from_secs(1) / self.options.repaint.max(1);
+                let turn = match self.options.repaint {
+                    0 => Duration::from_secs(3600), // not a sign of work
+                    hz => Duration::from_secs(1) / hz,
+                };
                 Some(if asked.is_some() { turn } else { turn.min(left(*until)) })
             }
             Phase::Limited { until, .. } => Some(left(*until).min(Duration::from_secs(1))),

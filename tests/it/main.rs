@@ -29,3 +29,4 @@ mod support;
 mod tidy;
 mod tmux_engine;
 mod tour;
+mod turns;

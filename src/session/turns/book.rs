@@ -117,9 +117,6 @@ impl Book {
     ) -> Result<Turn> {
         let (turn, end) = {
             let mut pages = self.pages.lock();
-            if !origin.init && pages.waiting() >= most {
-                return fail(Kind::Full, format!("{most} prompts wait in this session already"));
-            }
             let number = pages.next;
             let name = match name {
                 Some(name) if pages.used.contains(name) || pages.by_name.contains_key(name) => {
@@ -128,6 +125,9 @@ impl Book {
                 Some(name) => name.to_owned(),
                 None => pages.free_number(),
             };
+            if !origin.init && pages.queued().filter(|t| !t.origin.init).count() >= most {
+                return fail(Kind::Full, format!("{most} prompts wait in this session already"));
+            }
             let row = Row::Accept { number, name: name.clone(), at, origin, text: text.to_owned() };
             let span = pages.write(&self.path, &row)?;
             pages.take(row, span, &|| serial);
@@ -216,8 +216,7 @@ impl Book {
     /// Those that wait, in the order in which they go.
     pub fn queue(&self) -> Vec<Turn> {
         let pages = self.pages.lock();
-        let mut queue: Vec<Turn> =
-            pages.turns.values().filter(|t| t.stage == Stage::Queued).cloned().collect();
+        let mut queue: Vec<Turn> = pages.queued().cloned().collect();
         queue.sort_by_key(|t| (!t.origin.init, t.number));
         queue
     }
@@ -225,7 +224,10 @@ impl Book {
     /// How many wait, and whether one is under way.
     pub fn load(&self) -> (usize, bool) {
         let pages = self.pages.lock();
-        (pages.waiting(), pages.turns.values().any(|t| matches!(t.stage, Stage::Typing | Stage::Running)))
+        (
+            pages.queued().count(),
+            pages.turns.values().any(|t| matches!(t.stage, Stage::Typing | Stage::Running)),
+        )
     }
 
     /// The one under way.
@@ -272,8 +274,8 @@ impl Book {
 }
 
 impl Pages {
-    fn waiting(&self) -> usize {
-        self.turns.values().filter(|t| t.stage == Stage::Queued && !t.origin.init).count()
+    fn queued(&self) -> impl Iterator<Item = &Turn> {
+        self.turns.values().filter(|t| t.stage == Stage::Queued)
     }
 
     fn free_number(&self) -> String {

@@ -36,7 +36,7 @@ fn prompts_come_back_in_their_order_and_names_are_used_once() {
     assert_eq!(names(&again.queue()), ["0001", "build-1", "0003"]);
     let two = again.get("build-1").unwrap();
     assert_eq!((again.prompt(&two).unwrap().as_str(), two.size, two.accepted), ("two\nlines", 9, 7));
-    assert_eq!(put(&again, Some("build-1"), "x").unwrap_err().kind, Kind::Full);
+    assert_eq!(put(&again, Some("build-1"), "x").unwrap_err().kind, Kind::Exists);
     again.stage(two.number, Stage::Withdrawn, 8, None, None).unwrap();
     assert_eq!(put(&again, Some("build-1"), "x").unwrap_err().kind, Kind::Exists, "withdrawn is used");
     assert_eq!(put(&again, None, "x").unwrap().name, "0005");

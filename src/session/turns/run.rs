@@ -45,7 +45,6 @@ impl Sessions {
         let text = book.prompt(&turn)?;
         let before = self.before_turn(session, &pane).await;
         let Some(started) = self.send_turn(session, &pane, book, &turn, &text).await? else { return Ok(()) };
-        session.turns.interrupted.store(false, Ordering::Release);
         let end = self.follow_turn(session, &pane, &turn, Some(started)).await;
         self.finish(session, book, &turn, end, &before).await
     }
@@ -75,6 +74,7 @@ impl Sessions {
         if self.stage(book, turn, Stage::Typing).await?.is_none() {
             return Ok(None); // withdrawn meanwhile
         }
+        session.turns.interrupted.store(false, Ordering::Release);
         session.turns.tell();
         let put = self.put_in(pane, &fit, text).await;
         match put {

@@ -1,0 +1,310 @@
+//! Turns on a fake agent, a real mount and real tmux: order, approvals, drafts, crashes.
+
+use std::path::PathBuf;
+
+use super::doc::root;
+use super::fake_agent::program;
+use super::support::{Lab, Mount, until, until_true};
+
+/// A node whose agent `fake` is the fake one, with these arguments.
+pub struct Fakes {
+    pub mount: Mount,
+}
+
+impl Fakes {
+    pub fn start(args: &str) -> Self {
+        Fakes::configured(args, "")
+    }
+
+    pub fn configured(args: &str, more: &str) -> Self {
+        let lab = Lab::new();
+        let mount = Mount::configured(Fakes::prepared(lab), &Fakes::config(args, more));
+        Fakes { mount }
+    }
+
+    /// The fake agent's manifest among the user's own.
+    pub fn prepared(lab: Lab) -> Lab {
+        let agents = lab.path("config/agents");
+        std::fs::create_dir_all(&agents).unwrap();
+        std::fs::create_dir(lab.path("work")).unwrap();
+        let manifest = std::fs::read_to_string(root().join("tests/fixtures/agents/fake.toml")).unwrap();
+        let program = format!("command = [{:?}]", program().to_str().unwrap());
+        std::fs::write(agents.join("fake.toml"), manifest.replace("command = [\"fake-agent\"]", &program))
+            .unwrap();
+        lab
+    }
+
+    pub fn config(args: &str, more: &str) -> String {
+        let args: Vec<&str> = args.split_whitespace().collect();
+        format!("[agent.fake]\nargs = {args:?}\n{more}")
+    }
+
+    /// Starts `name`, whose agent writes what it takes into a log of its own; ready.
+    pub fn session(&self, name: &str) {
+        self.begin(name);
+        self.until_state(name, "ready");
+    }
+
+    pub fn begin(&self, name: &str) {
+        self.mount.sh(&format!(
+            "cd {} && mkdir {}",
+            self.lab().path("work").display(),
+            self.mount.path(name).display()
+        ));
+    }
+
+    pub fn lab(&self) -> &Lab {
+        &self.mount.lab
+    }
+
+    pub fn status(&self, name: &str, key: &str) -> String {
+        let text = self.mount.read(&format!("{name}/status"));
+        let found = text.lines().find_map(|l| l.strip_prefix(&format!("{key}: ")).map(str::to_owned));
+        found.unwrap_or_else(|| panic!("no {key} in {text}"))
+    }
+
+    pub fn until_state(&self, name: &str, state: &str) {
+        until(&format!("{name} is {state}: {}", self.status(name, "state")), || {
+            (self.status(name, "state") == state).then_some(())
+        });
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.lab().path("taken")
+    }
+
+    fn rows(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+    }
+
+    /// The prompts that agents took, in their order.
+    pub fn taken(&self) -> Vec<String> {
+        let rows = self.rows();
+        let prompts = rows.iter().filter(|r| r["type"] == "prompt");
+        prompts.filter_map(|r| r["text"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Every byte that agents received.
+    pub fn received(&self) -> String {
+        self.rows().iter().filter_map(|r| r["hex"].as_str().map(str::to_owned)).collect()
+    }
+}
+
+/// With a log that [`Fakes::taken`] reads.
+pub fn logged(args: &str) -> Fakes {
+    let lab = Fakes::prepared(Lab::new());
+    let args = format!("--log {} {args}", lab.path("taken").display());
+    let config = Fakes::config(&args, "");
+    Fakes { mount: Mount::configured(lab, &config) }
+}
+
+#[test]
+fn a_prompt_waits_for_its_turn_and_has_its_answer() {
+    let f = logged("");
+    f.session("fake");
+    let m = &f.mount;
+    for n in 1..=5 {
+        m.sh(&format!("echo 'prompt {n}' > fake/input"));
+    }
+    assert_eq!(m.read("fake/wait"), "ready\n");
+    let wanted: Vec<String> = (1..=5).map(|n| format!("prompt {n}")).collect();
+    assert_eq!(f.taken(), wanted);
+    assert!(m.read("fake/reply").contains("echo: prompt 5"), "{}", m.read("fake/reply"));
+    assert_eq!(m.read("fake/turns/0003/prompt"), "prompt 3\n");
+    assert!(m.read("fake/turns/0003/reply").contains("echo: prompt 3"));
+    assert_eq!(m.read("fake/turns/0003/wait"), "done\n");
+    assert_eq!(m.sh("ls fake/turns"), "0001\n0002\n0003\n0004\n0005\n");
+    assert_eq!(m.sh("ls fake/queue"), "");
+    assert_eq!(m.read("errors"), "");
+}
+
+#[test]
+fn ask_gives_the_answer_to_its_own_prompt() {
+    let f = logged("--busy 300");
+    f.session("fake");
+    let ask = |n: u32| {
+        format!(
+            "(exec 3<>fake/ask; echo 'SAY(answer-{n})' >&3; cat <&3 > {}/a{n}) &",
+            f.lab().path("work").display()
+        )
+    };
+    let all: String = (1..=4).map(|n| ask(n) + "\n").collect();
+    f.mount.sh(&format!("{all} wait"));
+    for n in 1..=4 {
+        let answer = std::fs::read_to_string(f.lab().path(&format!("work/a{n}"))).unwrap();
+        assert!(answer.contains(&format!("answer-{n}")), "{n}: {answer}");
+        assert!(
+            (1..=4).filter(|m| *m != n).all(|m| !answer.contains(&format!("● answer-{m}\n"))),
+            "{n}: {answer}"
+        );
+    }
+}
+
+#[test]
+fn prompts_of_ones_own_names_are_queued_once_and_can_be_taken_back() {
+    let f = logged("--busy 1500");
+    f.session("fake");
+    let m = &f.mount;
+    m.sh("echo first > fake/input");
+    std::fs::write(f.lab().path("p.md"), "build it\n").unwrap();
+    let copy = format!("cp {} fake/queue/build-1", f.lab().path("p.md").display());
+    m.sh(&copy);
+    assert!(!m.run(&copy).status.success(), "the name is used");
+    m.sh("echo third > fake/input");
+    assert_eq!(m.read("fake/queue/build-1"), "build it\n");
+    assert_eq!(m.sh("cat fake/turns/build-1/status | head -3"), "name: build-1\nnumber: 2\nstate: queued\n");
+    m.sh("rm fake/queue/0003");
+    assert_eq!(m.read("fake/turns/0003/wait"), "withdrawn\n");
+    assert_eq!(m.read("fake/turns/build-1/wait"), "done\n");
+    assert!(!m.run(&copy).status.success(), "and stays so");
+    assert_eq!(f.taken(), ["first", "build it"]);
+    m.sh("echo a > fake/input; echo b > fake/input; echo c > fake/input; echo clear-queue > fake/ctl");
+    assert_eq!(m.read("fake/wait"), "ready\n");
+    assert_eq!(f.taken().len(), 3, "{:?}", f.taken());
+}
+
+#[test]
+fn nothing_is_typed_while_the_agent_asks() {
+    let f = logged("");
+    f.session("fake");
+    let m = &f.mount;
+    m.sh("echo ASK first > fake/input; echo second > fake/input; echo third > fake/input");
+    f.until_state("fake", "blocked");
+    assert_eq!(m.read("fake/wait"), "blocked\n");
+    let before = f.received();
+    let steered = m.run("echo now > fake/steer");
+    assert!(String::from_utf8_lossy(&steered.stderr).contains("busy"), "{steered:?}");
+    // A person looks at it for a while: other turns could have come and gone.
+    until_true("the queue waits", || f.status("fake", "queue") == "2");
+    std::thread::park_timeout(std::time::Duration::from_secs(1));
+    assert_eq!(f.received(), before, "not a byte");
+    m.sh("echo Enter > fake/keys");
+    assert_eq!(m.read("fake/turns/0003/wait"), "done\n");
+    assert_eq!(f.taken(), ["ASK first", "second", "third"]);
+}
+
+#[test]
+fn an_enter_that_is_not_heeded_is_pressed_again() {
+    let f = logged("--swallow 1");
+    f.session("fake");
+    f.mount.sh("echo hello > fake/input");
+    assert_eq!(f.mount.read("fake/turns/0001/wait"), "done\n");
+    assert_eq!(f.taken(), ["hello"]);
+}
+
+#[test]
+fn an_interrupted_turn_says_so_and_the_next_one_goes() {
+    let f = logged("--restore");
+    f.session("fake");
+    let m = &f.mount;
+    m.sh("echo SLOW20000 long > fake/input; echo next > fake/input");
+    f.until_state("fake", "busy");
+    m.sh("echo interrupt > fake/ctl");
+    assert_eq!(m.read("fake/turns/0001/wait"), "interrupted\n");
+    assert_eq!(m.read("fake/turns/0002/wait"), "done\n");
+    assert_eq!(f.taken().last().unwrap(), "next");
+}
+
+#[test]
+fn a_turn_without_a_sign_of_work_is_timed_out() {
+    let lab = Fakes::prepared(Lab::new());
+    let config = Fakes::config("--repaint 0", "[turns]\nhold = '2s'\n");
+    let f = Fakes { mount: Mount::configured(lab, &config) };
+    f.session("fake");
+    f.mount.sh("echo SLOW60000 > fake/input");
+    assert_eq!(f.mount.read("fake/turns/0001/wait"), "timed out\n");
+    assert!(f.mount.read("errors").contains("no sign of work for 2 s"));
+}
+
+#[test]
+fn what_was_typed_when_the_daemon_died_is_uncertain_and_never_sent_again() {
+    let mut f = logged("--busy 600");
+    f.session("fake");
+    f.mount.sh("for n in 1 2 3 4 5 6; do echo prompt $n > fake/input; done");
+    f.until_state("fake", "busy");
+    f.mount.kill9();
+    f.mount.start_again();
+    assert_eq!(f.mount.read("fake/wait"), "ready\n");
+    let taken = f.taken();
+    let wanted: Vec<String> = (1..=6).map(|n| format!("prompt {n}")).collect();
+    let uncertain =
+        (1..=6).filter(|n| f.mount.read(&format!("fake/turns/000{n}/status")).contains("uncertain"));
+    let missing: Vec<&String> = wanted.iter().filter(|p| !taken.contains(p)).collect();
+    assert!(missing.len() <= uncertain.count(), "{taken:?}");
+    let mut sorted = taken.clone();
+    sorted.dedup();
+    assert_eq!(sorted, taken, "none twice");
+}
+
+#[test]
+fn first_prompts_come_first_and_once() {
+    let lab = Fakes::prepared(Lab::new());
+    let args = format!("--log {} --start 500", lab.path("taken").display());
+    let f =
+        Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "[session]\ninit = ['node first']\n")) };
+    f.begin("fake");
+    let m = &f.mount;
+    m.sh("echo mine > fake/input");
+    assert_eq!(m.read("fake/turns/0002/wait"), "done\n");
+    assert_eq!(f.taken(), ["node first", "mine"]);
+    m.sh("echo 'new second fake - { init = [\"own one\", \"own two\"] }' > ctl");
+    f.until_state("second", "ready");
+    assert_eq!(m.read("second/wait"), "ready\n");
+    assert_eq!(f.taken()[2..], ["node first", "own one", "own two"]);
+    assert_eq!(m.read("errors"), "");
+}
+
+#[test]
+fn an_agent_that_hangs_at_login_is_told_of_and_gets_nothing() {
+    let lab = Fakes::prepared(Lab::new());
+    let args = format!("--log {} --login", lab.path("taken").display());
+    let f = Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "[session]\ninit = ['first']\n")) };
+    f.begin("fake");
+    f.mount.sh("echo mine > fake/input");
+    until_true("a word of it", || f.mount.read("errors").contains("not ready 10 s after its start: blocked"));
+    assert_eq!((f.received().as_str(), f.status("fake", "queue").as_str()), ("", "2"));
+}
+
+#[test]
+fn what_cannot_be_started_is_a_clear_line() {
+    let f = logged("--exit-at-start 3");
+    f.begin("fake");
+    f.until_state("fake", "exited%203");
+    let m = &f.mount;
+    for (line, why) in [
+        ("new x nosuch", "unknown agent \"nosuch\"; known: agy, "),
+        ("new x fake - { colour = 1 }", "unknown key colour"),
+        ("new x fake - nonsense", "settings: "),
+    ] {
+        assert!(!m.run(&format!("echo '{line}' > ctl")).status.success());
+        assert!(m.read("errors").contains(why), "{}", m.read("errors"));
+    }
+    m.sh("echo 'new gone shell /nonexistent/dir' > ctl");
+    assert!(!m.path("x").exists());
+    // tmux starts what has no directory at home.
+    f.until_state("gone", "ready");
+}
+
+#[test]
+fn a_program_that_crashes_is_started_again_and_one_that_ends_is_not() {
+    let f = logged("--crash-after 1");
+    f.mount.sh("echo 'new fake fake - { restart = \"on-failure\" }' > ctl");
+    f.until_state("fake", "ready");
+    f.mount.sh("echo one > fake/input");
+    assert_eq!(f.mount.read("fake/turns/0001/wait"), "failed\n");
+    f.until_state("fake", "ready");
+    f.mount.sh("echo EXIT0 > fake/input");
+    until_true("it ended, and stays so", || f.status("fake", "state").starts_with("exited"));
+}
+
+#[test]
+fn a_session_made_inside_another_knows_it() {
+    let f = logged("");
+    f.mount.sh("mkdir shell-1");
+    let inner = f.mount.path("fake");
+    f.mount
+        .sh(&format!("echo 'cd; mkdir {}' > shell-1/input; cat shell-1/wait > /dev/null", inner.display()));
+    until_true("it is there", || inner.exists());
+    assert_eq!(f.status("fake", "parent"), "shell-1");
+}
