@@ -3,6 +3,10 @@
 //! Pure but for reading manifests and PATH. Knows no tmux, no sessions and no files of the tree.
 
 pub mod catalogue;
+pub mod composer;
+mod dialog;
 pub mod manifest;
+pub mod question;
 pub mod rules;
 pub mod screen;
+pub mod until;
