@@ -8,6 +8,8 @@ use std::time::Duration;
 use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
+use super::composer::Field;
+use super::question::Form;
 use crate::config::schema::{self, Fault, fault};
 
 /// One agent. What its file leaves out has the default named here.
@@ -46,6 +48,11 @@ pub struct Manifest {
     /// In order: the first that holds says the state. Where none holds it is unknown.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
+    /// How its dialogs are drawn.
+    #[serde(default, rename = "question")]
+    pub questions: Vec<Form>,
+    /// Where one writes to it. Without, whether a draft is there is never known.
+    pub composer: Option<Field>,
 }
 
 /// How a prompt is put in.
@@ -144,7 +151,8 @@ pub struct Rule {
     pub name: String,
     /// In the pane's title.
     pub title: Option<Pattern>,
-    /// In the last rows, as plain text; `^` and `$` are a row's.
+    /// In the last rows, as plain text; `^` and `$` are a row's. `(?P<until>…)` in it takes the
+    /// agent's words for when the state ends.
     pub screen: Option<Pattern>,
     /// In the last rows with colours written out (`⟪dim,fg246⟫`). A picture without colours
     /// does not hold it.
@@ -214,6 +222,16 @@ impl Manifest {
         if let Some(rule) = manifest.rules.iter().find(|r| empty(r)) {
             let at = text.find(&format!("{:?}", rule.name)).unwrap_or(0);
             return Err(fault(text, at, format!("rule {:?} looks at nothing", rule.name)));
+        }
+        for form in &manifest.questions {
+            if let Some(why) = form.fault() {
+                let at = text.find(&format!("{:?}", form.name)).unwrap_or(0);
+                return Err(fault(text, at, format!("question {:?}: {why}", form.name)));
+            }
+        }
+        if manifest.composer.as_ref().is_some_and(|c| !c.has_text()) {
+            let at = text.find("[composer]").unwrap_or(0);
+            return Err(fault(text, at, "the composer's screen has no (?P<text>…)".to_owned()));
         }
         Ok(manifest)
     }

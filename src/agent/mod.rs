@@ -4,7 +4,10 @@
 
 pub mod catalogue;
 pub mod composer;
+mod dialog;
 pub mod installed;
 pub mod manifest;
+pub mod question;
 pub mod rules;
 pub mod screen;
+pub mod until;

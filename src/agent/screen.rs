@@ -13,9 +13,24 @@ pub struct Screen {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Row {
+pub struct Row {
     plain: String,
     styled: String,
+    /// From which character on which style holds.
+    spans: Vec<(usize, Style)>,
+}
+
+impl Row {
+    /// Without the blanks at its end.
+    pub fn text(&self) -> &str {
+        &self.plain
+    }
+
+    /// How the character at `at` (counted in characters, from 0) looks.
+    pub fn style(&self, at: usize) -> Style {
+        let before = self.spans.partition_point(|(from, _)| *from <= at);
+        self.spans[..before].last().map_or_else(Style::default, |(_, style)| *style)
+    }
 }
 
 /// The last rows of a screen that hold anything, from top to bottom.
@@ -35,6 +50,10 @@ impl Screen {
     /// Only the first `rows`: a pane has no more.
     pub fn keep_rows(&mut self, rows: usize) {
         self.rows.truncate(rows);
+    }
+
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
     }
 
     /// Whether the picture has colours at all.
@@ -62,17 +81,19 @@ const CLOSE: char = '⟫';
 
 /// What changes how a character looks, as far as agents use it to tell hints from text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Style {
+pub struct Style {
     bold: bool,
     dim: bool,
     italic: bool,
     underline: bool,
-    reverse: bool,
+    pub reverse: bool,
     colour: Option<Colour>,
+    /// The background: not written out in [`Tail::styled`].
+    pub back: Option<Colour>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Colour {
+pub enum Colour {
     Indexed(u8),
     Rgb(u8, u8, u8),
 }
@@ -109,6 +130,13 @@ impl Style {
         out.push(CLOSE);
     }
 
+    /// Whether this is set: a word as it is written out (`dim`, `fg246`).
+    pub fn has(&self, word: &str) -> bool {
+        let mut all = String::new();
+        self.write(&mut all);
+        all.trim_matches([OPEN, CLOSE]).split(',').any(|w| w == word)
+    }
+
     fn sgr(&mut self, params: &str) {
         let mut numbers = params.split([';', ':']).map(|n| n.parse::<u16>().unwrap_or(0));
         while let Some(n) = numbers.next() {
@@ -127,10 +155,22 @@ impl Style {
                 90..=97 => self.colour = Some(Colour::Indexed((n - 90 + 8) as u8)),
                 39 => self.colour = None,
                 38 => self.colour = extended(&mut numbers).or(self.colour),
-                48 => _ = extended(&mut numbers),
+                40..=47 => self.back = Some(Colour::Indexed((n - 40) as u8)),
+                100..=107 => self.back = Some(Colour::Indexed((n - 100 + 8) as u8)),
+                49 => self.back = None,
+                48 => self.back = extended(&mut numbers).or(self.back),
                 _ => {}
             }
         }
+    }
+}
+
+/// Whether a word is one of those that stand in a style that is written out.
+pub fn is_look(word: &str) -> bool {
+    let hex = |h: &str| h.len() == 6 && h.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
+    match word.strip_prefix("fg") {
+        Some(colour) => colour.strip_prefix('#').map_or(colour.parse::<u8>().is_ok(), hex),
+        None => matches!(word, "bold" | "dim" | "italic" | "underline" | "reverse"),
     }
 }
 
@@ -145,8 +185,9 @@ fn extended(numbers: &mut impl Iterator<Item = u16>) -> Option<Colour> {
 
 fn row(line: &str, style: &mut Style) -> Row {
     let mut out = Row::default();
-    let mut written = Style::default();
+    let (mut written, mut spanned) = (Style::default(), Style::default());
     let mut rest = line;
+    let mut at = 0;
     while let Some(c) = rest.chars().next() {
         if let Some(after) = rest.strip_prefix("\u{1b}[") {
             // A control sequence ends at its first byte from @ to ~.
@@ -161,10 +202,16 @@ fn row(line: &str, style: &mut Style) -> Row {
         if c == '\u{1b}' || c.is_control() {
             continue;
         }
-        if *style != written {
-            style.write(&mut out.styled);
-            written = *style;
+        if *style != spanned {
+            out.spans.push((at, *style));
+            spanned = *style;
         }
+        let visible = Style { back: None, ..*style };
+        if visible != written {
+            visible.write(&mut out.styled);
+            written = visible;
+        }
+        at += 1;
         out.plain.push(c);
         out.styled.push(c);
     }
@@ -185,6 +232,20 @@ mod tests {
         assert_eq!(tail.plain, "❯ hint end\nxy");
         assert_eq!(tail.styled, "⟪fg246⟫❯ ⟪dim,fg246⟫hint⟪⟫ end  \n⟪bold,fg15⟫x⟪⟫y");
         assert!(screen.has_colours());
+    }
+
+    #[test]
+    fn each_character_has_its_style() {
+        let screen = Screen::parse("\u{1b}[48;5;215m é\u{1b}[2;49mz\u{1b}[0m.\n\u{1b}[44ma");
+        let rows = screen.rows();
+        let back = |row: usize, at: usize| rows[row].style(at).back;
+        assert_eq!((back(0, 1), back(0, 2)), (Some(Colour::Indexed(215)), None));
+        assert!(rows[0].style(2).has("dim") && !rows[0].style(1).has("dim") && !rows[0].style(3).has("dim"));
+        assert_eq!(back(1, 0), Some(Colour::Indexed(4)));
+        assert_eq!(rows[0].style(99), Style::default());
+        assert_eq!(screen.tail(9).styled, " é⟪dim⟫z⟪⟫.\na", "a background is not written out");
+        assert!(is_look("fg246") && is_look("fg#01ab9f") && is_look("dim"));
+        assert!(!is_look("fg256") && !is_look("fg#01AB9F") && !is_look("grey") && !is_look(""));
     }
 
     #[test]

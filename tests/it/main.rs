@@ -8,10 +8,12 @@ use muxfs::{error, tree};
 
 mod adopt;
 mod agents;
+mod asking;
 mod blocking;
 mod cli;
 mod crawlers;
 mod doc;
+mod drafts;
 mod editors;
 mod errors;
 mod examples;

@@ -1,0 +1,251 @@
+//! What a blocked agent asks, and how one of its options is chosen.
+//!
+//! Pure. Knows what a question is and the manifest's table of it; must not know how a dialog is
+//! drawn (that is [`super::dialog`]) nor how keys are sent.
+
+use serde::Deserialize;
+
+use super::dialog;
+use super::manifest::{Manifest, Pattern, State};
+use super::rules::judge;
+use super::screen::Screen;
+
+/// One way in which an agent draws its dialogs. They are tried in order; the first whose options
+/// are found, or that has none, is taken. Rows are matched without the lines of boxes (`│` at
+/// both ends are blanks), so that columns stay. Without a form the last rows are the question,
+/// and it has no options.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Form {
+    /// For people: `approval`.
+    pub name: String,
+    /// Must be in the last 14 rows with text, else the form is not tried.
+    pub screen: Option<Pattern>,
+    /// The dialog's first row, as it stands on the screen: the nearest above the options. Where
+    /// it is not seen the dialog begins below two blank rows or, where it is indented, below a row
+    /// that is not.
+    pub top: Option<Pattern>,
+    /// The dialog's title, where it shows none.
+    pub title: Option<String>,
+    /// Rows that are no part of the question: key hints, search fields.
+    pub skip: Option<Pattern>,
+    /// From where it matches on a row shows something else, a pane beside the dialog.
+    pub cut: Option<Pattern>,
+    /// The dialog is painted over other rows, and its first row matches this: `(?P<title>…)` is
+    /// its title, and nothing counts that is left of the dialog's edge or right of the match.
+    /// Such a list has its options in the title's column, and the selected one has another
+    /// background.
+    pub clip: Option<Pattern>,
+    /// A row that is an option, each alike: `(?P<label>…)`, and where they are there
+    /// `(?P<mark>…)` (only before the selected one), `(?P<number>…)`, `(?P<about>…)`,
+    /// `(?P<box>…)` (a tick box) and `(?P<more>…)` (the list goes on beyond this row).
+    pub option: Option<Pattern>,
+    /// The row of the selected option, where only that can be told from text: `(?P<mark>…)` and
+    /// `(?P<label>…)`. The others start in the label's column.
+    pub mark: Option<Pattern>,
+    /// How the rows in the label's column are options; for `mark` and `clip`.
+    #[serde(default)]
+    pub layout: Layout,
+    /// A row with all options side by side: `(?P<options>…)`, with two blanks or more between
+    /// them. The selected one has another background.
+    pub side: Option<Pattern>,
+    /// The last row, where it takes a letter: `(?P<options>…)` such as `(Y)es/(N)o`,
+    /// `(?P<title>…)` for the question, and `(?P<default>…)`, the one that Enter alone takes.
+    /// Without `top`, what it is about stands right above.
+    pub letters: Option<Pattern>,
+    /// A number typed is taken at once and nothing shows a selection; for `option`.
+    #[serde(default)]
+    pub digits: bool,
+    /// The key that ticks a box, as tmux names it. Without it, boxes are not ticked.
+    pub tick: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Each is one; a blank row ends the list.
+    #[default]
+    Rows,
+    /// Blank rows part the options; a block of one row is a heading, else the first row is the
+    /// label and the others say more.
+    Blocks,
+    /// Blank rows part groups; the first row of each is its heading.
+    Headed,
+}
+
+impl Form {
+    /// What is wrong with it, if anything.
+    pub fn fault(&self) -> Option<&'static str> {
+        let lacks = |pattern: &Option<Pattern>, groups: &[&str]| {
+            pattern
+                .as_ref()
+                .is_some_and(|p| groups.iter().any(|g| !p.0.capture_names().flatten().any(|n| n == *g)))
+        };
+        let shapes = [&self.option, &self.mark, &self.side, &self.letters, &self.clip];
+        if shapes.iter().filter(|s| s.is_some()).count() > 1 {
+            return Some("has more than one of option, mark, side, letters, clip");
+        }
+        let groups: [(&Option<Pattern>, &[&str], _); 5] = [
+            (&self.option, &["label"], "option has no (?P<label>…)"),
+            (&self.mark, &["mark", "label"], "mark has no (?P<mark>…) and (?P<label>…)"),
+            (&self.side, &["options"], "side has no (?P<options>…)"),
+            (&self.letters, &["options"], "letters has no (?P<options>…)"),
+            (&self.clip, &["title"], "clip has no (?P<title>…)"),
+        ];
+        groups.into_iter().find(|(pattern, names, _)| lacks(pattern, names)).map(|(_, _, why)| why)
+    }
+}
+
+/// What a dialog asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Eight hex digits that stand for header, text and options, not for the selection. The same
+    /// question asked again has the same.
+    pub id: String,
+    /// The dialog's title, or the sentence where that is all.
+    pub header: String,
+    /// The command or file and the sentences, a row each.
+    pub text: String,
+    /// Empty where they could not be made out.
+    pub options: Vec<Choice>,
+    /// The number of the selected one, where it is seen.
+    pub selected: Option<usize>,
+    how: How,
+    /// The list goes on beyond what is seen.
+    more: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// As the agent numbers it, else from 1 from the top.
+    pub number: usize,
+    pub label: String,
+    /// What stands beside or below it.
+    pub about: String,
+    /// Whether its box is ticked, where it has one.
+    pub ticked: Option<bool>,
+}
+
+/// How an option is chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum How {
+    /// Arrow keys: back, forth.
+    Arrows(&'static str, &'static str, Option<String>),
+    /// These letters, in the order of the options, and Enter.
+    Letters(Vec<String>),
+    Digits,
+    None,
+}
+
+/// What to do next so that an option is chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Send these keys, take a new picture and ask again. A caller ends this after a few rounds:
+    /// a dialog may not follow.
+    Move(Vec<Key>),
+    /// Send these keys; they are the answer. Only for the picture this was said of.
+    Confirm(Vec<Key>),
+    /// Nothing may be sent, and why.
+    Impossible(&'static str),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// As tmux names it.
+    Name(String),
+    /// Typed as it is.
+    Text(String),
+}
+
+/// Farther than this no option is reached by arrow keys.
+const FARTHEST: usize = 200;
+
+/// What the agent asks; none while the picture does not say that it is blocked.
+pub fn question(manifest: &Manifest, screen: &Screen) -> Option<Question> {
+    (judge(manifest, screen).state == State::Blocked).then(|| asked(manifest, screen))
+}
+
+/// What the agent asks, if something other than the picture says that it is blocked.
+pub fn asked(manifest: &Manifest, screen: &Screen) -> Question {
+    dialog::read(&manifest.questions, screen)
+}
+
+impl Question {
+    pub(super) fn new(header: String, text: String, found: Found) -> Self {
+        let mut hash = Fnv::default();
+        hash.add(&header);
+        hash.add(&text);
+        // What is seen of a list that scrolls is another part of it at each step.
+        let labels = found.options.iter().filter(|_| !found.more);
+        labels.for_each(|o| hash.add(&o.label));
+        let id = format!("{:08x}", hash.0);
+        let Found { options, selected, how, more } = found;
+        Question { id, header, text, options, selected, how, more }
+    }
+
+    /// What to do next so that option `wanted` of this question is chosen, with what is seen now.
+    /// Enter comes only once the wanted option is seen selected, and nothing at all if another
+    /// question is there.
+    pub fn next(&self, now: &Question, wanted: usize) -> Step {
+        if now.id != self.id {
+            return Step::Impossible("it is another question now");
+        }
+        let place = |number: usize| now.options.iter().position(|o| o.number == number);
+        let name = |key: &str| Key::Name(key.to_owned());
+        match (&now.how, place(wanted)) {
+            (How::None, _) => Step::Impossible("its options cannot be told from its text"),
+            (How::Arrows(back, forth, tick), to) => {
+                let Some(at) = now.selected else {
+                    return Step::Impossible("which option is selected cannot be seen");
+                };
+                if at == wanted {
+                    let ticked = to.and_then(|to| now.options[to].ticked);
+                    return match (ticked, tick) {
+                        (None, _) => Step::Confirm(vec![name("Enter")]),
+                        (Some(_), Some(key)) => Step::Confirm(vec![name(key)]),
+                        (Some(_), None) => Step::Impossible("it is a box to tick: send its keys"),
+                    };
+                }
+                let (from, to) = match (place(at), to) {
+                    (Some(from), Some(to)) => (from, to),
+                    // Not seen yet; the numbers of such a list are the agent's own.
+                    _ if now.more => (at, wanted),
+                    _ => return Step::Impossible("there is no such option"),
+                };
+                let key = if to > from { forth } else { back };
+                Step::Move(vec![name(key); to.abs_diff(from).min(FARTHEST)])
+            }
+            (_, None) => Step::Impossible("there is no such option"),
+            (How::Letters(letters), Some(at)) => {
+                Step::Confirm(vec![Key::Text(letters[at].clone()), name("Enter")])
+            }
+            (How::Digits, Some(_)) => Step::Confirm(vec![Key::Text(wanted.to_string())]),
+        }
+    }
+}
+
+/// The options as they were found in a dialog.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub options: Vec<Choice>,
+    pub selected: Option<usize>,
+    pub how: How,
+    pub more: bool,
+}
+
+/// FNV-1a of 32 bits: the same in every build, unlike the standard library's.
+struct Fnv(u32);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Fnv(0x811c_9dc5)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, text: &str) {
+        for byte in text.bytes().chain([0xff]) {
+            self.0 = (self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        }
+    }
+}
