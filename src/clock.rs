@@ -15,6 +15,11 @@ pub fn rfc3339(t: SystemTime) -> String {
     }
 }
 
+/// Seconds that local clocks are ahead of UTC now.
+pub fn east() -> i32 {
+    jiff::Zoned::now().offset().seconds()
+}
+
 /// Seconds since the Unix epoch; 0 before it.
 pub fn epoch(t: SystemTime) -> u64 {
     t.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()

@@ -105,7 +105,7 @@ async fn start_node(paths: &Paths) -> Result<Node> {
     }
     let modes = Arc::new(modes);
     let name = sessions.config().name.clone();
-    let root = Union::new(Root::new(&name, tables::help(), modes.clone()));
+    let root = Union::new(Root::new(&name, tables::help(), modes.clone(), sessions.clone()));
     root.add(&name, LocalNode::new(sessions.clone(), modes))?;
     Ok(Node { root, sessions })
 }

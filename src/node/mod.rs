@@ -370,6 +370,7 @@ async fn pass_on(
         let change = match moves.recv().await {
             Ok(Moved::Session(name)) => Change::Name { dir: root(), name },
             Ok(Moved::Renamed { from, to }) => Change::Renamed { dir: root(), from, to },
+            Ok(Moved::Asks(_)) => continue, // the root's
             Ok(Moved::Turn { session, name }) => {
                 for dir in [turns::QUEUE, turns::TURNS] {
                     let dir = root().join(&session).join(dir);

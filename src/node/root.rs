@@ -1,4 +1,4 @@
-//! The root of a mount: `.self` and `.help`. The nodes' directories are put beside them by the
+//! The root of a mount: `.self`, `.help` and `.inbox/`. The nodes' directories are put beside them by the
 //! union of trees.
 
 use std::sync::Arc;
@@ -10,7 +10,14 @@ use tokio::sync::broadcast;
 
 use super::modes::NodeModes;
 use crate::error::{Error, Kind, Result, fail};
+use crate::session::{Moved, Session, Sessions, State};
 use crate::tree::{Accepts, Access, Caller, Change, Entry, Follow, Place, Shape, Stat, Tree, TreePath};
+
+const INBOX: &str = ".inbox";
+/// A link of the inbox has its session's serial below this bit, which no other id of the root has.
+const LINK_ID: u64 = 1 << 40;
+/// Names that changed, for a door that is slow.
+const CHANGES: usize = 256;
 
 /// The key of the root's own bits in [`NodeModes`].
 const ROOT: &str = "/";
@@ -26,6 +33,12 @@ pub struct RootRow {
 pub static ROWS: &[RootRow] = &[
     RootRow { name: ".self", shape: Shape::Link, mode: 0o777, about: "Link to this machine's directory." },
     RootRow { name: ".help", shape: Shape::View, mode: 0o444, about: "How to use the tree, with examples." },
+    RootRow {
+        name: INBOX,
+        shape: Shape::Dir(Accepts::Nothing),
+        mode: 0o500,
+        about: "A link to each session that asks something, NODE.SESSION: cat .inbox/*/question",
+    },
 ];
 
 pub struct Root {
@@ -33,18 +46,22 @@ pub struct Root {
     help: Bytes,
     modes: Arc<NodeModes>,
     started: SystemTime,
+    sessions: Arc<Sessions>,
     changes: broadcast::Sender<Change>,
 }
 
 impl Root {
     /// `node` is this machine's name; `help` is the text of `.help`.
-    pub fn new(node: &str, help: String, modes: Arc<NodeModes>) -> Arc<Self> {
-        let changes = broadcast::channel(1).0; // nothing here ever changes
+    /// Needs a tokio runtime: it tells of the inbox until `sessions` is dropped.
+    pub fn new(node: &str, help: String, modes: Arc<NodeModes>, sessions: Arc<Sessions>) -> Arc<Self> {
+        let changes = broadcast::channel(CHANGES).0;
+        tokio::spawn(tell(node.to_owned(), sessions.moves(), changes.clone()));
         Arc::new(Root {
             node: node.to_owned(),
             help: help.into(),
             modes,
             started: SystemTime::now(),
+            sessions,
             changes,
         })
     }
@@ -60,6 +77,19 @@ impl Root {
         }
     }
 
+    /// The session that `node.session` in the inbox leads to.
+    fn asking(&self, name: &str) -> Result<Arc<Session>> {
+        let session = name.strip_prefix(&self.node).and_then(|n| n.strip_prefix('.'));
+        match session.and_then(|s| self.sessions.get(s)).filter(asks) {
+            Some(session) => Ok(session),
+            None => fail(Kind::NotFound, format!("{name}: asks nothing")),
+        }
+    }
+
+    fn target(&self, session: &Session) -> Bytes {
+        format!("../{}/{}", self.node, session.shown()).into()
+    }
+
     fn never<T>(&self, at: &TreePath) -> Result<T> {
         fail(Kind::Never, format!("{at}: the root holds the nodes and nothing else"))
     }
@@ -72,6 +102,10 @@ impl Tree for Root {
         let (shape, id, mode, gid, size) = if at.is_root() {
             let set = self.modes.get(ROOT);
             (Shape::Dir(Accepts::Nothing), 1, set.mode.unwrap_or(0o700), set.gid.unwrap_or(gid), 0)
+        } else if let Some(name) = at.strip(&inbox()).filter(|n| !n.is_root()) {
+            let session = self.asking(name.as_str())?;
+            let size = self.target(&session).len() as u64;
+            (Shape::Link, LINK_ID | session.serial, 0o777, gid, size)
         } else {
             let (n, row) = self.row(at)?;
             (row.shape, n as u64 + 2, row.mode, gid, self.text(row).len() as u64)
@@ -80,6 +114,14 @@ impl Tree for Root {
     }
 
     fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {
+        if *at == inbox() {
+            let asking = self.sessions.all().into_iter().filter(asks);
+            let names = asking.map(|s| format!("{}.{}", self.node, s.shown()));
+            // One that was answered meanwhile is left out.
+            return Ok(names
+                .filter_map(|name| Some(Entry { stat: self.stat(&at.join(&name)).ok()?, name }))
+                .collect());
+        }
         if !at.is_root() {
             return fail(Kind::NotDir, format!("{at} is no directory"));
         }
@@ -95,6 +137,9 @@ impl Tree for Root {
     }
 
     async fn read(&self, _: &Caller, at: Place<'_>) -> Result<Bytes> {
+        if let Some(name) = at.path.strip(&inbox()).filter(|n| !n.is_root()) {
+            return Ok(self.target(&*self.asking(name.as_str())?));
+        }
         Ok(self.text(self.row(at.path)?.1))
     }
 
@@ -131,4 +176,27 @@ impl Tree for Root {
     }
 
     fn refused(&self, _: &Caller, _: &TreePath, _: &Error) {} // the union tells the nodes
+}
+
+fn inbox() -> TreePath {
+    TreePath::root().join(INBOX)
+}
+
+fn asks(session: &Arc<Session>) -> bool {
+    session.main().seen().state == State::Blocked
+}
+
+/// Passes on whose question came or went.
+async fn tell(node: String, mut moves: broadcast::Receiver<Moved>, changes: broadcast::Sender<Change>) {
+    loop {
+        let names = match moves.recv().await {
+            Ok(Moved::Asks(session) | Moved::Session(session)) => vec![session],
+            Ok(Moved::Renamed { from, to }) => vec![from, to],
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue, // the next listing tells
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        for session in names {
+            let _ = changes.send(Change::Name { dir: inbox(), name: format!("{node}.{session}") }); // nobody may listen
+        }
+    }
 }

@@ -6,6 +6,7 @@ use super::row::{Answer, Document, File, Row, Verb};
 use super::subject::{SessionAt, TurnAt};
 use super::{rows_turn, text, turns};
 use crate::error::{Kind, fail};
+use crate::session::answer;
 use crate::session::wait::Wait;
 use crate::tree::Caller;
 
@@ -35,6 +36,18 @@ pub static ROWS: &[Row<SessionAt>] = &[
         file: File::Wait(|s| Box::new(Wait::new(s.sessions.clone(), s.session.clone()))),
     },
     Row { name: "reply", mode: 0o400, about: "The last finished turn's answer.", file: File::Screen(reply) },
+    Row {
+        name: "question",
+        mode: 0o400,
+        about: "What a blocked agent asks: id, header, text, numbered options, the selected one. Empty otherwise.",
+        file: File::View(|s| s.session.main().asked().as_ref().map(answer::text).unwrap_or_default()),
+    },
+    Row {
+        name: "question.json",
+        mode: 0o400,
+        about: "The same as JSON.",
+        file: File::View(|s| answer::json(s.session.main().asked().as_ref())),
+    },
     Row {
         name: "ask",
         mode: 0o600,
@@ -88,6 +101,18 @@ pub static VERBS: &[Verb<SessionAt>] = &[
         about: "Starts the program anew with an earlier conversation of its directory: history/.",
         run: resume,
     },
+    Verb {
+        name: "answer",
+        args: "N [ID]",
+        about: "Chooses option N of what is asked: of the question ID, where it is given. EINVAL where something else is asked.",
+        run: answer,
+    },
+    Verb {
+        name: "answer-text",
+        args: "TEXT…",
+        about: "Types TEXT into what is asked, and Enter.",
+        run: answer_text,
+    },
     Verb { name: "clear-queue", args: "", about: "Takes every waiting prompt back.", run: clear_queue },
     Verb { name: "apply", args: "", about: "A pending restart happens now.", run: apply },
 ];
@@ -125,6 +150,18 @@ fn new(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
 
 fn resume(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
     Box::pin(async move { s.sessions.resume(&s.session, args.first().map_or("", String::as_str)).await })
+}
+
+fn answer(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
+    Box::pin(async move {
+        let number = args.first().and_then(|n| n.parse().ok());
+        let Some(number) = number else { return fail(Kind::Invalid, "answer: N is a number") };
+        s.sessions.answer_question(&s.session, number, args.get(1).map(String::as_str)).await
+    })
+}
+
+fn answer_text(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
+    Box::pin(async move { s.sessions.answer_text(&s.session, args.first().map_or("", String::as_str)).await })
 }
 
 fn clear_queue(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {

@@ -7,11 +7,13 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::answer::{Asked, Counter};
 use super::program::Agent;
 use super::shell::{QUIET_PROGRAM, Verdict};
 use super::state::{Evidence, State};
 use crate::agent::composer::Composer;
 use crate::agent::manifest;
+use crate::agent::question::Question;
 
 /// Ready must hold for this long where only pictures say so: between two tools an agent may show
 /// its bare composer for a moment.
@@ -43,6 +45,8 @@ pub struct Picture {
     /// When a limit ends, as far as it says.
     pub until: Option<SystemTime>,
     pub composer: Composer,
+    /// What it asks.
+    pub question: Option<Question>,
     /// What the agent's own file says at this moment.
     pub file: Option<Signal>,
 }
@@ -60,6 +64,7 @@ pub struct Eyes {
     ready_since: Option<Instant>,
     /// It was recognised at all since its start.
     known: bool,
+    asks: Counter,
     /// What was published last.
     evidence: Evidence,
 }
@@ -76,13 +81,15 @@ impl Eyes {
             worked: true,
             ready_since: None,
             known: false,
+            asks: Counter::default(),
             evidence: Evidence::Nothing,
         }
     }
 
     /// Another process runs in the pane.
     pub fn begin_anew(&mut self, now: Instant) {
-        *self = Eyes::new(self.agent.clone(), now);
+        // The count goes on: an old answer is for none of the new questions.
+        *self = Eyes { asks: self.asks.clone(), ..Eyes::new(self.agent.clone(), now) };
     }
 
     /// Something is about to be typed.
@@ -94,7 +101,14 @@ impl Eyes {
 
     pub fn look(&mut self, picture: Picture) {
         self.known |= !matches!(picture.state, None | Some(manifest::State::Unknown));
+        self.asks.look(&picture);
         self.picture = picture;
+    }
+
+    /// What is asked now.
+    pub fn asked(&self) -> Option<Asked> {
+        let question = self.picture.question.clone()?;
+        Some(Asked { id: self.asks.name(&question), question })
     }
 
     pub fn hook(&mut self, signal: Signal, now: Instant) {

@@ -6,6 +6,7 @@
 //! Lock order: `Sessions::reconcile` (held across tmux calls), then `Sessions::tables`, then the
 //! leaves of a session or pane; `saving` comes before all leaves. No leaf lock is held across a wait.
 
+pub mod answer;
 pub mod capture;
 pub mod engine;
 pub mod env;
@@ -69,6 +70,8 @@ pub enum Moved {
         session: String,
         name: Option<String>,
     },
+    /// A session asks something, or no longer.
+    Asks(String),
     /// A prompt came, or went on: its names in `queue/` and `turns/`.
     Turn {
         session: String,

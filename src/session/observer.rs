@@ -175,6 +175,9 @@ impl Sessions {
         if new.ended() {
             self.journal.log(super::Level::Info, &name, &format!("{new}"));
         }
+        if (old == State::Blocked) != (new == State::Blocked) {
+            self.tell_moved(super::Moved::Asks(name.clone()));
+        }
         if let State::Exited(exit) = new {
             self.keep_running(session, exit);
         }

@@ -4,15 +4,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::eyes::{Picture, Signal};
 use super::program::Agent;
 use super::{Pane, Session, Sessions, env};
 use crate::agent::composer::composer;
-use crate::agent::manifest::Manifest;
+use crate::agent::manifest::{Manifest, State};
+use crate::agent::question::asked;
 use crate::agent::rules::judge;
 use crate::agent::screen::Screen;
+use crate::agent::until::until;
+use crate::clock;
 use crate::error::{Kind, Result, fail};
 use crate::tmux;
 
@@ -42,13 +45,17 @@ impl Sessions {
         screen.title.clone_from(&shot.title);
         screen.cursor = Some(shot.cursor);
         let verdict = judge(&manifest, &screen);
+        let file = self.status_file(&manifest, pane);
+        let asks = verdict.state == State::Blocked || file == Some(Signal::Asks);
+        let question = asks.then(|| asked(&manifest, &screen));
         let picture = Picture {
             state: Some(verdict.state),
             rule: verdict.rule.map(str::to_owned),
             by_title: verdict.by_title,
-            until: None,
+            until: verdict.until.as_deref().and_then(|words| until(words, SystemTime::now(), clock::east())),
             composer: composer(&manifest, &screen),
-            file: self.status_file(&manifest, pane),
+            question,
+            file,
         };
         Ok((shot, picture))
     }

@@ -308,3 +308,97 @@ fn a_session_made_inside_another_knows_it() {
     until_true("it is there", || inner.exists());
     assert_eq!(f.status("fake", "parent"), "shell-1");
 }
+
+#[test]
+fn a_question_is_told_and_only_it_is_answered() {
+    let f = logged("");
+    f.session("fake");
+    let m = &f.mount;
+    m.sh("echo ASK one > fake/input; echo ASK two > fake/input; echo three > fake/input");
+    f.until_state("fake", "blocked");
+    let asked = m.read("fake/question");
+    assert!(asked.contains("header: Run this command?") && asked.contains("> 1. Yes\n  2. No\n"), "{asked}");
+    let id = asked.lines().next().unwrap().strip_prefix("id: ").unwrap().to_owned();
+    let json: serde_json::Value = serde_json::from_str(&m.read("fake/question.json")).unwrap();
+    assert_eq!((json["id"].as_str(), json["options"][1]["label"].as_str()), (Some(&*id), Some("No")));
+    assert_eq!(m.sh("ls ../.inbox; cat ../.inbox/*/status | head -1"), "honey.fake\nname: fake\n");
+    for bad in ["answer 3", "answer x", "answer 1 00000000-1", "answer"] {
+        assert!(!m.run(&format!("echo '{bad}' > fake/ctl")).status.success(), "{bad}");
+    }
+    assert_eq!(f.received().matches("0d").count(), 1, "one Enter: the prompt's");
+    m.sh(&format!("echo 'answer 2 {id}' > fake/ctl"));
+    assert_eq!(m.read("fake/turns/0001/wait"), "done\n");
+    f.until_state("fake", "blocked");
+    assert!(
+        !m.run(&format!("echo 'answer 1 {id}' > fake/ctl")).status.success(),
+        "asked again, it is another"
+    );
+    m.sh("echo 'answer 1' > fake/ctl");
+    assert_eq!(m.read("fake/turns/0003/wait"), "done\n");
+    assert_eq!(m.read("fake/question"), "");
+    assert_eq!(m.sh("ls ../.inbox"), "");
+    let answers: Vec<String> =
+        f.rows().iter().filter_map(|r| r["answer"].as_str().map(str::to_owned)).collect();
+    assert_eq!(answers, ["No", "Yes"]);
+}
+
+#[test]
+fn a_draft_is_neither_sent_nor_spoilt_and_the_queue_goes_on_after_it() {
+    let f = logged("");
+    f.session("fake");
+    let m = &f.mount;
+    // What a person types in a terminal of their own.
+    f.lab().tmux_ok(&["send-keys", "-t", "fake", "-l", "half a thou"]);
+    until_true("it shows", || m.read("fake/screen").contains("half a thou"));
+    m.sh("echo mine > fake/input");
+    until_true("held", || f.status("fake", "held") == "draft");
+    f.lab().tmux_ok(&["send-keys", "-t", "fake", "-l", "ght"]);
+    std::thread::park_timeout(std::time::Duration::from_secs(1));
+    assert_eq!(f.taken(), Vec::<String>::new());
+    f.lab().tmux_ok(&["send-keys", "-t", "fake", "Enter"]);
+    assert_eq!(m.read("fake/turns/0001/wait"), "done\n");
+    assert_eq!(f.taken(), ["half a thought", "mine"]);
+}
+
+#[test]
+fn a_limit_holds_the_queue_until_it_is_over() {
+    let f = logged("--limit 1 --limit-for 4000");
+    f.session("fake");
+    let m = &f.mount;
+    m.sh("echo one > fake/input; echo two > fake/input");
+    f.until_state("fake", "limited");
+    assert_eq!(m.read("fake/wait"), "limited\n");
+    assert_ne!(f.status("fake", "until"), "-");
+    assert_eq!(m.read("fake/turns/0002/wait"), "done\n");
+    assert_eq!(f.taken(), ["one", "two"]);
+}
+
+#[test]
+fn what_an_answer_prints_ends_nothing() {
+    let f = logged("--busy 1500 --osc7501");
+    f.session("fake");
+    f.mount.sh("echo SPOOF > fake/input; echo next > fake/input");
+    assert_eq!(f.mount.read("fake/turns/0002/wait"), "done\n");
+    assert_eq!(f.taken(), ["SPOOF", "next"]);
+    let status = f.mount.read("fake/turns/0001/status");
+    let at = |key: &str| status.lines().find_map(|l| l.strip_prefix(&format!("{key}: "))).unwrap().to_owned();
+    assert!(at("state") == "done" && at("ended") > at("sent"), "{status}");
+}
+
+#[test]
+fn a_config_saved_while_it_works_restarts_it_after_the_turn() {
+    let f = logged("--claude-history --busy 1500");
+    f.session("fake");
+    let m = &f.mount;
+    m.sh("echo 'remember 17' > fake/input");
+    f.until_state("fake", "busy");
+    let talk = f.status("fake", "conversation");
+    m.sh("echo '[env]' >> fake/config; echo 'X = \"1\"' >> fake/config");
+    assert_eq!(f.status("fake", "pending"), "restart");
+    assert_eq!(m.read("fake/turns/0001/wait"), "done\n");
+    until_true("it restarts", || f.status("fake", "pending") == "-");
+    f.until_state("fake", "ready");
+    assert_eq!(f.status("fake", "conversation"), talk);
+    assert!(m.read("fake/screen").contains("remember 17"), "{}", m.read("fake/screen"));
+    assert!(m.read("fake/turns/0001/reply").contains("echo: remember 17"));
+}
