@@ -24,6 +24,8 @@ pub struct Manifest {
     /// What makes it ask for no approval; off unless asked for.
     #[serde(default)]
     pub danger: Danger,
+    /// What makes it say its state by itself.
+    pub hooks: Option<super::hooks::Hooks>,
     /// In order: the first that holds says the state. Where none holds it is unknown.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,

@@ -3,6 +3,9 @@
 //! Pure but for reading manifests and PATH. Knows no tmux, no sessions and no files of the tree.
 
 pub mod catalogue;
+pub mod hooks;
 pub mod manifest;
+pub mod osc7501;
 pub mod rules;
 pub mod screen;
+pub mod status_file;

@@ -13,7 +13,7 @@ use super::support::{Lab, until, until_true};
 const SIZES: [(&str, &str); 2] = [("80", "24"), ("120", "40")];
 
 /// Cargo builds examples beside the program.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_muxfs")).with_file_name("examples").join("fake-agent");
     assert!(program.exists(), "{program:?}: cargo build --example fake-agent");
     program
