@@ -154,8 +154,11 @@ pub struct HookEvent {
 pub enum Kind {
     /// A conversation begins, is taken up again, or takes another's place.
     Started,
-    /// The agent took a prompt: it is busy from here on.
+    /// The agent took a prompt: it is busy from here on. One that it took while busy may run as a
+    /// turn of its own, or become part of the one that runs: then one end stands for both.
     PromptTaken,
+    /// Also by an error of the model's side, which is then the reply. An interrupt ends a turn
+    /// without it.
     TurnEnded,
     /// A dialog is about to show, or shows: nothing but its answer may be typed.
     Blocked,

@@ -159,6 +159,7 @@ impl Agent {
             && self.end.is_none()
             && let Some(prompt) = self.queue.pop_front()
         {
+            self.prompts += 1;
             self.turn(prompt, now);
         }
     }
@@ -207,6 +208,7 @@ impl Agent {
         payload["transcript_path"] = json!(self.record.transcript(&self.session));
         payload["cwd"] = json!(self.record.cwd());
         payload["hook_event_name"] = event.into();
+        payload["prompt_id"] = format!("turn-{}", self.prompts).into();
         self.hooks.run(event, &payload);
     }
 
@@ -272,8 +274,12 @@ impl Agent {
         }
         self.record.log("prompt", json!({"text": text, "session": self.session}));
         if matches!(self.phase, Phase::Idle) {
+            self.prompts += 1;
+            self.hook("UserPromptSubmit", json!({"prompt": text}));
             self.turn(text, now);
         } else if self.queue.len() < MOST_QUEUED {
+            // Told now, under the turn that runs, and not again: so does Claude Code.
+            self.hook("UserPromptSubmit", json!({"prompt": text}));
             self.queue.push_back(text);
         }
     }
@@ -317,8 +323,6 @@ impl Agent {
     // --- turns
 
     fn turn(&mut self, prompt: String, now: Instant) {
-        self.prompts += 1;
-        self.hook("UserPromptSubmit", json!({"prompt": prompt}));
         self.record.said(&self.session, "user", &prompt);
         say(&mut self.talk, true, &prompt);
         let plan = plan(&prompt);
@@ -353,8 +357,6 @@ impl Agent {
             job.asks_left -= 1;
             let dialog = Dialog::approval();
             self.hook("PermissionRequest", json!({"tool_name": "Bash", "tool_input": {"command": "true"}}));
-            let message = "Fake needs your permission";
-            self.hook("Notification", json!({"message": message, "notification_type": "permission_prompt"}));
             self.enter(Phase::Dialog(dialog, Some(job)));
         } else {
             let answer = answer.unwrap_or_else(|| job.plan.answer.clone());
@@ -376,8 +378,8 @@ impl Agent {
         self.record.said(&self.session, "assistant", answer);
         say(&mut self.talk, false, answer);
         self.record.log("answered", json!({"text": answer}));
-        self.enter(Phase::Idle);
         self.hook("Stop", json!({"last_assistant_message": answer, "stop_hook_active": false}));
+        self.enter(Phase::Idle);
     }
 
     fn tell(&mut self, line: &str) {
