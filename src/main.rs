@@ -1,20 +1,21 @@
-//! The program: two roles inside tmux first, then the command line. Knows nothing else.
+//! The program: first the roles in which others run it, then the command line. Knows nothing else.
 
 use std::process::ExitCode;
 
+use muxfs::agent::hooks;
 use muxfs::tmux::{OwnProgram, helper};
 
 fn main() -> ExitCode {
-    if let Some(code) = inside_tmux() {
+    if let Some(code) = run_by_others() {
         return code;
     }
     muxfs::cli::start_tracing();
     muxfs::cli::main(std::env::args_os().collect())
 }
 
-/// What tmux runs of us (helper.rs). Matched by hand and before all else, because it runs once a
-/// pane and must cost next to nothing.
-fn inside_tmux() -> Option<ExitCode> {
+/// What tmux (helper.rs) and agents (hook.rs) run of us. Matched by hand and before all else,
+/// because it runs once a pane or several times a turn and must cost next to nothing.
+fn run_by_others() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     match args.next()?.to_str()? {
         OwnProgram::SLEEP => helper::internal_sleep(),
@@ -22,6 +23,10 @@ fn inside_tmux() -> Option<ExitCode> {
             let (sock, token) = (args.next()?, args.next()?);
             let sent = helper::internal_pipe(sock.as_ref(), token.to_str()?);
             Some(if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        hooks::VERB => {
+            muxfs::cli::hook::run(args);
+            Some(ExitCode::SUCCESS)
         }
         _ => None,
     }

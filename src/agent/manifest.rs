@@ -45,6 +45,8 @@ pub struct Manifest {
     /// Whether it tells its state by OSC 7501 of itself.
     #[serde(default)]
     pub osc7501: bool,
+    /// What makes it say its state by itself.
+    pub hooks: Option<super::hooks::Hooks>,
     /// In order: the first that holds says the state. Where none holds it is unknown.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,

@@ -5,9 +5,12 @@
 pub mod catalogue;
 pub mod composer;
 mod dialog;
+pub mod hooks;
 pub mod installed;
 pub mod manifest;
+pub mod osc7501;
 pub mod question;
 pub mod rules;
 pub mod screen;
+pub mod status_file;
 pub mod until;

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod exit;
 pub mod facts;
 pub mod helper;
+pub mod hook;
 pub mod lock;
 pub mod options;
 pub mod paths;

@@ -162,6 +162,7 @@ impl Agent {
             && self.end.is_none()
             && let Some(prompt) = self.queue.pop_front()
         {
+            self.prompts += 1;
             self.turn(prompt, now);
         }
     }
@@ -210,6 +211,7 @@ impl Agent {
         payload["transcript_path"] = json!(self.record.transcript(&self.session));
         payload["cwd"] = json!(self.record.cwd());
         payload["hook_event_name"] = event.into();
+        payload["prompt_id"] = format!("turn-{}", self.prompts).into();
         self.hooks.run(event, &payload);
     }
 
@@ -275,8 +277,12 @@ impl Agent {
         }
         self.record.log("prompt", json!({"text": text, "session": self.session}));
         if matches!(self.phase, Phase::Idle) {
+            self.prompts += 1;
+            self.hook("UserPromptSubmit", json!({"prompt": text}));
             self.turn(text, now);
         } else if self.queue.len() < MOST_QUEUED {
+            // Told now, under the turn that runs, and not again: so does Claude Code.
+            self.hook("UserPromptSubmit", json!({"prompt": text}));
             self.queue.push_back(text);
         }
     }
@@ -320,8 +326,6 @@ impl Agent {
     // --- turns
 
     fn turn(&mut self, prompt: String, now: Instant) {
-        self.prompts += 1;
-        self.hook("UserPromptSubmit", json!({"prompt": prompt}));
         self.record.said(&self.session, "user", &prompt);
         say(&mut self.talk, true, &prompt);
         let plan = plan(&prompt);
@@ -356,8 +360,6 @@ impl Agent {
             job.asks_left -= 1;
             let dialog = Dialog::approval();
             self.hook("PermissionRequest", json!({"tool_name": "Bash", "tool_input": {"command": "true"}}));
-            let message = "Fake needs your permission";
-            self.hook("Notification", json!({"message": message, "notification_type": "permission_prompt"}));
             self.enter(Phase::Dialog(dialog, Some(job)));
         } else {
             let answer = answer.unwrap_or_else(|| job.plan.answer.clone());
@@ -379,8 +381,8 @@ impl Agent {
         self.record.said(&self.session, "assistant", answer);
         say(&mut self.talk, false, answer);
         self.record.log("answered", json!({"text": answer}));
-        self.enter(Phase::Idle);
         self.hook("Stop", json!({"last_assistant_message": answer, "stop_hook_active": false}));
+        self.enter(Phase::Idle);
     }
 
     fn tell(&mut self, line: &str) {

@@ -306,3 +306,39 @@ fn a_conversation_is_written_and_taken_up_again() {
     ]);
     assert_eq!(pane.until_dead().0, "1");
 }
+
+#[test]
+fn a_server_answers_its_prompts() {
+    use std::io::{Read, Write};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    let pane = Pane::start(SIZES[0], &format!("--llm {address}"));
+    pane.until(State::Ready);
+    pane.prompt("what \"is\" it?\nsay");
+    let (mut stream, _) = server.accept().unwrap();
+    pane.until(State::Busy);
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") {
+        let mut part = [0; 4096];
+        let n = stream.read(&mut part).unwrap();
+        request.extend_from_slice(&part[..n]);
+    }
+    let request = String::from_utf8(request).unwrap();
+    assert!(request.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{request}");
+    let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(body["messages"][0]["content"], "what \"is\" it?\nsay");
+    let said = r#"{"choices":[{"message":{"role":"assistant","content":"It is.\nYes."}}]}"#;
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{said}", said.len()).unwrap();
+    drop(stream);
+    pane.until_shows("● It is.\n  Yes.\n");
+    pane.until(State::Ready);
+    // An interrupt does not wait for it.
+    pane.prompt("again");
+    let (stream, _) = server.accept().unwrap();
+    pane.keys(&["Escape"]);
+    pane.until_shows("Interrupted");
+    drop((stream, server));
+    pane.prompt("nobody listens");
+    pane.until_shows("● API Error: ");
+    pane.until(State::Ready);
+}

@@ -20,6 +20,7 @@ mod examples;
 mod fake_agent;
 mod faults;
 mod fs_door;
+mod hook;
 mod input;
 mod logs;
 mod model;
