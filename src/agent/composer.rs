@@ -40,7 +40,7 @@ pub enum Cursor {
     Needed,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Composer {
     /// Nothing, or a hint.
     Empty,
@@ -49,6 +49,7 @@ pub enum Composer {
     /// There is none on the picture.
     Hidden,
     /// There is text, and it cannot be told from a hint.
+    #[default]
     Unsure,
 }
 
