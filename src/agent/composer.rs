@@ -48,7 +48,7 @@ pub enum Composer {
     Draft(String),
     /// There is none on the picture.
     Hidden,
-    /// There is text, and it cannot be told from a hint.
+    /// There is text, and it cannot be told from a hint; or nobody knows where one writes.
     #[default]
     Unsure,
 }
