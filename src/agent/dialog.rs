@@ -10,6 +10,8 @@ use super::screen::{Row, Screen};
 
 /// A dialog stands at the bottom: an answer above may quote one.
 const MOST_BELOW: usize = 8;
+/// Rows of one block: where more run into each other, options are.
+const MOST_BLOCK: usize = 3;
 /// Blank rows within a list.
 const MOST_BLANK: usize = 2;
 /// Rows of one question that takes a letter.
@@ -256,6 +258,11 @@ impl<'a> Dialog<'a> {
         };
         let first = (0..start.row).rev().find(|row| ends(*row)).map_or(0, |row| row + 1);
         let end = (start.row..self.lines.len()).find(|row| ends(*row)).unwrap_or(self.lines.len());
+        let blocks = self.form.layout == Layout::Blocks;
+        let mut runs = self.lines[first..end].split(|line| line.is_blank());
+        if blocks && runs.any(|run| run.len() > MOST_BLOCK) {
+            return Some(List { first: end, title: None, found: found(Vec::new(), None, How::None, false) });
+        }
         self.list(self.blocks(first, end, start.column, item))
     }
 

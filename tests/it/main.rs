@@ -8,6 +8,7 @@ use muxfs::{error, tree};
 
 mod adopt;
 mod agents;
+mod asked;
 mod asking;
 mod blocking;
 mod cli;
