@@ -57,6 +57,8 @@ pub struct Eyes {
     pub picture: Picture,
     begun: Instant,
     hook: Option<(Signal, Instant)>,
+    /// Prompts that hooks say were taken, and not ended yet.
+    open: u32,
     stream: Option<(Signal, Instant)>,
     input: Option<Instant>,
     /// Seen at work, or with something to ask, since the last input.
@@ -76,6 +78,7 @@ impl Eyes {
             picture: Picture::default(),
             begun: now,
             hook: None,
+            open: 0,
             stream: None,
             input: None,
             worked: true,
@@ -117,13 +120,25 @@ impl Eyes {
         self.worked |= self.input.is_some();
     }
 
+    /// A prompt was taken: one that comes while it works has an end of its own.
+    pub fn hook_took(&mut self, now: Instant) {
+        self.open += 1;
+        self.hook(Signal::Works, now);
+    }
+
+    /// A turn ended; another one that was taken meanwhile goes on.
+    pub fn hook_ended(&mut self, now: Instant) {
+        self.open = self.open.saturating_sub(1);
+        self.hook(if self.open == 0 { Signal::Idle } else { Signal::Works }, now);
+    }
+
     pub fn stream(&mut self, signal: Signal, now: Instant) {
         self.stream = Some((signal, now));
     }
 
-    /// What went in last was taken: it was seen at work since.
-    pub fn worked(&self) -> bool {
-        self.worked
+    /// A hook said so since the last input: it was taken.
+    pub fn told(&self) -> bool {
+        self.hook.is_some_and(|(_, at)| self.input.is_some_and(|input| at >= input))
     }
 
     /// A limit that ended by the agent's own words, whatever stands on the screen still.
@@ -150,6 +165,7 @@ impl Eyes {
             let fresh = self.worked || state == State::Unknown && quiet >= QUIET_PROGRAM;
             return Verdict { state, evidence, fresh, again: Some(self.again(state, quiet, now)) };
         }
+        self.open = 0; // what no hook ended was interrupted
         let since = *self.ready_since.get_or_insert(now);
         let told = matches!(evidence, Evidence::Hook | Evidence::AgentFile);
         let settle = if told { Duration::ZERO } else { SETTLE };

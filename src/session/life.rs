@@ -206,6 +206,7 @@ impl Sessions {
         self.end_session(session).await?;
         let name = session.name();
         self.tables.write().lost.remove(&name);
+        self.forget_hooks(&session.id);
         self.store.remove(&session.id)
     }
 

@@ -13,6 +13,7 @@ pub mod env;
 pub mod eyes;
 mod files;
 pub mod first;
+mod hooks;
 pub mod input;
 pub mod journal;
 mod keep;

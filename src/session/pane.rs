@@ -16,6 +16,7 @@ use super::eyes::{Eyes, Signal};
 use super::program::Agent;
 use super::shell::{Judge, Look, Verdict, look};
 use super::state::{Evidence, Exit, Seen, State};
+use crate::agent::osc7501::{self, Said};
 use crate::error::{Kind, Result, fail};
 use crate::log::{LogFile, LogLimits, text_gap};
 use crate::tmux::state::PaneInfo;
@@ -258,12 +259,11 @@ impl Pane {
 
     /// The program said its state (OSC 7501).
     pub fn program_status(&self, text: &str) {
-        let word = text.split([';', ':']).find_map(|part| part.strip_prefix("state="));
-        let signal = match word {
-            Some("working") => Signal::Works,
-            Some("blocked") => Signal::Asks,
-            Some("idle" | "done" | "error") => Signal::Idle,
-            _ => return,
+        let signal = match osc7501::parse(text) {
+            Some(Said::Working) => Signal::Works,
+            Some(Said::Blocked(_)) => Signal::Asks,
+            Some(Said::Idle | Said::Done | Said::Error | Said::Clear) => Signal::Idle,
+            None => return,
         };
         self.eyes(|e| e.agent.manifest.osc7501.then(|| e.stream(signal, Instant::now())));
     }

@@ -14,6 +14,7 @@ use crate::agent::manifest::{Manifest, State};
 use crate::agent::question::asked;
 use crate::agent::rules::judge;
 use crate::agent::screen::Screen;
+use crate::agent::status_file::{self, Seen};
 use crate::agent::until::until;
 use crate::clock;
 use crate::error::{Kind, Result, fail};
@@ -69,12 +70,12 @@ impl Sessions {
         let env = env::of_process(pid)?;
         let path = manifest.status_file.iter().find_map(|p| env::expand(p, &env))?;
         let text = small_file(&path.replace("{pid}", &pid.to_string()))?;
-        let status = serde_json::from_str::<serde_json::Value>(&text).ok()?;
-        match status.get("status")?.as_str()? {
-            "busy" => Some(Signal::Works),
-            "waiting" => Some(Signal::Asks),
-            "idle" => Some(Signal::Idle),
-            _ => None,
+        let status = status_file::parse(&text).filter(|s| s.pid == pid)?;
+        match status.state {
+            Seen::Busy => Some(Signal::Works),
+            Seen::Waiting(_) => Some(Signal::Asks),
+            Seen::Idle => Some(Signal::Idle),
+            Seen::Unknown => None,
         }
     }
 

@@ -110,12 +110,17 @@ impl Sessions {
         }
         env.extend(config.env.clone());
         env.insert("MUXFS_SESSION".into(), id.to_owned());
-        let env = env::with_locale(env);
+        let mut env = env::with_locale(env);
         let (bound, conversation) = match &agent {
             Some(agent) => conversation(&agent.manifest.resume, begin)?,
             None => (Vec::new(), None),
         };
-        let command = command(config, &node, agent.as_ref(), bound);
+        let hooks = match &agent {
+            Some(agent) => self.inject_hooks(&agent.manifest, id)?,
+            None => Default::default(),
+        };
+        env.extend(hooks.env);
+        let command = command(config, &node, agent.as_ref(), bound, hooks.args);
         let set = |s: &String| !s.is_empty();
         let cwd =
             config.cwd.clone().or(here).or(Some(node.cwd.clone()).filter(set)).unwrap_or_else(|| "~".into());
@@ -163,6 +168,7 @@ fn command(
     node: &NodeConfig,
     agent: Option<&Agent>,
     bound: Vec<String>,
+    hooks: Vec<String>,
 ) -> Vec<String> {
     let own = Some(&config.command).filter(|c| !c.is_empty());
     let Some(agent) = agent else {
@@ -180,6 +186,7 @@ fn command(
     command.extend(bound);
     command.extend(words);
     command.extend(config.args.clone().or(over.args).unwrap_or(defaults));
+    command.extend(hooks);
     if danger(config, node, &agent.key) {
         command.extend(agent.manifest.danger.args.iter().cloned());
     }

@@ -89,6 +89,7 @@ impl Sessions {
         sessions.journal.log(Level::Info, "", &format!("muxfs {} starts", env!("CARGO_PKG_VERSION")));
         tokio::spawn(observer::run(Arc::downgrade(&sessions), looks));
         super::files::watch(&sessions)?;
+        sessions.watch_hooks()?;
         let presence = engine::Presence::watch(&socket)?;
         let (looked, mut first_look) = oneshot::channel();
         tokio::spawn(engine::Engine::new(&sessions, events, output_queue, presence, socket).run(looked));

@@ -288,7 +288,7 @@ fn what_cannot_be_started_is_a_clear_line() {
 
 #[test]
 fn a_program_that_crashes_is_started_again_and_one_that_ends_is_not() {
-    let f = logged("--crash-after 1");
+    let f = logged("--crash-after 1 --claude-history");
     f.mount.sh("echo 'new fake fake - { restart = \"on-failure\" }' > ctl");
     f.until_state("fake", "ready");
     f.mount.sh("echo one > fake/input");

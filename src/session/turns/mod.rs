@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::{Moved, Session, Sessions, State, Told, message, record};
@@ -35,6 +35,8 @@ pub struct Turns {
     interrupted: AtomicBool,
     /// The last prompt may stand in the composer, sent or not: it is emptied before the next.
     unsure: AtomicBool,
+    /// The answer that a hook told with the last turn's end.
+    pub(super) told: Mutex<Option<String>>,
 }
 
 impl Default for Turns {
@@ -45,6 +47,7 @@ impl Default for Turns {
             driven: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             unsure: AtomicBool::new(false),
+            told: Mutex::new(None),
         }
     }
 }

@@ -16,17 +16,17 @@ pub(super) struct Before {
 const LONGEST: usize = 1 << 20;
 
 impl Sessions {
-    pub(super) async fn before_turn(&self, _session: &Session, pane: &Pane) -> Before {
+    pub(super) async fn before_turn(&self, session: &Session, pane: &Pane) -> Before {
+        *session.turns.told.lock() = None;
         let logs = pane.logs.current().size();
         Before { screen: self.screen_text(pane).await.unwrap_or_default(), logs }
     }
 
-    pub(super) async fn find_reply(
-        &self,
-        _session: &Session,
-        pane: &Pane,
-        before: &Before,
-    ) -> Option<String> {
+    pub(super) async fn find_reply(&self, session: &Session, pane: &Pane, before: &Before) -> Option<String> {
+        let told = session.turns.told.lock().take();
+        if let Some(told) = told {
+            return Some(cut(told));
+        }
         let text = if pane.full_screen() || pane.has_agent() {
             gained(&before.screen, &self.screen_text(pane).await?)
         } else {

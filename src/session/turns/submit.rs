@@ -179,7 +179,7 @@ impl Sessions {
                 };
             pane.eyes(|e| e.look(picture));
             self.observe_now(pane);
-            if taken || !busy && pane.eyes(|e| e.worked()).unwrap_or(false) {
+            if taken || !busy && pane.eyes(|e| e.told()).unwrap_or(false) {
                 return Ok(true);
             }
         }
