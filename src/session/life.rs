@@ -99,7 +99,7 @@ impl Sessions {
             Some(begin) => begin.clone(),
             None => first_begin(&config),
         };
-        let program = self.program(&config, login, &record.id, new.here.clone(), &begin)?;
+        let program = self.program(&config, login, &record.id, record.cwd.clone(), &begin)?;
         record.conversation = program.conversation.clone();
         self.store.save(&record)?;
         let made = tmux::session::new_session(
@@ -142,11 +142,13 @@ impl Sessions {
                 modes: Default::default(),
                 stopped: false,
                 conversation: None,
+                cwd: None,
                 parent: None,
             },
         };
         record.stopped = false;
         record.parent = new.parent.clone();
+        record.cwd = new.here.clone().or(record.cwd);
         self.store.save_config(&record.id, &record.config)?;
         Ok(record)
     }
@@ -332,7 +334,7 @@ impl Sessions {
         let _life = session.life.write().await;
         // Before anything ends: an agent that cannot keeps running.
         let login = self.login_env().await;
-        self.program(&session.config(), &login, &session.id, None, &begin)?;
+        self.program(&session.config(), &login, &session.id, session.cwd(), &begin)?;
         self.restart_locked(session, &begin).await
     }
 
@@ -389,7 +391,7 @@ impl Sessions {
         let server = self.server()?;
         let login = self.login_env().await;
         let config = session.config();
-        let program = self.program(&config, &login, &session.id, None, begin)?;
+        let program = self.program(&config, &login, &session.id, session.cwd(), begin)?;
         self.began(session, program.conversation.clone());
         let main = session.main();
         let (cwd, env, command) = (program.cwd.as_bytes(), &program.env, Some(program.command.as_slice()));

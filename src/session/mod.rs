@@ -179,6 +179,11 @@ impl Session {
         self.record.lock().conversation.clone()
     }
 
+    /// Where its maker stood.
+    fn cwd(&self) -> Option<String> {
+        self.record.lock().cwd.clone()
+    }
+
     /// The id of the session in which this one was made.
     pub fn parent(&self) -> Option<String> {
         self.record.lock().parent.clone()

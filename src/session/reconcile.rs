@@ -266,6 +266,7 @@ impl Sessions {
             modes: Default::default(),
             stopped: false,
             conversation: None,
+            cwd: None,
             parent: None,
         }
     }

@@ -34,6 +34,9 @@ pub struct Record {
     /// The agent's own id of the conversation that runs here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<String>,
+    /// Where its maker stood: every start begins there, unless the settings say another place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
     /// The id of the session in which this one was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
@@ -198,6 +201,7 @@ mod tests {
             modes: [("input".to_owned(), ModeSet { mode: Some(0o220), gid: None })].into(),
             stopped: false,
             conversation: Some("c".into()),
+            cwd: None,
             parent: None,
         }
     }
