@@ -42,7 +42,9 @@ pub struct Picture {
     pub rule: Option<String>,
     /// It looked at nothing but the title.
     pub by_title: bool,
-    /// When a limit ends, as far as it says.
+    /// The agent's own words for when a limit ends, and what they meant when they were first seen:
+    /// "in 5 minutes" stands on a screen that nothing moves.
+    pub until_words: Option<String>,
     pub until: Option<SystemTime>,
     pub composer: Composer,
     /// What it asks.
@@ -105,7 +107,9 @@ impl Eyes {
     pub fn look(&mut self, picture: Picture) {
         self.known |= !matches!(picture.state, None | Some(manifest::State::Unknown));
         self.asks.look(&picture);
-        self.picture = picture;
+        let known = self.picture.until.filter(|_| self.picture.until_words == picture.until_words);
+        let until = known.or(picture.until);
+        self.picture = Picture { until, ..picture };
     }
 
     /// What is asked now.

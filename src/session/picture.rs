@@ -53,6 +53,7 @@ impl Sessions {
             state: Some(verdict.state),
             rule: verdict.rule.map(str::to_owned),
             by_title: verdict.by_title,
+            until_words: verdict.until.clone(),
             until: verdict.until.as_deref().and_then(|words| until(words, SystemTime::now(), clock::east())),
             composer: composer(&manifest, &screen),
             question,

@@ -123,6 +123,10 @@ impl Sessions {
                 return Err(Error::new(Kind::Gone, "another pane, or none"));
             }
             seen.borrow_and_update();
+            if session.turns.load().0 == 0 {
+                pane.set_held(None); // all were taken back
+                return Ok(());
+            }
             if self.is_welcome(session, pane).await? {
                 pane.set_held(None);
                 return Ok(());
@@ -145,7 +149,7 @@ impl Sessions {
             _ => false,
         };
         let changing = session.life.try_read().is_err() || session.pending_restart();
-        if !ready || !seen.fresh || changing || !self.turns_on(session) || session.turns.load().0 == 0 {
+        if !ready || !seen.fresh || changing || !self.turns_on(session) {
             return Ok(false);
         }
         let typed = match self.clients.read().is_empty() {
