@@ -17,6 +17,7 @@ mod errors;
 mod examples;
 mod faults;
 mod fs_door;
+mod history;
 mod input;
 mod logs;
 mod model;

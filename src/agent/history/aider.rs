@@ -82,8 +82,10 @@ fn window(place: &Path, from: u64, take: &mut dyn FnMut(&str, u64) -> bool) -> R
     let mut read = || {
         let (file, len) = files::open(place)?;
         let begin = from.max(len.saturating_sub(WINDOW)).min(len);
-        let mut take = |line: &[u8], at, whole| whole && take(&String::from_utf8_lossy(line), at);
-        let (at, _) = files::lines(file, begin, len, &mut take)?;
+        let take = |line: &[u8], at: std::ops::Range<u64>, whole| {
+            whole && take(&String::from_utf8_lossy(line), at.start)
+        };
+        let (at, _) = files::lines(file, begin, len, take)?;
         Ok((begin, at))
     };
     read().map_err(|e| Error::io(place.display(), e))

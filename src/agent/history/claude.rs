@@ -91,12 +91,7 @@ impl Rows for Claude {
         facts.time(time(row.get("timestamp")));
         match row["type"].as_str() {
             Some("custom-title") => facts.title(row.get("customTitle")),
-            Some("user") if yes(row, "isSidechain") && facts.prompt.is_none() => facts.not_ours = true,
-            // `/clear` and kin are told, but name no conversation while there is a better prompt.
-            Some("user") if !aside(row) => {
-                let texts = parts(&row["message"]["content"]);
-                texts.iter().filter(|t| command(t).is_none() && !by_program(t)).for_each(|t| facts.prompt(t));
-            }
+            Some("user") if yes(row, "isSidechain") && !facts.spoken() => facts.not_ours = true,
             _ => {}
         }
     }

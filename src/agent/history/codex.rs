@@ -45,11 +45,11 @@ impl Adapter for Codex {
         if !plain(id) {
             return None;
         }
-        if let Some(place) = database(home, &mut listing.trouble) {
-            if let Ok(threads) = threads(&place, &cwd, Some(id)) {
-                threads.into_iter().for_each(|t| count(t, &mut listing));
-                return listing.found.pop();
-            }
+        if let Some(place) = database(home, &mut listing.trouble)
+            && let Ok(threads) = threads(&place, &cwd, Some(id))
+        {
+            threads.into_iter().for_each(|t| count(t, &mut listing));
+            return listing.found.pop();
         }
         let files = rollouts(&root(home).join("sessions"), &mut listing.trouble);
         let end = format!("-{id}.jsonl");

@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -100,13 +101,14 @@ pub struct Pass {
 }
 
 /// The lines from `from`, where one begins, to `to` at most. `take` says whether to go on; it
-/// gets each line without its end, where it begins, and whether its end was there. Returned are
-/// the place after the last line that was taken, and the bytes read.
+/// gets each line without its end, where it and its end lie, and whether the end was there. A
+/// line that is too long is empty. Returned are the place after the last line that was taken,
+/// and the bytes read.
 pub fn lines(
     file: File,
     from: u64,
     to: u64,
-    take: &mut dyn FnMut(&[u8], u64, bool) -> bool,
+    mut take: impl FnMut(&[u8], Range<u64>, bool) -> bool,
 ) -> io::Result<(u64, u64)> {
     let mut file = file;
     file.seek(SeekFrom::Start(from))?;
@@ -130,14 +132,15 @@ pub fn lines(
         reader.consume(used);
         at += used as u64;
         if end.is_some() {
-            if line.len() <= ROW && !take(&line, line_at, true) {
+            let kept = if line.len() <= ROW { &line[..] } else { &[] };
+            if !take(kept, line_at..at, true) {
                 return Ok((line_at, at - from));
             }
             line_at = at;
             line.clear();
         }
     }
-    if !line.is_empty() && line.len() <= ROW && take(&line, line_at, false) {
+    if !line.is_empty() && line.len() <= ROW && take(&line, line_at..at, false) {
         line_at = at;
     }
     Ok((line_at, at - from))
@@ -155,9 +158,9 @@ pub fn rows(path: &Path, from: u64, most: u64, take: &mut dyn FnMut(Value)) -> i
     let mut cut = start > from;
     let begin = if cut { start - 1 } else { start };
     let mut passed = begin;
-    let (at, read) = lines(file, begin, len, &mut |line, at, whole| {
+    let (at, read) = lines(file, begin, len, |line, at, whole| {
         if std::mem::take(&mut cut) {
-            passed = at + line.len() as u64 + 1;
+            passed = at.end;
             return whole;
         }
         pass.line(line, whole, take)
@@ -171,7 +174,7 @@ pub fn rows(path: &Path, from: u64, most: u64, take: &mut dyn FnMut(Value)) -> i
 pub fn head(path: &Path, most: u64, take: &mut dyn FnMut(Value) -> bool) -> io::Result<Pass> {
     let (file, len) = open(path)?;
     let mut pass = Pass::default();
-    let (at, read) = lines(file, 0, len.min(most), &mut |line, _, whole| {
+    let (at, read) = lines(file, 0, len.min(most), |line, _, whole| {
         let mut on = true;
         pass.line(line, whole, &mut |row| on = take(row)) && on
     })?;

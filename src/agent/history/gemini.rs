@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::cwd::{Cwd, fits};
-use super::files::{self, LOOKED, Seen, WINDOW};
+use super::files::{self, LOOKED, Pass, Seen, TAIL, WINDOW};
 use super::jsonl::{self, Facts, Rows};
 use super::qwen::said_parts;
 use super::text::{shortened, time, tool_call};
@@ -49,13 +49,14 @@ impl Adapter for Gemini {
 
     fn since(&self, _: &Home, c: &Conversation, mark: &Mark) -> Result<(Vec<Entry>, Mark)> {
         let mut told = Told { begin: mark.at == 0, last: mark.last.clone(), said: Vec::new() };
-        let pass = files::rows(&c.place, mark.at, WINDOW, &mut |row| told.row(&row));
-        let pass = pass.map_err(|e| Error::io(c.place.display(), e))?;
+        let pass = told.read(c, mark.at, WINDOW)?;
         Ok((jsonl::after_gap(pass.left_out, told.said), Mark { at: pass.at, last: told.last }))
     }
 
     fn end(&self, _: &Home, c: &Conversation) -> Result<Mark> {
-        jsonl::end(&c.place)
+        let mut told = Told { begin: false, last: String::new(), said: Vec::new() };
+        let pass = told.read(c, 0, TAIL)?;
+        Ok(Mark { at: pass.at, last: told.last })
     }
 }
 
@@ -175,6 +176,11 @@ struct Told {
 }
 
 impl Told {
+    fn read(&mut self, c: &Conversation, from: u64, most: u64) -> Result<Pass> {
+        files::rows(&c.place, from, most, &mut |row| self.row(&row))
+            .map_err(|e| Error::io(c.place.display(), e))
+    }
+
     fn row(&mut self, row: &Value) {
         if let Some(messages) = row["$set"]["messages"].as_array() {
             if self.begin && self.said.is_empty() {

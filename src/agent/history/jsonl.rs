@@ -24,7 +24,7 @@ pub struct Facts {
     /// Given by the user or the agent.
     pub title: Option<String>,
     /// Used where no title was given.
-    pub prompt: Option<String>,
+    prompt: Option<String>,
     pub started: Option<SystemTime>,
     pub updated: Option<SystemTime>,
     /// It is no conversation of the user's: a sub-agent's, for one.
@@ -45,16 +45,31 @@ impl Facts {
         self.title = title.or(self.title.take());
     }
 
-    pub fn prompt(&mut self, text: &str) {
-        if self.prompt.is_none() {
-            self.prompt = Some(one_line(text)).filter(|t| !t.is_empty());
+    /// The first that is more than `/clear` or such.
+    fn prompt(&mut self, text: &str) {
+        if self.prompt.as_deref().is_none_or(command) {
+            self.prompt = Some(one_line(text));
         }
+    }
+
+    /// Whether a prompt of the user's was seen.
+    pub fn spoken(&self) -> bool {
+        self.prompt.is_some()
+    }
+
+    fn known(&self) -> bool {
+        self.prompt.as_deref().is_some_and(|p| !command(p)) && self.cwd.is_some() && self.id.is_some()
     }
 
     pub fn time(&mut self, time: Option<SystemTime>) {
         self.started = self.started.or(time);
         self.updated = self.updated.max(time);
     }
+}
+
+/// A path, too, is one word that begins so.
+fn command(prompt: &str) -> bool {
+    prompt.starts_with('/') && !prompt.contains(' ')
 }
 
 fn first(slot: &mut Option<String>, value: Option<&Value>) {
@@ -93,7 +108,7 @@ pub fn look(rows: &dyn Rows, file: &Seen, listing: &mut Listing) -> io::Result<O
             prompts += 1;
             facts.prompt(&entry.text);
         }
-        whole || facts.prompt.is_none() || facts.cwd.is_none() || facts.id.is_none()
+        whole || !facts.known()
     })?;
     listing.read += head.read;
     let mut found = head.rows;
@@ -111,7 +126,7 @@ pub fn look(rows: &dyn Rows, file: &Seen, listing: &mut Listing) -> io::Result<O
         listing.trouble.push(format!("{}: no row of it can be read", file.path.display()));
     }
     // A file without a prompt is an agent that was only started.
-    let none = prompts == 0 && !at_least;
+    let none = found == 0 || (prompts == 0 && !at_least);
     Ok((!none && !facts.not_ours).then_some(Looked { facts, prompts, at_least }))
 }
 
