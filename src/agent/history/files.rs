@@ -16,7 +16,7 @@ pub const MOST: usize = 1000;
 /// Files that one listing asks for their time; more are left out by name, the last ones first.
 pub const LOOKED: usize = 20_000;
 /// Bytes that one listing reads before it stops with what it has.
-pub const BUDGET: u64 = 128 << 20;
+pub const BUDGET: u64 = 64 << 20;
 /// Bytes of one conversation that are read at once: its newest.
 pub const WINDOW: u64 = 16 << 20;
 /// A file up to this size is read whole for a listing, so that its prompts are counted.
