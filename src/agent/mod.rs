@@ -1,10 +1,11 @@
 //! Agent CLIs: the catalogue of them, and what their screens say.
 //!
-//! Pure but for reading manifests and PATH. Knows no tmux, no sessions and no files of the tree.
+//! Pure but for reading manifests, PATH and the files in which agents keep their conversations. Knows no tmux, no sessions and no files of the tree.
 
 pub mod catalogue;
 pub mod composer;
 mod dialog;
+pub mod history;
 pub mod hooks;
 pub mod installed;
 pub mod manifest;

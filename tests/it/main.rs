@@ -21,6 +21,7 @@ mod examples;
 mod fake_agent;
 mod faults;
 mod fs_door;
+mod history;
 mod hook;
 mod input;
 mod logs;
