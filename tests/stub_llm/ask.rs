@@ -27,15 +27,6 @@ impl Wire {
             _ => None,
         }
     }
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Wire::Anthropic => "anthropic",
-            Wire::Chat => "chat",
-            Wire::Responses => "responses",
-            Wire::Gemini => "gemini",
-        }
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -79,11 +70,13 @@ impl Ask {
 const SHELLS: &[&str] =
     &["Bash", "bash", "run_shell_command", "shell", "shell_command", "exec_command", "run_terminal_command"];
 
-/// Titles, routes and suggestions are asked without tools, or not as a stream. aider never has tools.
+/// Titles, routes and suggestions are asked without tools, or not as a stream; only aider never
+/// has tools. qwen keeps a memory by a helper that has some.
 fn is_side(body: &Value, tools: &[String], stream: bool, text: &str) -> bool {
-    let aider = body.to_string().contains("Act as an expert software developer");
-    let suggestion = text.starts_with("[SUGGESTION MODE") || text.starts_with("[SYSTEM]");
-    !stream || (tools.is_empty() && !aider) || suggestion
+    let first = body["messages"][0]["content"].as_str().unwrap_or_default();
+    let aider = first.starts_with("Act as an expert software developer");
+    let helper = first.contains("managed memory extraction subagent") || text.starts_with("[SUGGESTION MODE");
+    !stream || (tools.is_empty() && !aider) || helper
 }
 
 fn tools(body: &Value) -> Vec<String> {

@@ -100,7 +100,8 @@ impl Log {
     fn write(&self, mut line: serde_json::Value) {
         let Some(file) = &self.file else { return };
         line["time"] = json!(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64()));
-        let _ = writeln!(file.lock(), "{line}"); // a full disk must not stop the answer
+        // One write, so that a reader never meets half a line; a full disk must not stop the answer.
+        let _ = file.lock().write_all(format!("{line}\n").as_bytes());
     }
 }
 
