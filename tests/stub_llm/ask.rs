@@ -155,5 +155,12 @@ fn clean(text: &str) -> String {
             rest.replace_range(from..from + len + close.len(), "");
         }
     }
+    // A long paste comes in a wrapping of its own: `<pasted_content id="9222">`.
+    while let Some(from) = rest.find("<pasted_content ")
+        && let Some(len) = rest[from..].find('>')
+    {
+        rest.replace_range(from..=from + len, "");
+        rest = rest.replacen("</pasted_content>", "", 1);
+    }
     rest.trim().to_owned()
 }

@@ -196,6 +196,10 @@ fn the_first_question_is_blocked(agent: &'static str, size: (u16, u16)) {
         "continue" => recipe.command.truncate(1),
         "aider" => std::fs::remove_dir_all(lab.path("proj/.git")).unwrap(),
         "codex" => std::fs::remove_dir_all(lab.home().join(".codex")).unwrap(),
+        "qwen" => {
+            recipe.env.retain(|(name, _)| !name.starts_with("OPENAI_"));
+            std::fs::remove_dir_all(lab.home().join(".qwen")).unwrap();
+        }
         "copilot" => std::fs::remove_dir_all(lab.home().join(".copilot")).unwrap(),
         _ => std::fs::remove_dir_all(lab.home().join(format!(".{agent}"))).unwrap(),
     });

@@ -38,6 +38,8 @@ pub struct Look {
     pub picture: String,
 }
 
+/// An agent that starts on a busy machine takes its time.
+const LIMIT: Duration = Duration::from_secs(90);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -106,16 +108,22 @@ impl Pane {
 
     /// Looks ten times a second until `end` says so; all that was seen.
     pub fn watch(&self, what: &str, mut end: impl FnMut(&Look) -> bool) -> Vec<Look> {
+        let begun = Instant::now();
         let mut seen = Vec::new();
-        until(&format!("{}: {what}", self.agent), || {
-            seen.push(self.look());
-            let ended = end(seen.last().unwrap());
-            if !ended {
-                std::thread::park_timeout(PAUSE);
+        loop {
+            let look = self.look();
+            let ended = end(&look);
+            seen.push(look);
+            if ended {
+                return seen;
             }
-            ended.then_some(())
-        });
-        seen
+            if begun.elapsed() > LIMIT {
+                let Look { state, rule, title, about, picture, .. } = self.look();
+                let said = format!("{} by {rule:?}; {title}; {about}", state.word());
+                panic!("{} not within {LIMIT:?}: {what}: {said}\n{}", self.agent, plain(&picture));
+            }
+            std::thread::park_timeout(PAUSE);
+        }
     }
 
     /// The first look of three in a row with this state: one may be the tail of a repaint.
