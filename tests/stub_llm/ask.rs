@@ -155,12 +155,45 @@ fn clean(text: &str) -> String {
             rest.replace_range(from..from + len + close.len(), "");
         }
     }
-    // A long paste comes in a wrapping of its own: `<pasted_content id="9222">`.
-    while let Some(from) = rest.find("<pasted_content ")
+    // claude wraps a long paste: `<pasted_content id="9222">`. (copilot's has a file= instead: its
+    // text is not sent.)
+    while let Some(from) = rest.find("<pasted_content id=")
         && let Some(len) = rest[from..].find('>')
     {
         rest.replace_range(from..=from + len, "");
         rest = rest.replacen("</pasted_content>", "", 1);
     }
     rest.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ask(path: &str, body: Value) -> Ask {
+        Ask::parse(path, &body).unwrap()
+    }
+
+    #[test]
+    fn the_newest_prompt_is_found_on_every_wire() {
+        let tool = json!([{"name": "Bash"}]);
+        let wrapped = "<system-reminder>\nx\n</system-reminder>";
+        let paste = "<pasted_content id=\"9\">\nlong\n</pasted_content>";
+        let content = json!([{"type": "text", "text": wrapped}, {"type": "text", "text": paste}]);
+        let asked = json!({"role": "user", "content": content});
+        let first = ask("/v1/messages", json!({"stream": true, "tools": tool, "messages": [asked.clone()]}));
+        assert_eq!((first.text.as_str(), first.after_tool, first.side), ("long", false, false));
+        let result = json!({"role": "user", "content": [{"type": "tool_result"}]});
+        let next = json!({"stream": true, "tools": tool, "messages": [asked, result]});
+        assert!(ask("/v1/messages", next).after_tool);
+
+        let parts = json!([{"role": "user", "parts": [{"text": "hello"}]}]);
+        let found = ask("/v1beta/models/x:streamGenerateContent", json!({"contents": parts}));
+        assert_eq!((found.text.as_str(), found.side), ("hello", true), "no tools: no part of the talk");
+        let input = json!([{"role": "user", "content": [{"text": "hi"}]}, {"type": "function_call_output"}]);
+        assert!(ask("/v1/responses", json!({"input": input})).after_tool);
+        assert!(Ask::parse("/v1/messages/count_tokens", &json!({})).is_none());
+    }
 }
