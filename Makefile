@@ -12,12 +12,13 @@ DIR     ?=
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help mount umount tour build test soak bench man install uninstall clean
+.PHONY: help mount umount tour build test test-agents soak bench man install uninstall clean
 
 help:
 	@echo 'make mount      build, mount, and print what to try'
 	@echo 'make umount     unmount it again'
 	@echo 'make test       format, lints and all tests'
+	@echo 'make test-agents  the tests with real agents that are too large for every run'
 	@echo 'make soak       hours of use in minutes'
 	@echo 'make bench      measure'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); make uninstall takes it away'
@@ -80,6 +81,11 @@ test:
 	else \
 	  $(CARGO) test --locked -- --test-threads=4; \
 	fi
+
+# Ignored tests, named real_agent…: gigabytes of agents are installed first.
+test-agents:
+	@.ci/need agents
+	$(CARGO) nextest run --locked --run-ignored only --test-threads 2 -E 'test(/\breal_agent/)'
 
 # Ignored tests, named soak…, on the program as it is released.
 soak:

@@ -66,13 +66,18 @@ pub struct Submit {
     /// Quiet between the text and Enter: some take an Enter that comes sooner for a line feed.
     #[serde(deserialize_with = "span")]
     pub settle: Duration,
+    /// Pressed before Enter after a text of `large` bytes or more, where the agent takes a large
+    /// paste in only after a key.
+    pub nudge: Vec<String>,
+    /// Bytes from which a text needs the nudge.
+    pub large: usize,
     /// How often Enter may be pressed in all while the text still stands in the composer.
     pub enters: u32,
 }
 
 impl Default for Submit {
     fn default() -> Self {
-        Submit { by: By::Paste, settle: Duration::from_millis(300), enters: 3 }
+        Submit { by: By::Paste, settle: Duration::from_millis(300), nudge: Vec::new(), large: 0, enters: 3 }
     }
 }
 
@@ -89,13 +94,20 @@ pub enum By {
 pub struct Keys {
     /// Ends what it is doing.
     pub interrupt: Vec<String>,
-    /// Empties the composer.
+    /// Between two keys of an interrupt.
+    #[serde(deserialize_with = "span")]
+    pub pause: Duration,
+    /// Pressed again and again until the composer is empty.
     pub clear: Vec<String>,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        Keys { interrupt: vec!["Escape".into()], clear: vec!["C-u".into()] }
+        Keys {
+            interrupt: vec!["Escape".into()],
+            pause: Duration::from_millis(300),
+            clear: vec!["C-u".into(), "BSpace".into()],
+        }
     }
 }
 

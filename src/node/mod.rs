@@ -12,6 +12,7 @@ pub mod rows_pane;
 pub mod rows_session;
 pub mod rows_turn;
 pub mod subject;
+mod talks;
 mod text;
 mod turns;
 
@@ -79,6 +80,7 @@ enum Shows {
     Queue(SessionAt),
     Turns(SessionAt),
     Turn(TurnAt),
+    History(SessionAt),
 }
 
 impl LocalNode {
@@ -144,6 +146,7 @@ impl LocalNode {
             [session, dir @ (turns::QUEUE | turns::TURNS), ref rest @ ..] => {
                 self.walk_turns(self.session(session)?, dir, rest)
             }
+            [session, talks::HISTORY, ref rest @ ..] => self.walk_history(self.session(session)?, rest),
             [session, name] => self.session_file(self.session(session)?, name),
             [session, PANES, pane] => {
                 let p = self.pane(session, pane)?;
@@ -325,7 +328,7 @@ impl Shows {
             Shows::Node => None,
             Shows::Session(s) | Shows::Panes(s) => Some(s.session.made),
             Shows::Pane(p) => Some(p.session.made),
-            Shows::Queue(s) | Shows::Turns(s) => Some(s.session.made),
+            Shows::Queue(s) | Shows::Turns(s) | Shows::History(s) => Some(s.session.made),
             Shows::Turn(t) => Some(turns::accepted(t)),
         }
     }
@@ -371,6 +374,9 @@ async fn pass_on(
             Ok(Moved::Session(name)) => Change::Name { dir: root(), name },
             Ok(Moved::Renamed { from, to }) => Change::Renamed { dir: root(), from, to },
             Ok(Moved::Asks(_)) => continue, // the root's
+            Ok(Moved::Talk { session, name }) => {
+                Change::Name { dir: root().join(&session).join(talks::HISTORY), name }
+            }
             Ok(Moved::Turn { session, name }) => {
                 for dir in [turns::QUEUE, turns::TURNS] {
                     let dir = root().join(&session).join(dir);
@@ -435,12 +441,13 @@ impl LocalNode {
             Shows::Session(_) => rows(rows_pane::ROWS)
                 .filter(|n| n != "status")
                 .chain(rows(rows_session::ROWS))
-                .chain([turns::QUEUE, turns::TURNS, PANES].map(str::to_owned))
+                .chain([turns::QUEUE, turns::TURNS, talks::HISTORY, PANES].map(str::to_owned))
                 .collect(),
             Shows::Panes(s) => s.session.panes().into_iter().map(|(name, _)| name).collect(),
             Shows::Pane(_) => rows(rows_pane::ROWS).collect(),
             Shows::Queue(s) => Self::turn_names(s, true),
             Shows::Turns(s) => Self::turn_names(s, false),
+            Shows::History(s) => Self::talk_names(s),
             Shows::Turn(_) => rows(rows_turn::ROWS).collect(),
         }
     }

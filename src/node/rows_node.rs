@@ -58,6 +58,12 @@ pub static ROWS: &[Row<NodeAt>] = &[
         file: File::Screen(|n| Box::pin(text::agents(n, true))),
     },
     Row {
+        name: "conversations",
+        mode: 0o400,
+        about: "Past conversations of all agents, newest first: agent, cwd, id, last change, start, prompts, title.",
+        file: File::Screen(|n| Box::pin(text::conversations(n))),
+    },
+    Row {
         name: "settings",
         mode: 0o400,
         about: "Every setting, its value and where it came from.",
@@ -119,7 +125,7 @@ pub static VERBS: &[Verb<NodeAt>] = &[
 /// Names no session can be shown under as they are.
 pub fn reserved(name: &str) -> bool {
     // The catalogue's own are kept free for it.
-    ROWS.iter().any(|r| r.name == name) || name == "conversations"
+    ROWS.iter().any(|r| r.name == name)
 }
 
 fn new(node: NodeAt, who: Caller, args: Vec<String>) -> Answer<()> {

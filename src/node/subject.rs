@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::row::Subject;
+use crate::agent::history::Conversation;
 use crate::error::{Kind, Result, fail};
 use crate::session::turns::turn::Turn;
 use crate::session::{Pane, Session, Sessions};
@@ -27,6 +28,13 @@ pub struct PaneAt {
 }
 
 #[derive(Clone)]
+pub struct TalkAt {
+    pub sessions: Arc<Sessions>,
+    pub session: Arc<Session>,
+    pub talk: Conversation,
+}
+
+#[derive(Clone)]
 pub struct TurnAt {
     pub sessions: Arc<Sessions>,
     pub session: Arc<Session>,
@@ -43,6 +51,12 @@ impl SessionAt {
 }
 
 impl Subject for NodeAt {
+    fn alive(&self, _: &str, _: &Shape) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Subject for TalkAt {
     fn alive(&self, _: &str, _: &Shape) -> Result<()> {
         Ok(())
     }

@@ -224,6 +224,12 @@ pub async fn agents(n: NodeAt, json: bool) -> Result<Vec<u8>> {
     looked.map(String::into_bytes).map_err(|e| Error::new(Kind::Bug, "the catalogue's look ended").because(e))
 }
 
+/// Every agent's conversations in every directory, as the login shell's environment finds them.
+pub async fn conversations(n: NodeAt) -> Result<Vec<u8>> {
+    let all = n.sessions.all_conversations().await?;
+    Ok(super::talks::conversations(&all).into_bytes())
+}
+
 pub fn settings(n: &NodeAt) -> String {
     let config = n.sessions.config();
     let line = |(key, (value, source)): (&&str, &(String, crate::config::node::Source))| {

@@ -311,7 +311,7 @@ impl Sessions {
         if !session.pending_restart() {
             return Ok(()); // another did it meanwhile
         }
-        let begin = self.go_on(session);
+        let begin = self.go_on(session).await;
         self.restart_locked(session, &begin).await
     }
 
@@ -323,14 +323,23 @@ impl Sessions {
         if !ended || session.record.lock().stopped || session.is_over() {
             return Ok(());
         }
-        let begin = self.go_on(session);
+        let begin = self.go_on(session).await;
         self.spawn(session, false, &begin).await
     }
 
     /// `ctl resume`: the program begins anew with an earlier conversation.
     pub async fn resume(self: &Arc<Self>, session: &Arc<Session>, id: &str) -> Result<()> {
         self.only_ours(session, "resume")?;
-        let begin = if id == "latest" { Begin::Latest } else { Begin::Resume(id.to_owned()) };
+        let begin = match id {
+            "latest" => self.newest(session).await?.map_or(Begin::Latest, Begin::Resume),
+            id if self.can_resume(session, id).await? => Begin::Resume(id.to_owned()),
+            id => {
+                return fail(
+                    Kind::Invalid,
+                    format!("resume: no conversation {id} of this agent in its directory"),
+                );
+            }
+        };
         let _life = session.life.write().await;
         // Before anything ends: an agent that cannot keeps running.
         let login = self.login_env().await;
@@ -346,12 +355,13 @@ impl Sessions {
     }
 
     /// How a restart that nobody asked for goes on: with the talk it had, where the agent can.
-    fn go_on(&self, session: &Session) -> Begin {
+    async fn go_on(&self, session: &Session) -> Begin {
         let config = session.config();
         let can = Agent::of(&config, &self.catalogue()).is_some_and(|a| !a.manifest.resume.args.is_empty());
+        // One in which nothing was said yet is nowhere.
         match session.conversation().filter(|_| can) {
-            Some(id) => Begin::Resume(id),
-            None => first_begin(&config),
+            Some(id) if self.can_resume(session, &id).await.unwrap_or(true) => Begin::Resume(id),
+            _ => first_begin(&config),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod env;
 pub mod eyes;
 mod files;
 pub mod first;
+pub mod history;
 mod hooks;
 pub mod input;
 pub mod journal;
@@ -73,6 +74,11 @@ pub enum Moved {
     },
     /// A session asks something, or no longer.
     Asks(String),
+    /// A conversation in `history/` came or went.
+    Talk {
+        session: String,
+        name: String,
+    },
     /// A prompt came, or went on: its names in `queue/` and `turns/`.
     Turn {
         session: String,
@@ -114,6 +120,7 @@ pub struct Session {
     ended: watch::Sender<bool>,
     last_error: Mutex<Option<String>>,
     pub turns: Turns,
+    pub history: history::History,
     backoff: Mutex<keep::Backoff>,
     /// Written by a start, stop or restart, one at a time; read while something is typed, so that
     /// no message goes to a program that is being ended.

@@ -225,6 +225,7 @@ impl Sessions {
             ended: watch::channel(false).0,
             last_error: Mutex::new(None),
             turns: Turns::default(),
+            history: Default::default(),
             backoff: Mutex::default(),
             life: tokio::sync::RwLock::new(()),
         });

@@ -12,16 +12,6 @@ pub struct Fakes {
 }
 
 impl Fakes {
-    pub fn start(args: &str) -> Self {
-        Fakes::configured(args, "")
-    }
-
-    pub fn configured(args: &str, more: &str) -> Self {
-        let lab = Lab::new();
-        let mount = Mount::configured(Fakes::prepared(lab), &Fakes::config(args, more));
-        Fakes { mount }
-    }
-
     /// The fake agent's manifest among the user's own.
     pub fn prepared(lab: Lab) -> Lab {
         let agents = lab.path("config/agents");
@@ -401,4 +391,43 @@ fn a_config_saved_while_it_works_restarts_it_after_the_turn() {
     assert_eq!(f.status("fake", "conversation"), talk);
     assert!(m.read("fake/screen").contains("remember 17"), "{}", m.read("fake/screen"));
     assert!(m.read("fake/turns/0001/reply").contains("echo: remember 17"));
+}
+
+#[test]
+fn the_agents_own_history_gives_replies_and_talks_to_go_on_with() {
+    let f = logged("--claude-history");
+    f.session("fake");
+    f.session("fake-2");
+    let m = &f.mount;
+    m.sh("echo 'SAY(the first)' > fake/input; cat fake/wait; echo 'SAY(of another)' > fake-2/input; cat fake-2/wait");
+    assert_eq!(
+        (m.read("fake/reply").as_str(), m.read("fake-2/reply").as_str()),
+        ("the first\n", "of another\n")
+    );
+    let talk = f.status("fake", "conversation");
+    let index = m.read("fake/history/index");
+    assert!(index.starts_with(&talk) && index.lines().count() == 1, "only its own: {index}");
+    assert!(m.read(&format!("fake/history/{talk}")).contains("the first"));
+    assert!(m.read("conversations").contains("SAY(of%20another)"), "{}", m.read("conversations"));
+    m.sh("echo restart > fake/ctl");
+    f.until_state("fake", "ready");
+    assert_ne!(f.status("fake", "conversation"), talk, "a restart begins anew");
+    m.sh("echo 'SAY(the second)' > fake/input; cat fake/wait");
+    for bad in [
+        "resume nosuch",
+        "resume ../x",
+        &format!("resume {}", f.status("fake-2", "conversation").replace('-', "")),
+    ] {
+        assert!(!m.run(&format!("echo '{bad}' > fake/ctl")).status.success(), "{bad}");
+    }
+    m.sh(&format!("echo 'resume {talk}' > fake/ctl"));
+    f.until_state("fake", "ready");
+    assert_eq!(f.status("fake", "conversation"), talk);
+    until_true("the old talk shows", || m.read("fake/screen").contains("the first"));
+    m.sh("echo 'SAY(goes on)' > fake/input; cat fake/wait");
+    assert_eq!(m.read("fake/reply"), "goes on\n");
+    until_true("index, index.json and two talks", || m.sh("ls fake/history | wc -l") == "4\n");
+    m.sh("echo 'resume latest' > fake/ctl");
+    f.until_state("fake", "ready");
+    assert_eq!(f.status("fake", "conversation"), talk, "the one that changed last");
 }

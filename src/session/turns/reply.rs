@@ -1,28 +1,78 @@
-//! The answer of a turn: from the agent's own history where it can be read, else what the screen
-//! gained.
+//! The answer of a turn: from the agent's own history where it can be read, else what a hook told,
+//! else what the screen gained.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use super::super::history::{Place, on_disk};
+use super::super::record::from_millis;
 use super::super::{Pane, Session, Sessions};
+use super::turn::Turn;
+use crate::agent::history::{Conversation, Mark, last_reply};
 
 /// What is known before a turn, to tell its answer from what was there.
 #[derive(Default)]
 pub(super) struct Before {
     screen: String,
     logs: u64,
+    /// Where the bound conversation ended.
+    mark: Option<(String, Mark)>,
 }
 
 /// Longest answer that is kept.
 const LONGEST: usize = 1 << 20;
+/// An agent may write its answer down a moment after it shows it.
+const WRITTEN: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Sessions {
     pub(super) async fn before_turn(&self, session: &Session, pane: &Pane) -> Before {
         *session.turns.told.lock() = None;
         let logs = pane.logs.current().size();
-        Before { screen: self.screen_text(pane).await.unwrap_or_default(), logs }
+        let screen = self.screen_text(pane).await.unwrap_or_default();
+        let mark = match (self.place(session).await, session.conversation()) {
+            (Some(place), Some(id)) => on_disk(move || {
+                // One that is not there yet begins with this turn.
+                let mark = place.find(&id).map(|c| place.end(&c)).transpose().ok()?.unwrap_or_default();
+                Some((id, mark))
+            })
+            .await
+            .unwrap_or_default(),
+            _ => None,
+        };
+        Before { screen, logs, mark }
     }
 
-    pub(super) async fn find_reply(&self, session: &Session, pane: &Pane, before: &Before) -> Option<String> {
+    pub(super) async fn find_reply(
+        self: &std::sync::Arc<Self>,
+        session: &std::sync::Arc<Session>,
+        pane: &Pane,
+        turn: &Turn,
+        prompt: &str,
+        before: &Before,
+    ) -> Option<String> {
+        let limit = tokio::time::Instant::now() + WRITTEN;
+        let slash = prompt.starts_with('/');
+        while let Some(place) = self.place(session).await.filter(|_| !slash) {
+            let bound = session.conversation();
+            let known = bound.as_ref().filter(|id| before.mark.as_ref().is_none_or(|(was, _)| was == *id));
+            if known.is_none() {
+                // A new conversation began, or nobody knew which it was.
+                let sent = from_millis(turn.sent.unwrap_or(turn.accepted));
+                self.bind_by_prompt(session, prompt, sent).await;
+            }
+            if let Some(id) = session.conversation() {
+                let mark = before.mark.clone().filter(|(was, _)| *was == id).map(|(_, mark)| mark);
+                let read = on_disk(move || said(&place, &id, &mark.unwrap_or_default())).await;
+                if let Ok(Some(reply)) = read {
+                    return Some(cut(reply));
+                }
+            }
+            if tokio::time::Instant::now() >= limit {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         let told = session.turns.told.lock().take();
         if let Some(told) = told {
             return Some(cut(told));
@@ -34,6 +84,12 @@ impl Sessions {
         };
         Some(cut(text))
     }
+}
+
+/// What the agent said last in a conversation, after `mark`.
+fn said(place: &Place, id: &str, mark: &Mark) -> Option<String> {
+    let c: Conversation = place.find(id)?;
+    last_reply(&place.since(&c, mark).ok()?)
 }
 
 /// The rows of `now` that `then` has not, each as often as it is new.

@@ -227,7 +227,11 @@ impl Sessions {
         let Some(end) = end else {
             return self.end_turn(session, book, turn, Stage::Failed, Some("the session ended"), None);
         };
-        let reply = self.find_reply(session, &pane, before).await;
+        let turn = &book.by_number(turn.number).unwrap_or_else(|| turn.clone());
+        let prompt = book.prompt(turn).unwrap_or_default();
+        let reply = self.find_reply(session, &pane, turn, &prompt, before).await;
+        session.history.outdate();
+        self.poke_history(session);
         if end.stage == Stage::Interrupted {
             self.take_back_restored(session, &pane, book, turn).await;
         }
@@ -288,13 +292,13 @@ impl Sessions {
         if pane.seen().state == State::Ready && session.turns.current().is_none() {
             return Ok(());
         }
-        let keys = pane.eyes(|e| e.agent.manifest.keys.interrupt.clone());
-        let keys = keys.unwrap_or_else(|| vec!["C-c".to_owned()]);
+        let keys = pane.eyes(|e| e.agent.manifest.keys.clone());
+        let (keys, pause) = keys.map_or((vec!["C-c".to_owned()], Duration::ZERO), |k| (k.interrupt, k.pause));
         session.turns.interrupted.store(session.turns.current().is_some(), Ordering::Release);
         let server = self.server()?;
         for (n, name) in keys.iter().enumerate() {
             if n > 0 {
-                tokio::time::sleep(Duration::from_millis(100)).await; // two at once may mean another thing
+                tokio::time::sleep(pause).await; // two at once may mean another thing
             }
             let key = tmux::Key::parse(name)
                 .ok_or_else(|| Error::new(Kind::Invalid, format!("the manifest's key {name:?} is none")))?;

@@ -102,10 +102,16 @@ impl Sessions {
                 return Ok(Put::Moved);
             }
         }
-        self.until_shown(pane, &fit.stand, manifest.submit.settle).await?;
+        // What is larger takes longer: up to 15 s were seen for 200 kB.
+        let more = Duration::from_micros(text.len() as u64);
+        let submit = &manifest.submit;
+        self.until_shown(pane, &fit.stand, submit.settle + more * 10, SHOWN + more * 50).await?;
+        if !submit.nudge.is_empty() && text.len() >= submit.large && !typed {
+            self.nudge(pane, &fit.server, &submit.nudge, submit.settle).await?;
+        }
         for _ in 0..manifest.submit.enters.max(1) {
             let (before, busy) = self.enter(pane, &fit.server).await?;
-            if self.until_taken(pane, &before, busy).await? {
+            if self.until_taken(pane, &before, busy, TAKEN + more * 75).await? {
                 return Ok(Put::Taken);
             }
         }
@@ -113,12 +119,12 @@ impl Sessions {
     }
 
     /// The text stands in the composer, and nothing moves.
-    async fn until_shown(&self, pane: &Pane, stand: &str, settle: Duration) -> Result<()> {
+    async fn until_shown(&self, pane: &Pane, stand: &str, settle: Duration, limit: Duration) -> Result<()> {
         let begun = Instant::now();
         loop {
             tokio::time::sleep(LOOK.min(settle)).await;
             let quiet = pane.judge(|j| j.quiet(Instant::now()));
-            if quiet >= settle || begun.elapsed() >= SHOWN {
+            if quiet >= settle || begun.elapsed() >= limit {
                 let (shot, picture) = self.picture(pane).await?;
                 let shows = match picture.composer {
                     Composer::Draft(_) => true,
@@ -130,6 +136,17 @@ impl Sessions {
                 }
             }
         }
+    }
+
+    /// A key that makes an agent take in a large paste, pressed when it stands there.
+    async fn nudge(&self, pane: &Pane, server: &Server, keys: &[String], settle: Duration) -> Result<()> {
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let (shot, picture) = self.picture(pane).await?;
+        if matches!(picture.composer, Composer::Draft(_)) {
+            input::press_if(server, &pane.id, &keys, &shot.stand).await?;
+            tokio::time::sleep(settle).await;
+        }
+        Ok(())
     }
 
     /// Presses Enter while no dialog stands there. Waits as long as one does. Returns what was seen
@@ -164,9 +181,10 @@ impl Sessions {
         pane: &Arc<Pane>,
         before: &tmux::Picture,
         busy: bool,
+        limit: Duration,
     ) -> Result<bool> {
         let begun = Instant::now();
-        while begun.elapsed() < TAKEN {
+        while begun.elapsed() < limit {
             tokio::time::sleep(LOOK).await;
             pane.check_alive()?;
             let (shot, picture) = self.picture(pane).await?;
