@@ -60,7 +60,7 @@ impl LocalNode {
             [name] => {
                 let modes = s.session.modes(&format!("{HISTORY}/{name}"));
                 if let Some(n) = ROWS.iter().position(|r| r.name == *name) {
-                    let id = s.session.serial << PER_OBJECT | INDEX + n as u64;
+                    let id = s.session.serial << PER_OBJECT | (INDEX + n as u64);
                     let file = At { row: &ROWS[n], subject: s, rotated: false };
                     return Ok(Spot::File { id, file: Box::new(file), modes });
                 }

@@ -34,6 +34,14 @@ pub enum Signal {
     Idle,
 }
 
+/// What an agent's own file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSays {
+    pub signal: Signal,
+    /// Time since it was written, where it tells: what is older than a prompt says nothing of it.
+    pub age: Option<Duration>,
+}
+
 /// One look at the pane, judged.
 #[derive(Debug, Clone, Default)]
 pub struct Picture {
@@ -50,7 +58,7 @@ pub struct Picture {
     /// What it asks.
     pub question: Option<Question>,
     /// What the agent's own file says at this moment.
-    pub file: Option<Signal>,
+    pub file: Option<FileSays>,
 }
 
 #[derive(Debug, Clone)]
@@ -200,7 +208,7 @@ impl Eyes {
             Some(manifest::State::Limited) if self.limit_is_over() => (State::Ready, seen),
             Some(manifest::State::Limited) => (State::Limited, seen),
             Some(manifest::State::Busy) => (State::Busy, self.agreed(Signal::Works, seen)),
-            Some(manifest::State::Ready) => match (self.picture.file, hook, stream) {
+            Some(manifest::State::Ready) => match (self.file(now), hook, stream) {
                 (Some(Signal::Works), _, _) => (State::Busy, Evidence::AgentFile),
                 (Some(Signal::Asks), _, _) => (State::Blocked, Evidence::AgentFile),
                 (Some(Signal::Idle), _, _) => (State::Ready, Evidence::AgentFile),
@@ -215,6 +223,21 @@ impl Eyes {
         }
     }
 
+    /// The file's word. That it is idle says nothing where it was written before the last input, or
+    /// before a hook said that it works.
+    fn file(&self, now: Instant) -> Option<Signal> {
+        let said = self.picture.file?;
+        let works = self.hook.filter(|(s, _)| *s == Signal::Works).map(|(_, at)| at);
+        let newest = works.max(self.input);
+        let written = said.age.and_then(|age| now.checked_sub(age));
+        let stale = match (newest, written) {
+            (Some(newest), Some(written)) => written < newest,
+            (newest, None) => newest.is_some(),
+            (None, _) => false,
+        };
+        (said.signal != Signal::Idle || !stale).then_some(said.signal)
+    }
+
     /// The picture says nothing: what the signals say, else that nothing is known.
     fn without_picture(
         &self,
@@ -222,7 +245,7 @@ impl Eyes {
         stream: Option<(Signal, Instant)>,
         now: Instant,
     ) -> (State, Evidence) {
-        let told = self.picture.file.map(|s| (s, Evidence::AgentFile));
+        let told = self.file(now).map(|s| (s, Evidence::AgentFile));
         let told = told.or(hook.map(|(s, _)| (s, Evidence::Hook)));
         match told.or(stream.map(|(s, _)| (s, Evidence::Stream))) {
             Some((Signal::Works, evidence)) => (State::Busy, evidence),
@@ -241,7 +264,7 @@ impl Eyes {
         let stream = self.stream.is_some_and(|(s, _)| s == signal);
         match self.picture.file {
             _ if hook => Evidence::Hook,
-            Some(file) if file == signal => Evidence::AgentFile,
+            Some(file) if file.signal == signal => Evidence::AgentFile,
             _ if stream => Evidence::Stream,
             _ => seen,
         }
@@ -311,10 +334,19 @@ mod tests {
     fn the_agents_own_file_tells_of_work_that_a_draft_hides() {
         let t = Instant::now();
         let mut e = eyes(t);
-        e.look(Picture { file: Some(Signal::Works), ..shows(Shows::Ready) });
+        let file = |signal, age| Some(FileSays { signal, age: Some(ms(age)) });
+        e.look(Picture { file: file(Signal::Works, 0), ..shows(Shows::Ready) });
         assert_eq!(e.decide(ms(0), t).state, State::Busy);
-        e.look(Picture { file: Some(Signal::Asks), ..shows(Shows::Ready) });
+        e.look(Picture { file: file(Signal::Asks, 0), ..shows(Shows::Ready) });
         assert_eq!(e.decide(ms(0), t).state, State::Blocked);
+        // It is written a moment after the hook: the word from before is no end.
+        e.input(t + ms(1000));
+        e.hook_took(t + ms(1050));
+        e.look(Picture { file: file(Signal::Idle, 900), ..shows(Shows::Ready) });
+        assert_eq!(e.decide(ms(10), t + ms(1100)).state, State::Busy);
+        e.look(Picture { file: file(Signal::Idle, 10), ..shows(Shows::Ready) });
+        let v = e.decide(ms(10), t + ms(1200));
+        assert_eq!((v.state, v.evidence, v.fresh), (State::Ready, Evidence::AgentFile, true));
     }
 
     #[test]

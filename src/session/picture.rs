@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use super::eyes::{Picture, Signal};
+use super::eyes::{FileSays, Picture, Signal};
 use super::program::Agent;
-use super::{Pane, Session, Sessions, env};
+use super::{Pane, Session, Sessions, env, record};
 use crate::agent::composer::composer;
 use crate::agent::manifest::{Manifest, State};
 use crate::agent::question::asked;
@@ -47,7 +47,7 @@ impl Sessions {
         screen.cursor = Some(shot.cursor);
         let verdict = judge(&manifest, &screen);
         let file = self.status_file(&manifest, pane);
-        let asks = verdict.state == State::Blocked || file == Some(Signal::Asks);
+        let asks = verdict.state == State::Blocked || file.is_some_and(|f| f.signal == Signal::Asks);
         let question = asks.then(|| asked(&manifest, &screen));
         let picture = Picture {
             state: Some(verdict.state),
@@ -63,7 +63,7 @@ impl Sessions {
     }
 
     /// What the agent's own file says.
-    fn status_file(&self, manifest: &Manifest, pane: &Pane) -> Option<Signal> {
+    fn status_file(&self, manifest: &Manifest, pane: &Pane) -> Option<FileSays> {
         if manifest.status_file.is_empty() {
             return None;
         }
@@ -72,12 +72,15 @@ impl Sessions {
         let path = manifest.status_file.iter().find_map(|p| env::expand(p, &env))?;
         let text = small_file(&path.replace("{pid}", &pid.to_string()))?;
         let status = status_file::parse(&text).filter(|s| s.pid == pid)?;
-        match status.state {
-            Seen::Busy => Some(Signal::Works),
-            Seen::Waiting(_) => Some(Signal::Asks),
-            Seen::Idle => Some(Signal::Idle),
-            Seen::Unknown => None,
-        }
+        let signal = match status.state {
+            Seen::Busy => Signal::Works,
+            Seen::Waiting(_) => Signal::Asks,
+            Seen::Idle => Signal::Idle,
+            Seen::Unknown => return None,
+        };
+        let written = status.since.map(record::from_millis);
+        let age = written.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+        Some(FileSays { signal, age })
     }
 
     /// The agent of the session's settings sees to the main pane from now on.

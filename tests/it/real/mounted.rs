@@ -1,0 +1,264 @@
+//! Real agents through the mount, against the stub: turns, questions, interrupts, resumes, ends.
+//!
+//! Knows what a user does with files; must not know any agent's keys: the manifests do.
+
+use std::time::{Duration, Instant};
+
+use super::super::stub_llm::Stub;
+use super::super::support::{Lab, Mount};
+use super::recipe;
+
+/// Real agents take seconds; on a busy machine many.
+const LIMIT: Duration = Duration::from_secs(90);
+
+struct Live {
+    mount: Mount,
+    stub: Stub,
+    agent: &'static str,
+}
+
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+impl Live {
+    /// `mkdir AGENT`, as the README has it; ready.
+    fn start(agent: &'static str) -> Live {
+        let lab = Lab::new();
+        let stub = Stub::start().unwrap();
+        let cwd = lab.path("proj");
+        std::fs::create_dir(&cwd).unwrap();
+        let recipe = recipe::home(agent, &lab.home(), &cwd, stub.port());
+        let env: String = recipe.env.iter().map(|(k, v)| format!("{k} = {}\n", quoted(v))).collect();
+        let args: Vec<&String> = recipe.command[1..].iter().collect();
+        let args = if args.is_empty() { String::new() } else { format!("args = {args:?}\n") };
+        let config = format!("[session.env]\n{env}\n[agent.{agent}]\n{args}\n");
+        let mount = Mount::configured(lab, &config);
+        let live = Live { mount, stub, agent };
+        live.sh(&format!("cd {} && mkdir {}", cwd.display(), live.mount.path(agent).display()));
+        live.until("it is ready", || live.state() == "ready");
+        live
+    }
+
+    fn sh(&self, script: &str) -> String {
+        let out = self.mount.run(script);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success(), "{script}: {said}\n{}", self.all());
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    fn read(&self, file: &str) -> String {
+        self.mount.read(&format!("{}/{file}", self.agent))
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        let path = self.mount.path(&format!("{}/{file}", self.agent));
+        std::fs::write(&path, text).unwrap_or_else(|e| panic!("{file}: {e}\n{}", self.all()));
+    }
+
+    fn status(&self, key: &str) -> String {
+        let text = self.read("status");
+        text.lines().find_map(|l| l.strip_prefix(&format!("{key}: "))).unwrap_or("-").to_owned()
+    }
+
+    fn state(&self) -> String {
+        self.status("state")
+    }
+
+    /// All that helps to see why a test failed.
+    fn all(&self) -> String {
+        format!("{}\n{}\n{}", self.read("status"), self.read("screen"), self.mount.read("errors"))
+    }
+
+    fn until(&self, what: &str, mut met: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !met() {
+            assert!(begun.elapsed() < LIMIT, "{}: not within {LIMIT:?}: {what}\n{}", self.agent, self.all());
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until turn `name` is over; how it ended.
+    fn ended(&self, name: &str) -> String {
+        let field = |key: &str| {
+            let text = self.read(&format!("turns/{name}/status"));
+            text.lines().find_map(|l| l.strip_prefix(&format!("{key}: "))).unwrap_or("").to_owned()
+        };
+        self.until(&format!("turn {name} is over"), || field("ended") != "-");
+        field("state")
+    }
+
+    /// One prompt to its answer.
+    fn ask(&self, prompt: &str) -> (String, String) {
+        let before: Vec<String> = self.turns();
+        self.write("input", prompt);
+        let after = self.turns();
+        let name = after.iter().find(|t| !before.contains(t)).unwrap_or_else(|| panic!("{}", self.all()));
+        (self.ended(name), self.read(&format!("turns/{name}/reply")))
+    }
+
+    fn turns(&self) -> Vec<String> {
+        let dir = std::fs::read_dir(self.mount.path(&format!("{}/turns", self.agent))).unwrap();
+        dir.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// Processes that have this laboratory's home.
+    fn processes(&self) -> Vec<u32> {
+        let home = format!("HOME={}", self.mount.lab.home().display());
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = all.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+        let ours = pids.filter(|pid| {
+            let env = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let inside = env.split(|b| *b == 0).any(|v| v.starts_with(b"MUXFS_AGENT="));
+            inside && env.split(|b| *b == 0).any(|v| v == home.as_bytes())
+        });
+        ours.collect()
+    }
+}
+
+fn answers_in_order(l: &Live) {
+    for n in 1..=20 {
+        l.write("input", &format!("SAY(reply {n}) please"));
+    }
+    for n in 1..=20 {
+        let name = format!("{n:04}");
+        assert_eq!(l.ended(&name), "done", "{n}\n{}", l.all());
+        assert_eq!(l.read(&format!("turns/{name}/reply")), format!("reply {n}\n"), "{}", l.all());
+    }
+    let asked: Vec<String> = l.stub.prompts().into_iter().map(|r| r.text).collect();
+    let wanted: Vec<String> = (1..=20).map(|n| format!("SAY(reply {n}) please")).collect();
+    assert_eq!(asked, wanted, "{}", l.all());
+}
+
+fn long_prompts_arrive_whole(l: &Live) {
+    let lines: Vec<String> = (1..=41).map(|n| format!("line {n} of a long prompt")).collect();
+    let (stage, _) = l.ask(&format!("SAY(forty-one)\n{}", lines[1..].join("\n")));
+    assert_eq!(stage, "done", "{}", l.all());
+    assert_eq!(l.read("reply"), "forty-one\n", "{}", l.all());
+    let got = l.stub.prompts().pop().unwrap().text;
+    assert!(lines[1..].iter().all(|line| got.contains(line)), "{got}");
+    assert_eq!(l.stub.prompts().len(), 21, "one prompt: {:?}", l.stub.prompts());
+}
+
+fn what_comes_while_it_works_waits(l: &Live) {
+    l.write("input", "SLOW3 SAY(slow one)");
+    l.until("it works", || l.state() == "busy");
+    l.write("input", "SAY(after it)");
+    assert_eq!(l.ended("0022"), "done");
+    assert_eq!(l.ended("0023"), "done");
+    assert_eq!(
+        (l.read("turns/0022/reply"), l.read("turns/0023/reply")),
+        ("slow one\n".into(), "after it\n".into())
+    );
+}
+
+fn an_approval_is_asked_for_and_given(l: &Live) {
+    l.write("input", "TOOLRUN SAY(ran it)");
+    l.write("input", "SAY(later)");
+    l.until("it asks", || l.state() == "blocked");
+    l.until("the question is told", || l.read("question").contains("1."));
+    let question = l.read("question");
+    assert!(question.contains("tool-was-run"), "{question}\n{}", l.all());
+    assert_eq!(l.read("wait"), "blocked\n");
+    let id = question.lines().next().unwrap().trim_start_matches("id: ").to_owned();
+    assert!(!l.mount.run(&format!("echo 'answer 1 00000000-9' > {}/ctl", l.agent)).status.success());
+    l.write("ctl", &format!("answer 1 {id}\n"));
+    assert_eq!(l.ended("0024"), "done", "{}", l.all());
+    assert_eq!(l.ended("0025"), "done", "{}", l.all());
+    assert!(l.mount.lab.path("proj/tool.txt").exists(), "the tool ran\n{}", l.all());
+    assert_eq!(l.read("reply"), "later\n");
+}
+
+fn an_interrupt_ends_a_turn(l: &Live) {
+    l.write("input", "SLOW30 SAY(never whole)");
+    l.until("it works", || l.state() == "busy");
+    l.write("ctl", "interrupt\n");
+    assert_eq!(l.ended("0026"), "interrupted", "{}", l.all());
+    let (stage, reply) = l.ask("SAY(goes on)");
+    assert_eq!((stage.as_str(), reply.as_str()), ("done", "goes on\n"), "{}", l.all());
+}
+
+/// Restart begins anew, resume brings the talk back.
+fn a_talk_is_resumed(l: &Live) {
+    l.until("its conversation is known", || l.status("conversation") != "-");
+    let talk = l.status("conversation");
+    l.write("ctl", "restart\n");
+    l.until("it is ready again", || l.state() == "ready");
+    let (stage, _) = l.ask("SAY(another talk)");
+    assert_eq!(stage, "done", "{}", l.all());
+    l.until("another conversation", || !["-", &talk].contains(&&*l.status("conversation")));
+    let index = l.read("history/index");
+    assert!(index.contains(&talk), "{index}");
+    assert!(l.read(&format!("history/{talk}")).contains("goes on"));
+    l.write("ctl", &format!("resume {talk}\n"));
+    l.until("it is ready with the old talk", || l.state() == "ready");
+    let (stage, reply) = l.ask("SAY(resumed)");
+    assert_eq!((stage.as_str(), reply.as_str()), ("done", "resumed\n"), "{}", l.all());
+    let last = l.stub.prompts().pop().unwrap();
+    assert!(last.n > 1, "the talk was sent again: {last:?}");
+}
+
+fn nothing_is_left(l: &Live) {
+    assert!(!l.processes().is_empty());
+    l.sh(&format!("rmdir {}", l.agent));
+    l.until("no process is left", || l.processes().is_empty());
+}
+
+fn all_of_it(agent: &'static str, can_resume: bool) {
+    let l = Live::start(agent);
+    answers_in_order(&l);
+    long_prompts_arrive_whole(&l);
+    what_comes_while_it_works_waits(&l);
+    an_approval_is_asked_for_and_given(&l);
+    an_interrupt_ends_a_turn(&l);
+    if can_resume {
+        a_talk_is_resumed(&l);
+    }
+    nothing_is_left(&l);
+}
+
+#[test]
+fn real_ci_gemini_through_the_mount() {
+    all_of_it("gemini", true);
+}
+
+#[test]
+fn real_ci_qwen_through_the_mount() {
+    all_of_it("qwen", true);
+}
+
+#[test]
+fn real_ci_continue_through_the_mount() {
+    all_of_it("continue", true);
+}
+
+#[test]
+#[ignore = "make test-agents"]
+fn real_agent_claude_through_the_mount() {
+    all_of_it("claude", true);
+}
+
+#[test]
+#[ignore = "make test-agents"]
+fn real_agent_codex_through_the_mount() {
+    all_of_it("codex", true);
+}
+
+#[test]
+#[ignore = "make test-agents"]
+fn real_agent_opencode_through_the_mount() {
+    all_of_it("opencode", true);
+}
+
+#[test]
+#[ignore = "make test-agents"]
+fn real_agent_copilot_through_the_mount() {
+    all_of_it("copilot", true);
+}
+
+#[test]
+#[ignore = "make test-agents"]
+fn real_agent_aider_through_the_mount() {
+    // It has one rolling file and no ids.
+    all_of_it("aider", false);
+}
