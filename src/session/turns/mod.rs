@@ -117,7 +117,8 @@ impl Sessions {
         for text in prompts {
             let origin = Origin { node: None, uid, init: true };
             let clean = message::clean(text.as_bytes());
-            let accepted = clean.and_then(|text| self.accept_as(session, None, &text, origin, None).map(drop));
+            let accepted =
+                clean.and_then(|text| self.accept_as(session, None, &text, origin, None).map(drop));
             if let Err(e) = accepted {
                 session.set_last_error(e.text());
                 self.journal.trouble(&session.shown(), &format!("init: {e}"));
