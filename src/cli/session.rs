@@ -27,7 +27,7 @@ pub struct SessionArgs {
     #[command(subcommand)]
     pub verb: SessionVerb,
     /// The mount to work through; by default that of MUX, else that of this user's node
-    #[arg(long, value_name = "DIR", global = true, env = "MUX", hide_env = true)]
+    #[arg(long, value_name = "DIR", global = true)]
     pub mount: Option<PathBuf>,
 }
 
@@ -165,7 +165,8 @@ pub struct AttachArgs {
 }
 
 pub fn run(args: SessionArgs) -> Result<ExitCode> {
-    let tree = Tree::find(args.mount.as_deref())?;
+    let named = std::env::var_os("MUX").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let tree = Tree::find(args.mount.or(named).as_deref())?;
     match args.verb {
         SessionVerb::List(args) => print(&list(&tree, &args)?)?,
         SessionVerb::Start(args) => start::start(&tree, &args)?,

@@ -83,6 +83,23 @@ fn a_session_is_started_asked_listed_and_stopped() {
 }
 
 #[test]
+fn the_turn_that_is_named_is_the_writers_own() {
+    let f = logged("--busy 50");
+    f.session("fake");
+    let one = |n: u32| {
+        let child =
+            command(&f, &["prompt", "fake", "--", &format!("prompt {n}")]).stdout(Stdio::piped()).spawn();
+        (n, child.unwrap())
+    };
+    let all: Vec<_> = (1..=8).map(one).collect();
+    for (n, child) in all {
+        let turn = stdout(&child.wait_with_output().unwrap());
+        let stored = f.mount.read(&format!("fake/turns/{}/prompt", turn.trim_end()));
+        assert_eq!(stored, format!("prompt {n}\n"));
+    }
+}
+
+#[test]
 fn what_start_is_given_is_in_the_settings() {
     let f = logged("");
     let log = f.lab().path("taken");
@@ -221,7 +238,7 @@ fn a_refusal_has_its_own_status_and_the_nodes_words() {
 fn the_node_is_found_by_itself_and_said_to_be_missing() {
     let mut f = logged("");
     f.session("fake");
-    let plain = |f: &Fakes| command(f, &["wait", "fake"]).env_remove("MUX").output().unwrap();
+    let plain = |f: &Fakes| command(f, &["wait", "fake"]).env("MUX", "").output().unwrap();
     assert_eq!(stdout(&plain(&f)), "fake: ready\n");
     f.mount.kill9();
     let out = plain(&f);
