@@ -7,7 +7,7 @@
 mod mdoc;
 
 use clap::builder::StyledStr;
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 use mdoc::Page;
 
 /// Of the pages, as mdoc writes it. To be moved on when their meaning changes.
@@ -311,14 +311,19 @@ pub fn with_section(text: &str, name: &str, body: &str) -> Option<String> {
     Some(format!("{head}<!-- {name} -->\n{body}\n{end}{tail}"))
 }
 
-/// Each command with its whole name; `agent list` stands for itself, `agent` alone is none.
+/// Each command with its whole name; `agent list` stands for itself, `agent` alone is none but
+/// where it has options of its own.
 fn visible(cli: &Command) -> Vec<(String, &Command)> {
     let name = |c: &Command| c.get_name().to_owned();
     let shown = cli.get_subcommands().filter(|c| !c.is_hide_set());
     shown
         .flat_map(|c| match visible(c) {
             none if none.is_empty() => vec![(name(c), c)],
-            below => below.into_iter().map(|(rest, c2)| (format!("{} {rest}", name(c)), c2)).collect(),
+            below => {
+                let own = c.get_arguments().next().map(|_| (name(c), c));
+                let below = below.into_iter().map(|(rest, c2)| (format!("{} {rest}", name(c)), c2));
+                own.into_iter().chain(below).collect()
+            }
         })
         .collect()
 }
@@ -359,7 +364,7 @@ fn synopsis(name: &str, verb: &Command) -> String {
         if arg.is_positional() {
             out += &match values.as_slice() {
                 [first, last] => format!("\n.Op Ar {first}\n.Ar {last}"),
-                _ => format!("\n.Ar {}", values.join(" ")),
+                _ => positional(arg, &values.join(" ")),
             };
             continue;
         }
@@ -371,7 +376,21 @@ fn synopsis(name: &str, verb: &Command) -> String {
             if arg.get_action().takes_values() { format!(" Ar {}", values.join(" ")) } else { String::new() };
         out += &format!("\n.Op Fl {flag}{value}");
     }
+    if verb.has_subcommands() {
+        out += "\n.Ar command ...";
+    }
     out
+}
+
+/// One argument that has no flag: what may be left out in brackets, what may be given again with
+/// dots.
+fn positional(arg: &Arg, value: &str) -> String {
+    let again = if matches!(arg.get_action(), ArgAction::Append) { " ..." } else { "" };
+    match (arg.is_required_set(), arg.is_last_set()) {
+        (true, _) => format!("\n.Ar {value}{again}"),
+        (false, false) => format!("\n.Op Ar {value}{again}"),
+        (false, true) => format!("\n.Op Cm \\-\\- Ar {value}{again}"),
+    }
 }
 
 #[cfg(test)]
@@ -406,6 +425,8 @@ mod tests {
             "Cm mount",
             "Cm umount",
             "Cm agent state",
+            "Cm session ask",
+            "Fl -mount",
             "Cm doctor",
             "Fl -log-file",
             "setuid=NAME",

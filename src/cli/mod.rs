@@ -16,6 +16,7 @@ pub mod options;
 pub mod paths;
 pub mod privileges;
 pub mod run;
+mod session;
 pub mod start;
 pub mod status;
 pub mod tables;
@@ -40,6 +41,8 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "MUXFS_NODE_NAME",
         "The name of this machine's directory in the tree. Default: the host name up to its first dot.",
     ),
+    ("MUX", "The mount that muxfs session works through. Default: that of this user's node."),
+    ("VISUAL, EDITOR", "The editor of muxfs session edit. Default: vi."),
     ("MUXFS_CONFIG", "The node's config file. Default: $XDG_CONFIG_HOME/muxfs/muxfs.toml."),
     (
         "MUXFS_LOG",
@@ -95,6 +98,12 @@ pub enum Verb {
     /// Look at the catalogue of agents, a manifest of one's own, or what a screen says
     #[command(subcommand)]
     Agent(agent::AgentVerb),
+    /// Start, prompt, ask and end sessions, by the files of the mount
+    ///
+    /// A session is named by NAME, as NODE/NAME on another node, or by the key of an agent where
+    /// one session alone is of it. Of several names each is done, whatever becomes of the others:
+    /// each failure is told with its name, and the exit status is the greatest of them.
+    Session(session::SessionArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -205,6 +214,7 @@ fn run_verb(verb: Verb) -> Result<ExitCode> {
             return Ok(ExitCode::from(u8::from(doctor::is_bad(&findings))));
         }
         Verb::Agent(verb) => print(&agent::run(verb)?)?,
+        Verb::Session(args) => return session::run(args),
         Verb::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "muxfs", &mut script);

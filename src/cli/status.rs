@@ -43,7 +43,7 @@ fn render_json(holder: &Holder, node: Option<&str>) -> Result<String> {
 }
 
 /// A file of the mount, read by a thread of its own: a dead or stuck daemon must not hold us.
-fn read(dir: &Path, name: &str) -> Result<String> {
+pub fn read(dir: &Path, name: &str) -> Result<String> {
     let path = dir.join(name);
     let (tx, rx) = mpsc::channel();
     let file = path.clone();

@@ -242,18 +242,28 @@ fn pane_name(name: &str) -> bool {
     }
 }
 
-/// Settings as one inline table of TOML: `{ args = ["-v"] }`. The error is one line.
-pub fn inline(table: &str) -> Result<Values, String> {
+/// Beside a session's keys in an inline table: it starts without first prompts, this once.
+const SKIP_INIT: &str = "skip-init";
+
+/// Settings as one inline table of TOML: `{ args = ["-v"] }`, and whether `skip-init = true` stands
+/// among them. The error is one line.
+pub fn inline(table: &str) -> Result<(Values, bool), String> {
     let wrong = |fault: Fault| format!("settings: {}", fault.text);
     let text = format!("settings = {table}\n");
     let doc = toml_edit::Document::parse(text).map_err(|e| format!("settings: {}", e.message()))?;
     let Some(inner) = doc.get("settings").and_then(|s| s.as_inline_table()) else {
         return Err("settings: expected an inline table of TOML: { key = value }".into());
     };
-    let lines: String = inner.iter().map(|(k, v)| format!("{k} = {}\n", v.to_string().trim())).collect();
+    let skip = match inner.get(SKIP_INIT).map(|v| v.as_bool()) {
+        None => false,
+        Some(Some(skip)) => skip,
+        Some(None) => return Err(format!("settings: {SKIP_INIT}: expected true or false")),
+    };
+    let keys = inner.iter().filter(|(k, _)| *k != SKIP_INIT);
+    let lines: String = keys.map(|(k, v)| format!("{k} = {}\n", v.to_string().trim())).collect();
     let values = schema::parse(&lines, KEYS).map_err(wrong)?;
     SessionConfig::parse(&lines, true).map_err(wrong)?;
-    Ok(values)
+    Ok((values, skip))
 }
 
 /// The first text of a session made here: what is set, and every other key commented out.
@@ -318,6 +328,16 @@ mod tests {
         let f = SessionConfig::parse("logs = false\ncwd = '/x'\n", false).unwrap_err();
         assert_eq!((f.line, f.column), (2, 1), "{f}");
         assert!(SessionConfig::parse("pane = '0.1'\nlogs = true\n", false).is_ok());
+    }
+
+    #[test]
+    fn one_line_of_settings_may_silence_the_first_prompts() {
+        let (set, skip) = inline("{ init = [\"a\"], skip-init = true }").unwrap();
+        assert_eq!((set.len(), skip), (1, true));
+        assert_eq!(inline("{ }").unwrap(), (Values::new(), false));
+        for bad in ["{ skip-init = 1 }", "{ skip = true }", "x"] {
+            assert!(inline(bad).unwrap_err().starts_with("settings: "), "{bad}");
+        }
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub static VERBS: &[Verb<NodeAt>] = &[
     Verb {
         name: "new",
         args: "NAME [AGENT] [CWD] [SETTINGS…]",
-        about: "Makes a session, as mkdir does. `-` leaves AGENT or CWD out; SETTINGS is an inline table of TOML: { init = [\"read PLAN.md\"] }.",
+        about: "Makes a session, as mkdir does. `-` leaves AGENT or CWD out; SETTINGS is an inline table of TOML: { init = [\"read PLAN.md\"] }; skip-init = true in it: without first prompts, this once.",
         run: new,
     },
     Verb {
@@ -134,11 +134,12 @@ fn new(node: NodeAt, who: Caller, args: Vec<String>) -> Answer<()> {
         let name = args.next().unwrap_or_default();
         let mut given = || args.next().filter(|a| a != "-");
         let (agent, cwd, settings) = (given(), given(), given());
-        let set = match settings {
+        let (set, skip_init) = match settings {
             Some(table) => session::inline(&table).map_err(|why| Error::new(Kind::Invalid, why))?,
             None => Default::default(),
         };
-        let asked = Asked { agent: agent.as_deref(), cwd: cwd.as_deref(), set: Some(&set), begin: None };
+        let (agent, cwd) = (agent.as_deref(), cwd.as_deref());
+        let asked = Asked { agent, cwd, set: Some(&set), skip_init, ..Asked::default() };
         node.sessions.make(&who, &name, asked).await.map(drop)
     })
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::row::{Answer, Document, File, Row, Verb};
 use super::subject::{SessionAt, TurnAt};
 use super::{rows_turn, text, turns};
-use crate::error::{Kind, fail};
+use crate::error::{Kind, Result, fail};
 use crate::session::answer;
 use crate::session::wait::Wait;
 use crate::tree::Caller;
@@ -80,14 +80,19 @@ pub static ROWS: &[Row<SessionAt>] = &[
 ];
 
 pub static VERBS: &[Verb<SessionAt>] = &[
-    Verb { name: "start", args: "", about: "Runs the program where nothing runs.", run: start },
+    Verb {
+        name: "start",
+        args: "[skip-init]",
+        about: "Runs the program where nothing runs; without its first prompts, where that is said.",
+        run: start,
+    },
     Verb {
         name: "stop",
         args: "",
         about: "Ends what runs, with every process below it (HUP, TERM after 1 s, KILL after 3 s). Another's session ends whole.",
         run: stop,
     },
-    Verb { name: "restart", args: "", about: "stop, then start.", run: restart },
+    Verb { name: "restart", args: "[skip-init]", about: "stop, then start.", run: restart },
     Verb {
         name: "interrupt",
         args: "",
@@ -168,16 +173,24 @@ fn clear_queue(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
     Box::pin(async move { s.sessions.clear_queue(&s.session) })
 }
 
-fn start(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.start_session(&s.session).await })
+fn start(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
+    Box::pin(async move { s.sessions.start_session(&s.session, skip_init(&args)?).await })
+}
+
+fn skip_init(args: &[String]) -> Result<bool> {
+    match args.first().map(String::as_str) {
+        None => Ok(false),
+        Some("skip-init") => Ok(true),
+        Some(other) => fail(Kind::Invalid, format!("{other:?}: expected skip-init, or nothing")),
+    }
 }
 
 fn stop(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
     Box::pin(async move { s.sessions.stop(&s.session).await })
 }
 
-fn restart(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.restart(&s.session).await })
+fn restart(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
+    Box::pin(async move { s.sessions.restart(&s.session, skip_init(&args)?).await })
 }
 
 fn apply(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {

@@ -61,7 +61,9 @@ impl Sessions {
             set.insert("agent", Value::Text(agent));
         }
         let here = asked.cwd.map(str::to_owned).or_else(|| self.caller_dir(who));
-        let new = New { shown, name: &name, here, parent: self.caller_session(who), set, begin: asked.begin };
+        let parent = self.caller_session(who);
+        let new =
+            New { shown, name: &name, here, parent, set, begin: asked.begin, skip_init: asked.skip_init };
         let login = self.login_env().await;
         // A server without sessions is left at once, but for one that is about to get its first.
         let _making = Making::begin(&self.making);
@@ -97,7 +99,7 @@ impl Sessions {
         let size = config.size.unwrap_or(self.config().size);
         let begin = match new.begin {
             Some(begin) => begin.clone(),
-            None => first_begin(&config),
+            None => begin_again(&config, new.skip_init),
         };
         let program = self.program(&config, login, &record.id, record.cwd.clone(), &begin)?;
         record.conversation = program.conversation.clone();
@@ -260,15 +262,15 @@ impl Sessions {
         self.refresh_locked().await
     }
 
-    /// `ctl start`: runs the program where nothing runs.
-    pub async fn start_session(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+    /// `ctl start`: runs the program where nothing runs; without first prompts where `skip` says so.
+    pub async fn start_session(self: &Arc<Self>, session: &Arc<Session>, skip: bool) -> Result<()> {
         self.only_ours(session, "start")?;
         let _life = session.life.write().await;
         let main = session.main();
         if !main.is_gone() && !main.fact(|f| f.dead) {
             return fail(Kind::Busy, format!("{}: it runs", session.shown()));
         }
-        self.spawn(session, false, &first_begin(&session.config())).await
+        self.spawn(session, false, &begin_again(&session.config(), skip)).await
     }
 
     /// `ctl stop`: ends what runs and leaves the pane dead; another's session ends whole.
@@ -290,10 +292,10 @@ impl Sessions {
     }
 
     /// `ctl restart` and a saved config that needs one.
-    pub async fn restart(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+    pub async fn restart(self: &Arc<Self>, session: &Arc<Session>, skip: bool) -> Result<()> {
         self.only_ours(session, "restart")?;
         let _life = session.life.write().await;
-        self.restart_locked(session, &first_begin(&session.config())).await
+        self.restart_locked(session, &begin_again(&session.config(), skip)).await
     }
 
     async fn restart_locked(self: &Arc<Self>, session: &Arc<Session>, begin: &Begin) -> Result<()> {
@@ -508,6 +510,8 @@ pub struct Asked<'a> {
     pub set: Option<&'a Values>,
     /// How its program begins where its settings do not say.
     pub begin: Option<&'a Begin>,
+    /// No first prompts.
+    pub skip_init: bool,
 }
 
 /// A session about to be made.
@@ -518,6 +522,7 @@ struct New<'a> {
     parent: Option<String>,
     set: Values,
     begin: Option<&'a Begin>,
+    skip_init: bool,
 }
 
 /// How a program begins where nothing else was said.
@@ -526,6 +531,14 @@ fn first_begin(config: &SessionConfig) -> Begin {
         None => Begin::Fresh,
         Some("latest") => Begin::Latest,
         Some(id) => Begin::Resume(id.to_owned()),
+    }
+}
+
+/// The same, and without first prompts where `skip` says so.
+fn begin_again(config: &SessionConfig, skip: bool) -> Begin {
+    match first_begin(config) {
+        Begin::Fresh if skip => Begin::Skip,
+        begin => begin,
     }
 }
 

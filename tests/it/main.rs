@@ -12,6 +12,7 @@ mod asked;
 mod asking;
 mod blocking;
 mod cli;
+mod cli_session;
 mod crawlers;
 mod doc;
 mod drafts;

@@ -108,7 +108,7 @@ impl Sessions {
             return Ok(None);
         }
         let origin = Origin { node: who.node.clone(), uid: who.uid, init: false };
-        self.accept_as(session, name, &text, origin).map(Some)
+        self.accept_as(session, name, &text, origin, who.pid).map(Some)
     }
 
     /// The first prompts of a fresh start.
@@ -117,7 +117,8 @@ impl Sessions {
         for text in prompts {
             let origin = Origin { node: None, uid, init: true };
             let clean = message::clean(text.as_bytes());
-            let accepted = clean.and_then(|text| self.accept_as(session, None, &text, origin).map(drop));
+            let accepted =
+                clean.and_then(|text| self.accept_as(session, None, &text, origin, None).map(drop));
             if let Err(e) = accepted {
                 session.set_last_error(e.text());
                 self.journal.trouble(&session.shown(), &format!("init: {e}"));
@@ -131,6 +132,7 @@ impl Sessions {
         name: Option<&str>,
         text: &str,
         origin: Origin,
+        pid: Option<u32>,
     ) -> Result<Turn> {
         if session.is_over() {
             return fail(Kind::Gone, format!("{}: ended", session.shown()));
@@ -138,7 +140,7 @@ impl Sessions {
         let most = self.config().turns_queue;
         let at = record::millis(SystemTime::now());
         let turn = self.book_of(session)?.accept(name, text, origin, most, at, self.serial())?;
-        self.tell_turn(session, "accepted", &turn);
+        self.tell_turn_of(session, "accepted", &turn, pid);
         session.turns.tell();
         self.drive(session);
         Ok(turn)
@@ -234,13 +236,18 @@ impl Sessions {
     }
 
     fn tell_turn(&self, session: &Session, what: &'static str, turn: &Turn) {
+        self.tell_turn_of(session, what, turn, None);
+    }
+
+    /// `pid`: who wrote the prompt, so that a client knows its own turn among others'.
+    fn tell_turn_of(&self, session: &Session, what: &'static str, turn: &Turn, pid: Option<u32>) {
         let name = session.shown();
         self.tell_moved(Moved::Turn { session: name.clone(), name: turn.name.clone() });
         let fields = serde_json::json!({
             "turn": turn.name, "stage": turn.stage.word(), "bytes": turn.size, "why": turn.why,
             "origin": {
                 "node": turn.origin.node.as_deref().unwrap_or(self.journal.node()), "uid": turn.origin.uid,
-                "init": turn.origin.init,
+                "init": turn.origin.init, "pid": pid,
             },
         });
         self.journal.tell(Told { what, session: (session.serial, &name), fields });
