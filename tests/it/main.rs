@@ -27,8 +27,12 @@ mod logs;
 mod model;
 mod mounting;
 mod node;
+mod order;
 mod rights;
 mod seam;
+#[path = "../stub_llm/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "it is a program of its own as well")]
+mod stub_llm;
 mod support;
 mod tidy;
 mod tmux_engine;

@@ -81,6 +81,9 @@ const SHELLS: &[&str] =
 
 /// Titles, routes and suggestions are asked without tools, or not as a stream. aider never has tools.
 fn is_side(body: &Value, tools: &[String], stream: bool, text: &str) -> bool {
+    if body["model"] == "fake" {
+        return false; // the fake agent asks for nothing but its prompts
+    }
     let aider = body.to_string().contains("Act as an expert software developer");
     let suggestion = text.starts_with("[SUGGESTION MODE") || text.starts_with("[SYSTEM]");
     !stream || (tools.is_empty() && !aider) || suggestion
