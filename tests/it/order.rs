@@ -2,7 +2,7 @@
 //! agent took and what its model was asked, in one order, each once and whole; also when the
 //! daemon is killed in between, but for a prompt that is marked `uncertain`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -161,6 +161,82 @@ impl Fleet {
     }
 }
 
+/// A seeded walk of numbers (xorshift), so that a failure can be had again.
+struct Seeded(u64);
+
+impl Seeded {
+    fn new() -> Self {
+        let given = std::env::var("MUXFS_SEED").ok().and_then(|s| s.parse().ok());
+        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let seed = given.unwrap_or(clock.as_nanos() as u64 | 1);
+        eprintln!("MUXFS_SEED={seed}");
+        Seeded(seed)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+impl Fleet {
+    /// A round in which the daemon is killed `kills` times at random moments.
+    fn crash_round(&mut self, mark: &str, count: usize, kills: usize, seed: &mut Seeded) {
+        let session = "fake";
+        let mut writers = self.writers(&[session], mark, count, 2);
+        for _ in 0..kills {
+            // From among the writers' first closes to well into the turns.
+            std::thread::park_timeout(Duration::from_millis(seed.below(2000)));
+            self.fakes.mount.kill9();
+            if seed.below(3) == 0 {
+                // One that comes up and goes again before it has looked at everything.
+                self.fakes.mount.start_again();
+                self.fakes.mount.kill9();
+            }
+            self.fakes.mount.start_again();
+        }
+        for w in &mut writers {
+            within("a writer ends", || w.child.try_wait().unwrap());
+        }
+        self.until_idle(session);
+        self.check_after_crashes(session, mark, &writers, kills);
+    }
+
+    fn check_after_crashes(&self, session: &str, mark: &str, writers: &[Writer], kills: usize) {
+        let of_round = |all: Vec<String>| -> Vec<String> {
+            all.into_iter().filter(|p| p.contains(&bears(mark))).collect()
+        };
+        let (taken, asked) = (of_round(self.taken(session)), of_round(self.asked(session)));
+        let turns: Vec<Shown> =
+            self.turns(session).into_iter().filter(|t| t.prompt.contains(&bears(mark))).collect();
+        let said = || self.mount().read("errors");
+        assert_eq!(taken, asked, "the model was asked what was taken: {}", said());
+        let once: HashSet<&String> = taken.iter().collect();
+        assert_eq!(once.len(), taken.len(), "none twice: {taken:?} {}", said());
+        let uncertain = turns.iter().filter(|t| t.state == "uncertain").count();
+        assert!(uncertain <= 2 * kills, "{uncertain} uncertain");
+        let wrong: Vec<&Shown> =
+            turns.iter().filter(|t| !matches!(&*t.state, "done" | "uncertain")).collect();
+        assert!(wrong.is_empty(), "{wrong:?} {}", said());
+        let sent: Vec<&String> = turns
+            .iter()
+            .filter(|t| t.state == "done" || once.contains(&t.prompt))
+            .map(|t| &t.prompt)
+            .collect();
+        assert_eq!(taken.iter().collect::<Vec<_>>(), sent, "taken as accepted: {turns:?} {}", said());
+        let wrote: HashSet<&str> = writers.iter().flat_map(|w| &w.texts).map(String::as_str).collect();
+        assert!(turns.iter().all(|t| wrote.contains(&*t.prompt)), "none mixed");
+        let accepted: HashSet<&str> = turns.iter().map(|t| t.prompt.as_str()).collect();
+        assert_eq!(accepted.len(), turns.len(), "none accepted twice");
+        for prompt in writers.iter().flat_map(Writer::accepted) {
+            assert!(accepted.contains(prompt), "acknowledged and lost: {prompt}");
+        }
+        eprintln!("{mark}: {} accepted, {} taken, {uncertain} uncertain", turns.len(), taken.len());
+    }
+}
+
 impl Writer {
     /// Which of its prompts were acknowledged.
     fn accepted(&self) -> Vec<&str> {
@@ -232,4 +308,40 @@ fn twelve_writers_at_once_three_times() {
 fn two_hundred_writers_at_once_on_each_of_three_sessions() {
     let sessions = ["fake", "fake-2", "fake-3"];
     Fleet::start(&sessions).round(&sessions, "r1", 200, 1);
+}
+
+#[test]
+fn a_daemon_that_is_killed_loses_and_doubles_nothing() {
+    let mut seed = Seeded::new();
+    let mut fleet = Fleet::start(&["fake"]);
+    for round in 1..=3 {
+        fleet.crash_round(&format!("r{round}"), 12, 3, &mut seed);
+    }
+}
+
+/// Ignored tests of this name are run by `make soak`.
+mod soak {
+    use super::*;
+
+    #[test]
+    #[ignore = "soak: twenty rounds take half an hour"]
+    fn soak_order_of_many_writers() {
+        let fleet = Fleet::start(&["fake"]);
+        for round in 1..=20 {
+            fleet.round(&["fake"], &format!("few{round}"), 12, 2);
+            fleet.round(&["fake"], &format!("many{round}"), 200, 1);
+            eprintln!("round {round}: in order");
+        }
+    }
+
+    #[test]
+    #[ignore = "soak: twenty rounds with crashes take half an hour"]
+    fn soak_order_with_crashes() {
+        let mut seed = Seeded::new();
+        let mut fleet = Fleet::start(&["fake"]);
+        for round in 1..=20 {
+            fleet.crash_round(&format!("few{round}"), 12, 3, &mut seed);
+            fleet.crash_round(&format!("many{round}"), 200, 6, &mut seed);
+        }
+    }
 }
