@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::stub_llm::Stub;
-use super::support::{Lab, Mount};
+use super::support::{LIMIT, Lab, Mount};
 use super::turns::Fakes;
 
 /// A round of 200 prompts takes a minute, and more on a busy machine.
@@ -92,6 +92,7 @@ impl Fleet {
             let name = format!("{mark}-{n}-{i}");
             script.push_str(&format!("P=$(cat p{i}); {} && echo {i} >> ok\n", way(n + i, i, &name)));
         }
+        script.push_str(":\n");
         let mut command = Command::new("timeout");
         command.args([&ROUND.as_secs().to_string(), "sh", "-c", &script]).current_dir(&dir);
         command.env("S", self.mount().path(session)).stdin(Stdio::from(gate.try_clone().unwrap()));
@@ -112,16 +113,27 @@ impl Fleet {
         all
     }
 
+    /// Until every prompt has had its turn. A queue that stands still is told with all there is.
     fn until_idle(&self, session: &str) {
+        let status = |key| self.fakes.status(session, key);
+        let (mut before, mut since) = (String::new(), Instant::now());
         within(&format!("{session} is done"), || {
-            let rest = (self.fakes.status(session, "queue"), self.fakes.status(session, "state"));
-            let running = self.turns_under_way(session);
-            (rest.0 == "0" && rest.1 == "ready" && !running).then_some(())
+            let now = [status("queue"), status("turn"), status("state")];
+            if now == ["0", "-", "ready"] {
+                return Some(());
+            }
+            let now = now.join(" ");
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+            assert!(since.elapsed() < LIMIT, "it stands still: {}", self.told(session));
+            None
         });
     }
 
-    fn turns_under_way(&self, session: &str) -> bool {
-        self.fakes.status(session, "turn") != "-"
+    fn told(&self, session: &str) -> String {
+        let files = ["status", "screen", "../errors"];
+        files.map(|f| self.mount().read(&format!("{session}/{f}"))).join("\n")
     }
 
     /// One round without a crash: everything is there, everywhere in one order.
@@ -131,7 +143,7 @@ impl Fleet {
             .into_iter()
             .map(|mut w| {
                 let status = within("a writer ends", || w.child.try_wait().unwrap());
-                assert_eq!((status.success(), w.accepted().len()), (true, each), "{}", w.said());
+                assert!(status.success(), "{}", w.said());
                 w.check_answers(each);
                 (w.texts, w.log)
             })
@@ -272,10 +284,12 @@ fn text(session: &str, mark: &str, n: usize, i: usize) -> String {
 
 /// The ways in which a shell writes a prompt. A name of one's own is tried until it is there.
 fn way(kind: usize, i: usize, name: &str) -> String {
-    match kind % 4 {
-        0 => "echo \"$P\" > \"$S/input\"".into(),
+    match kind % 5 {
+        0 => "/bin/echo \"$P\" > \"$S/input\"".into(),
         1 => format!("until cp p{i} \"$S/queue/{name}\" || [ -e \"$S/turns/{name}\" ]; do sleep 0.1; done"),
-        2 => format!("{{ head -n 1 p{i}; tail -n +2 p{i}; }} > \"$S/input\""),
+        2 => format!("cat p{i} > \"$S/input\""),
+        // A shell does not tell of a close that failed, so this is never counted as acknowledged.
+        3 => format!("{{ head -n 1 p{i}; tail -n +2 p{i}; }} > \"$S/input\"; ! :"),
         _ => format!("{{ echo \"$P\" >&3 && cat <&3 > a{i}; }} 3<> \"$S/ask\""),
     }
 }

@@ -12,16 +12,6 @@ pub struct Fakes {
 }
 
 impl Fakes {
-    pub fn start(args: &str) -> Self {
-        Fakes::configured(args, "")
-    }
-
-    pub fn configured(args: &str, more: &str) -> Self {
-        let lab = Lab::new();
-        let mount = Mount::configured(Fakes::prepared(lab), &Fakes::config(args, more));
-        Fakes { mount }
-    }
-
     /// The fake agent's manifest among the user's own.
     pub fn prepared(lab: Lab) -> Lab {
         let agents = lab.path("config/agents");
