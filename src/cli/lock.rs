@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
@@ -31,6 +32,14 @@ pub struct InstanceLock {
     _file: File,
 }
 
+/// How long the lock of a dead holder may last: a child that it was just starting has the lock's
+/// descriptor too, until its exec closes it.
+const LEFT_OVER: Duration = Duration::from_secs(2);
+
+fn is_dead(holder: &Holder) -> bool {
+    !Path::new(&format!("/proc/{}", holder.pid)).exists()
+}
+
 /// The whole file, exclusively.
 fn whole() -> libc::flock {
     libc::flock {
@@ -50,10 +59,18 @@ impl InstanceLock {
         let mut open = OpenOptions::new();
         open.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = open.custom_flags(libc::O_NOFOLLOW).open(&path).map_err(failed)?;
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
-            Ok(_) => {}
-            Err(nix::Error::EAGAIN | nix::Error::EACCES) => return refuse(read(&mut file)),
-            Err(e) => return Err(failed(e.into())),
+        let begun = Instant::now();
+        loop {
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
+                Ok(_) => break,
+                Err(nix::Error::EAGAIN | nix::Error::EACCES) => {}
+                Err(e) => return Err(failed(e.into())),
+            }
+            let holder = read(&mut file);
+            if !holder.as_ref().is_some_and(is_dead) || begun.elapsed() >= LEFT_OVER {
+                return refuse(holder);
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         let dir = holder.dir.as_deref().map(Path::to_string_lossy).unwrap_or_default();
         let text = format!("{} {} {dir}\n", holder.pid, holder.verb);
@@ -111,19 +128,36 @@ mod tests {
     fn the_second_is_told_about_the_first() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(holder(dir.path()).unwrap(), None);
-        let first = Holder { pid: 4711, verb: "mount".into(), dir: Some("/mnt/my mux".into()) };
+        let pid = std::process::id();
+        let first = Holder { pid, verb: "mount".into(), dir: Some("/mnt/my mux".into()) };
         let lock = InstanceLock::take(dir.path(), &first).unwrap();
         assert_eq!(holder(dir.path()).unwrap().as_ref(), Some(&first));
 
         let second = Holder { pid: 1, verb: "node".into(), dir: None };
         let error = InstanceLock::take(dir.path(), &second).unwrap_err();
         assert_eq!(error.kind, Kind::Exists);
-        assert!(error.text().contains("4711") && error.text().contains("/mnt/my mux"), "{error}");
+        assert!(error.text().contains(&pid.to_string()) && error.text().contains("/mnt/my mux"), "{error}");
 
         drop(lock);
         assert_eq!(holder(dir.path()).unwrap(), None, "a free lock has no holder, whatever the file says");
         let _lock = InstanceLock::take(dir.path(), &second).unwrap();
         assert_eq!(holder(dir.path()).unwrap(), Some(second));
+    }
+
+    #[test]
+    fn a_lock_that_outlives_its_holder_for_a_moment_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let dead = Holder { pid: child.id(), verb: "node".into(), dir: None };
+        let lock = InstanceLock::take(dir.path(), &dead).unwrap();
+        let living = Holder { pid: std::process::id(), ..dead };
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| InstanceLock::take(dir.path(), &living).map(drop));
+            std::thread::park_timeout(Duration::from_millis(100));
+            drop(lock);
+            next.join().unwrap().unwrap();
+        });
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn of_several_names_each_is_done_and_each_failure_told() {
 
 #[test]
 fn an_agents_key_names_its_one_session() {
-    let f = Fakes::start("");
+    let f = logged("");
     ok(&f, &["start", "fake", "--name", "api"]);
     assert_eq!(ok(&f, &["wait", "fake"]), "api: ready\n");
     assert_eq!(ok(&f, &["wait", ".self/fake"]), "api: ready\n");

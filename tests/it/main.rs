@@ -29,6 +29,7 @@ mod logs;
 mod model;
 mod mounting;
 mod node;
+mod order;
 mod real;
 mod rights;
 mod seam;

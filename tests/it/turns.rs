@@ -24,6 +24,16 @@ impl Fakes {
         lab
     }
 
+    /// The fake agent says its turns by hooks, as Claude Code does.
+    pub fn hook_up(lab: &Lab) {
+        let claude = std::fs::read_to_string(root().join("agents/claude.toml")).unwrap();
+        let (_, table) = claude.split_once("[hooks]\n").unwrap();
+        let (table, _) = table.split_once("\n# Dialogs").unwrap();
+        let path = lab.path("config/agents/fake.toml");
+        let manifest = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("{manifest}\n[hooks]\n{table}")).unwrap();
+    }
+
     pub fn config(args: &str, more: &str) -> String {
         let args: Vec<&str> = args.split_whitespace().collect();
         format!("[agent.fake]\nargs = {args:?}\n{more}")

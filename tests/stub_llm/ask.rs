@@ -73,6 +73,9 @@ const SHELLS: &[&str] =
 /// Titles, routes and suggestions are asked without tools, or not as a stream; only aider never
 /// has tools. qwen keeps a memory by a helper that has some.
 fn is_side(body: &Value, tools: &[String], stream: bool, text: &str) -> bool {
+    if body["model"] == "fake" {
+        return false; // the fake agent asks for nothing but its prompts
+    }
     let first = body["messages"][0]["content"].as_str().unwrap_or_default();
     let aider = first.starts_with("Act as an expert software developer");
     let helper = first.contains("managed memory extraction subagent") || text.starts_with("[SUGGESTION MODE");

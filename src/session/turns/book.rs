@@ -51,6 +51,10 @@ enum Row {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply: Option<String>,
     },
+    /// Whether the composer may hold a text of ours.
+    Composer {
+        unsure: bool,
+    },
 }
 
 pub struct Book {
@@ -69,6 +73,10 @@ struct Pages {
     used: HashSet<String>,
     turns: BTreeMap<u64, Turn>,
     by_name: HashMap<String, u64>,
+    /// The last prompt may stand in the composer, sent or not. Kept, because a daemon that is ended
+    /// before it emptied the composer leaves that to the next one, which must know it from
+    /// somebody's draft.
+    unsure: bool,
 }
 
 impl Book {
@@ -89,6 +97,7 @@ impl Book {
             used: HashSet::new(),
             turns: BTreeMap::new(),
             by_name: HashMap::new(),
+            unsure: false,
         };
         let text = std::fs::read(&path).map_err(io)?;
         for line in text.split_inclusive(|b| *b == b'\n') {
@@ -176,6 +185,22 @@ impl Book {
         };
         self.sync(end)?;
         Ok(turn)
+    }
+
+    /// The last prompt may stand in the composer: it is emptied before the next one goes.
+    pub fn is_unsure(&self) -> bool {
+        self.pages.lock().unsure
+    }
+
+    /// The composer was emptied: what stands there from now on is somebody's.
+    pub fn composer_is_clean(&self) -> Result<()> {
+        let end = {
+            let mut pages = self.pages.lock();
+            pages.write(&self.path, &Row::Composer { unsure: false })?;
+            pages.unsure = false;
+            (pages.edition, pages.len)
+        };
+        self.sync(end)
     }
 
     fn sync(&self, (edition, end): (u64, u64)) -> Result<()> {
@@ -342,7 +367,13 @@ impl Pages {
                     _ => {}
                 }
                 turn.reply = reply.map(|_| span);
+                self.unsure = match stage {
+                    Stage::Uncertain => true,
+                    Stage::Typing => false, // it was seen empty
+                    _ => self.unsure,
+                };
             }
+            Row::Composer { unsure } => self.unsure = unsure,
         }
     }
 
@@ -409,6 +440,7 @@ impl Pages {
             }
             spans.push((turn.number, prompt, reply));
         }
+        row(&mut text, &Row::Composer { unsure: self.unsure })?; // the rows before are not in their old order
         file::replace(path, &text)?;
         let open = OpenOptions::new().read(true).append(true).open(path).map_err(io)?;
         (self.file, self.len) = (open, text.len() as u64);

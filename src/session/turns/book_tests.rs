@@ -101,3 +101,24 @@ fn old_turns_go_and_what_is_left_is_whole() {
     check(&book);
     check(&open(&path));
 }
+
+#[test]
+fn that_a_composer_may_hold_a_text_of_ours_is_kept_until_it_was_emptied() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("turns");
+    let book = open(&path);
+    let n = put(&book, None, "one").unwrap().number;
+    book.stage(n, Stage::Typing, 9, None, None).unwrap();
+    assert!(!book.is_unsure());
+    book.stage(n, Stage::Uncertain, 9, None, None).unwrap();
+    assert!(book.is_unsure() && open(&path).is_unsure(), "the daemon after the next has to know it too");
+    let again = open(&path);
+    again.pages.lock().rewrite(&path).unwrap();
+    assert!(open(&path).is_unsure());
+    let again = open(&path);
+    again.composer_is_clean().unwrap();
+    assert!(!again.is_unsure() && !open(&path).is_unsure(), "what stands there now is somebody's");
+    let again = open(&path);
+    again.pages.lock().rewrite(&path).unwrap();
+    assert!(!open(&path).is_unsure());
+}

@@ -11,7 +11,7 @@ pub mod turn;
 pub mod wait;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
@@ -33,8 +33,6 @@ pub struct Turns {
     driven: AtomicBool,
     /// `ctl interrupt` was given to the turn under way.
     interrupted: AtomicBool,
-    /// The last prompt may stand in the composer, sent or not: it is emptied before the next.
-    unsure: AtomicBool,
     /// The answer that a hook told with the last turn's end.
     pub(super) told: Mutex<Option<String>>,
 }
@@ -46,7 +44,6 @@ impl Default for Turns {
             changed: watch::channel(0).0,
             driven: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
-            unsure: AtomicBool::new(false),
             told: Mutex::new(None),
         }
     }
@@ -198,7 +195,6 @@ impl Sessions {
         let taken = self.book_of(session).and_then(|book| {
             let Some(turn) = book.current() else { return Ok(()) };
             if turn.stage == Stage::Typing {
-                session.turns.unsure.store(true, Ordering::Release);
                 let why = "muxfs ended while it was typed";
                 self.end_turn(session, &book, &turn, Stage::Uncertain, Some(why), None)?;
             }

@@ -93,13 +93,11 @@ impl Sessions {
                 Ok(None)
             }
             Ok(Put::Ignored) => {
-                session.turns.unsure.store(true, Ordering::Release);
                 let why = "it stands in the composer; no Enter was taken";
                 self.end_turn(session, book, turn, Stage::Uncertain, Some(why), None)?;
                 Ok(None)
             }
             Err(e) => {
-                session.turns.unsure.store(true, Ordering::Release);
                 self.end_turn(session, book, turn, Stage::Uncertain, Some(e.text()), None)?;
                 Ok(None)
             }
@@ -162,8 +160,11 @@ impl Sessions {
             pane.set_held(Some("draft"));
             return Ok(false);
         }
-        if session.turns.unsure.swap(false, Ordering::AcqRel) {
-            self.clear_composer(pane).await?;
+        if let Some(book) = session.turns.book().filter(|b| b.is_unsure()) {
+            if self.clear_composer(pane).await? {
+                let cleaned = tokio::task::spawn_blocking(move || book.composer_is_clean()).await;
+                cleaned.map_err(|e| Error::new(Kind::Bug, "a row did not end").because(e))??;
+            }
             return Ok(false); // and a fresh look after it
         }
         Ok(true)

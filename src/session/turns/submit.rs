@@ -240,28 +240,34 @@ impl Sessions {
         }
     }
 
-    /// Empties the composer of a text of ours. Gives up where it stays.
-    pub(super) async fn clear_composer(&self, pane: &Pane) -> Result<()> {
-        let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else { return Ok(()) };
+    /// Empties the composer of a text of ours. Gives up where it stays. False: the agent is not
+    /// ready, and it is to be tried again.
+    pub(super) async fn clear_composer(&self, pane: &Pane) -> Result<bool> {
+        let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else { return Ok(true) };
+        if manifest.rules.is_empty() {
+            return Ok(true); // nobody sees it
+        }
         let server = self.server()?;
         let keys: Vec<&str> = manifest.keys.clear.iter().map(String::as_str).collect();
         // Some take one line at a time.
         for _ in 0..100 {
             let (shot, picture) = self.picture(pane).await?;
-            let ready = matches!(picture.state, Some(Shows::Ready));
+            let (ready, limited) =
+                (picture.state == Some(Shows::Ready), picture.state == Some(Shows::Limited));
             let draft = matches!(picture.composer, Composer::Draft(_));
             let unsure = picture.composer == Composer::Unsure;
             pane.eyes(|e| e.look(picture));
+            let ready = ready || limited && pane.eyes(|e| e.limit_is_over()).unwrap_or(false);
             if !ready || !draft && !unsure {
-                return Ok(());
+                return Ok(ready);
             }
             let _ = input::press_if(&server, &pane.id, &keys, &shot.stand).await?; // Moved: looked at again
             if unsure {
-                return Ok(());
+                return Ok(true);
             }
             tokio::time::sleep(LOOK * 3).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The picture's text without what stood there before: the answer of an agent whose history
