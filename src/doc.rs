@@ -288,7 +288,7 @@ pub fn help(rows: &[DocRow<'_>]) -> String {
         \x20   cat .self/demo/output             what it printed\n\
         \x20   rmdir .self/demo                  ends it\n\n\
         Attach as ever: tmux attach -t demo. All sessions: cat */index\n\
-        Files that block are to be left out: grep -r --exclude=events --exclude=wait (tar too)\n\
+        Files that block are to be left out: grep -r --exclude=events --exclude=wait --exclude=ask (tar too)\n\
         A refusal says why: tail .self/errors\n",
     );
     let width = rows.iter().map(|r| r.name.len()).max().unwrap_or(0);

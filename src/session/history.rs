@@ -112,8 +112,10 @@ impl Sessions {
 
     /// Makes the list anew, and tells which names came and went.
     pub async fn refresh_history(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
-        let Some(place) = self.place(session).await else { return Ok(()) };
-        let listing = on_disk(move || place.list()).await?;
+        let listing = match self.place(session).await {
+            Some(place) => on_disk(move || place.list()).await?,
+            None => Listing::default(),
+        };
         let others = self.bound_elsewhere(session);
         let mut listed = session.history.listed.lock();
         let before: Vec<String> = listed.found.iter().map(|(_, c)| c.id.clone()).collect();
@@ -148,7 +150,7 @@ impl Sessions {
             return;
         }
         let (sessions, session) = (self.clone(), session.clone());
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             if let Err(e) = sessions.refresh_history(&session).await {
                 session.set_last_error(e.text());
             }

@@ -268,6 +268,8 @@ pub struct Sessions {
     /// What the last failure to reach tmux was.
     last_error: Mutex<Option<String>>,
     node: Mutex<NodeText>,
+    /// For what a listing sets off: it may run on a thread that is none of the runtime's.
+    runtime: tokio::runtime::Handle,
     /// As [`Session::saving`], for the node's settings.
     saving: Mutex<()>,
 }

@@ -63,6 +63,7 @@ impl Sessions {
             making: AtomicUsize::new(0),
             serials: AtomicU64::new(first_serial),
             reserved,
+            runtime: tokio::runtime::Handle::current(),
             mounts: RwLock::new(Vec::new()),
             last_error: Mutex::new(None),
             saving: Mutex::new(()),

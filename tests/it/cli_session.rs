@@ -214,7 +214,7 @@ fn a_refusal_has_its_own_status_and_the_nodes_words() {
         (&["stop"], 2, "required"),
         (&["prompt", "fake", "--", " "], 2, "an empty prompt"),
         (&["resume", "fake", "a b"], 2, "without white space"),
-        (&["history", "fake"], 3, "history/index"),
+        (&["history", "nosuch"], 3, "no such session"),
         (&["wait", "--mount", "/no/such", "fake"], 3, "/no/such/.self/status.json"),
     ] {
         let (code, said) = refused(&f, args);
@@ -306,28 +306,22 @@ fn a_conversation_goes_on_where_it_is_named() {
 /// These commands are files read and written: a directory of such files is a mount to them.
 #[test]
 fn history_is_the_files_own() {
-    let home = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = home.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    };
-    file(".self/status.json", "{\"name\":\"honey\"}");
-    for name in ["a", "b"] {
-        file(&format!(".self/{name}/ctl"), "");
-        file(&format!(".self/{name}/history/index"), &format!("{name}1 x\n{name}2 y\n"));
-        file(&format!(".self/{name}/history/index.json"), &format!("[{{\"id\":\"{name}1\"}}]\n"));
-    }
-    let history = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_muxfs"));
-        command.args(["session", "history", "--mount"]).arg(home.path()).args(args).output().unwrap()
-    };
-    assert_eq!(stdout(&history(&["a"])), "a1 x\na2 y\n");
-    assert_eq!(stdout(&history(&["a", "b"])), "a: a1 x\na: a2 y\nb: b1 x\nb: b2 y\n");
-    let out = history(&["--json", "a", "c", "b"]);
+    let f = logged("--claude-history");
+    f.session("fake");
+    f.session("fake-2");
+    ok(&f, &["ask", "fake", "SAY(the first)"]);
+    ok(&f, &["ask", "fake-2", "SAY(of another)"]);
+    let index = |name: &str| f.mount.read(&format!("{name}/history/index"));
+    let id = |name: &str| index(name).split(' ').next().unwrap().to_owned();
+    assert_eq!(ok(&f, &["history", "fake"]), index("fake"));
+    assert_eq!(
+        ok(&f, &["history", "fake", "fake-2"]),
+        format!("fake: {}fake-2: {}", index("fake"), index("fake-2"))
+    );
+    let out = run(&f, &["history", "--json", "fake", "nosuch", "fake-2"]);
     let json: Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!(json[1]["id"], "b1");
-    assert_eq!((json[0]["session"].as_str(), out.status.code()), (Some("a"), Some(3)));
+    assert_eq!((json[0]["id"].as_str(), json[1]["id"].as_str()), (Some(&*id("fake")), Some(&*id("fake-2"))));
+    assert_eq!((json[0]["session"].as_str(), out.status.code()), (Some("fake"), Some(3)));
 }
 
 #[test]

@@ -79,10 +79,10 @@ fn a_search_of_contents_ends_where_it_leaves_out_what_blocks() {
     let mount = Mount::start();
     mount.sh("mkdir one two; cat one/wait two/wait; echo 'echo needle' > one/input; cat one/wait");
     let help = std::fs::read_to_string(mount.dir.join(".help")).unwrap();
-    assert!(help.contains("--exclude=events --exclude=wait"), "{help}");
-    let out = mount.run("grep -rl --exclude=events --exclude=wait needle .");
+    assert!(help.contains("--exclude=events --exclude=wait --exclude=ask"), "{help}");
+    let out = mount.run("grep -rl --exclude=events --exclude=wait --exclude=ask needle .");
     let found = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(found.contains("./one/output") && !found.contains("./two/output"), "{found}");
-    let tar = mount.sh("tar -cf ~/all.tar --exclude=events --exclude=wait --exclude=input --exclude=text --exclude=keys one two && tar -tf ~/all.tar");
+    let tar = mount.sh("tar -cf ~/all.tar --exclude=events --exclude=wait --exclude=ask --exclude=input --exclude=steer --exclude=text --exclude=keys one two && tar -tf ~/all.tar");
     assert!(tar.contains("one/config\n"), "{tar}");
 }
