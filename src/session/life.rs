@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::env::{self, Env};
-use super::program::{Agent, Begin};
+use super::program::{Agent, Begin, Program};
 use super::{Pane, Record, Session, Sessions, engine, reap, record};
 use crate::config::SessionConfig;
 use crate::config::schema::{Value, Values};
@@ -101,7 +101,7 @@ impl Sessions {
             Some(begin) => begin.clone(),
             None => begin_again(&config, new.skip_init),
         };
-        let program = self.program(&config, login, &record.id, record.cwd.clone(), &begin)?;
+        let program = self.program(&config, login, &record.id, record.cwd.clone(), &begin).await?;
         record.conversation = program.conversation.clone();
         self.store.save(&record)?;
         let made = tmux::session::new_session(
@@ -270,7 +270,9 @@ impl Sessions {
         if !main.is_gone() && !main.fact(|f| f.dead) {
             return fail(Kind::Busy, format!("{}: it runs", session.shown()));
         }
-        self.spawn(session, false, &begin_again(&session.config(), skip)).await
+        let begin = begin_again(&session.config(), skip);
+        let program = self.program_of(session, &begin).await?;
+        self.spawn(session, false, &begin, program).await
     }
 
     /// `ctl stop`: ends what runs and leaves the pane dead; another's session ends whole.
@@ -299,12 +301,14 @@ impl Sessions {
     }
 
     async fn restart_locked(self: &Arc<Self>, session: &Arc<Session>, begin: &Begin) -> Result<()> {
+        // Before anything ends: one that cannot be started again keeps running.
+        let program = self.program_of(session, begin).await?;
         let main = session.main();
         if !main.is_gone() && !main.fact(|f| f.dead) {
             self.end_processes(&session.shown(), std::slice::from_ref(&main)).await;
         }
         // tmux may not have seen the end yet, and would refuse to respawn what it thinks active.
-        self.spawn(session, true, begin).await
+        self.spawn(session, true, begin, program).await
     }
 
     /// `ctl apply`: a pending restart happens now.
@@ -326,7 +330,8 @@ impl Sessions {
             return Ok(());
         }
         let begin = self.go_on(session).await;
-        self.spawn(session, false, &begin).await
+        let program = self.program_of(session, &begin).await?;
+        self.spawn(session, false, &begin, program).await
     }
 
     /// `ctl resume`: the program begins anew with an earlier conversation.
@@ -343,9 +348,6 @@ impl Sessions {
             }
         };
         let _life = session.life.write().await;
-        // Before anything ends: an agent that cannot keeps running.
-        let login = self.login_env().await;
-        self.program(&session.config(), &login, &session.id, session.cwd(), &begin)?;
         self.restart_locked(session, &begin).await
     }
 
@@ -399,16 +401,19 @@ impl Sessions {
 
     /// Runs the program in the main pane again, or in a new window where that is gone. Without
     /// `kill` it is Busy where tmux has the pane alive.
-    async fn spawn(self: &Arc<Self>, session: &Arc<Session>, kill: bool, begin: &Begin) -> Result<()> {
+    async fn spawn(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        kill: bool,
+        begin: &Begin,
+        program: Program,
+    ) -> Result<()> {
         let server = self.server()?;
-        let login = self.login_env().await;
-        let config = session.config();
-        let program = self.program(&config, &login, &session.id, session.cwd(), begin)?;
         self.began(session, program.conversation.clone());
         let main = session.main();
         let (cwd, env, command) = (program.cwd.as_bytes(), &program.env, Some(program.command.as_slice()));
         if main.is_gone() {
-            let pipes = config.logs.then_some(&self.pipes);
+            let pipes = session.config().logs.then_some(&self.pipes);
             let made =
                 tmux::session::new_window(&server, &session.tmux_id(), cwd, env, command, pipes).await?;
             self.expect_tap(&made.pane, made.pipe);

@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::env::{self, Env};
-use super::{Sessions, record};
+use super::{Session, Sessions, record};
 use crate::agent::catalogue::Catalogue;
 use crate::agent::manifest::{Manifest, Resume};
 use crate::config::{NodeConfig, SessionConfig};
@@ -16,6 +17,9 @@ use crate::tree::Caller;
 
 /// Stands for the login shell where an agent is named.
 pub const SHELL: &str = "shell";
+
+/// How long a disk may take to say whether a directory is there.
+const DISK: Duration = Duration::from_secs(5);
 
 /// An agent of the catalogue that a session is of.
 #[derive(Debug, Clone)]
@@ -55,6 +59,25 @@ pub(super) struct Program {
     pub conversation: Option<String>,
 }
 
+/// tmux would start at home what has no directory: an agent at work in the wrong place.
+async fn must_be_there(cwd: String) -> Result<()> {
+    let dir = cwd.clone();
+    let looked = tokio::task::spawn_blocking(move || std::fs::metadata(dir));
+    match tokio::time::timeout(DISK, looked).await {
+        Ok(Ok(Ok(meta))) if meta.is_dir() => Ok(()),
+        Ok(Ok(Ok(_))) => fail(Kind::Invalid, format!("cwd: {cwd}: not a directory")),
+        // Invalid: what is not there is no part of the tree.
+        Ok(Ok(Err(e))) if e.kind() == std::io::ErrorKind::NotFound => {
+            fail(Kind::Invalid, format!("cwd: {cwd}: no such directory"))
+        }
+        Ok(Ok(Err(e))) => Err(Error::io(format!("cwd: {cwd}"), e)),
+        Ok(Err(e)) => Err(Error::new(Kind::Bug, "a look at cwd did not end").because(e)),
+        Err(_) => {
+            fail(Kind::TimedOut, format!("cwd: {cwd}: no answer from its disk in {} s", DISK.as_secs()))
+        }
+    }
+}
+
 impl Sessions {
     pub fn catalogue(&self) -> Arc<Catalogue> {
         self.catalogue.read().clone()
@@ -87,8 +110,14 @@ impl Sessions {
         }
     }
 
+    /// What a session that is here would be started with.
+    pub(super) async fn program_of(&self, session: &Session, begin: &Begin) -> Result<Program> {
+        let login = self.login_env().await;
+        self.program(&session.config(), &login, &session.id, session.cwd(), begin).await
+    }
+
     /// `id` is the session's own, for what it starts in its turn.
-    pub(super) fn program(
+    pub(super) async fn program(
         &self,
         config: &SessionConfig,
         login: &Env,
@@ -125,6 +154,7 @@ impl Sessions {
         let cwd =
             config.cwd.clone().or(here).or(Some(node.cwd.clone()).filter(set)).unwrap_or_else(|| "~".into());
         let cwd = env::expand_home(&cwd, &env);
+        must_be_there(cwd.clone()).await?;
         Ok(Program { command, cwd, env: env.into_iter().collect(), conversation })
     }
 

@@ -280,10 +280,34 @@ fn what_cannot_be_started_is_a_clear_line() {
         assert!(!m.run(&format!("echo '{line}' > ctl")).status.success());
         assert!(m.read("errors").contains(why), "{}", m.read("errors"));
     }
-    m.sh("echo 'new gone shell /nonexistent/dir' > ctl");
     assert!(!m.path("x").exists());
-    // tmux starts what has no directory at home.
-    f.until_state("gone", "ready");
+}
+
+#[test]
+fn what_has_no_directory_or_no_program_any_more_is_a_clear_line() {
+    let f = logged("");
+    let (m, work) = (&f.mount, f.lab().path("work"));
+    assert!(!m.run("echo 'new gone fake /nonexistent/dir' > ctl").status.success());
+    assert!(m.read("errors").contains("cwd: /nonexistent/dir: no such directory"), "{}", m.read("errors"));
+    assert!(!m.path("gone").exists());
+    let passing = work.join("passing");
+    std::fs::create_dir(&passing).unwrap();
+    m.sh(&format!("cd {} && mkdir {}", passing.display(), m.path("fake").display()));
+    f.until_state("fake", "ready");
+    std::fs::remove_dir(&passing).unwrap();
+    let pid = f.status("fake", "pid");
+    assert!(!m.run("echo restart > fake/ctl").status.success());
+    assert_eq!((f.status("fake", "pid"), f.status("fake", "state")), (pid, "ready".into()), "it goes on");
+    m.sh("echo stop > fake/ctl");
+    assert!(!m.run("echo start > fake/ctl").status.success());
+    std::fs::create_dir(&passing).unwrap();
+    m.sh("echo start > fake/ctl; echo hello > fake/input; cat fake/wait");
+    assert_eq!(f.taken(), ["hello"]);
+    // TREE.md: the directory is made all the same, and says what happened.
+    let ctl = "new none fake - { command = \"/nonexistent/agent\" }";
+    m.sh(&format!("echo '{ctl}' > ctl"));
+    f.until_state("none", "exited%20127");
+    assert!(m.read("errors").contains("/nonexistent/agent"), "{}", m.read("errors"));
 }
 
 #[test]

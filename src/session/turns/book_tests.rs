@@ -1,3 +1,5 @@
+//! The book of turns: its file whole, half and grown.
+
 use super::*;
 use std::cell::Cell;
 
