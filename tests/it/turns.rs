@@ -307,7 +307,7 @@ fn what_has_no_directory_or_no_program_any_more_is_a_clear_line() {
     let ctl = "new none fake - { command = \"/nonexistent/agent\" }";
     m.sh(&format!("echo '{ctl}' > ctl"));
     f.until_state("none", "exited%20127");
-    assert!(m.read("errors").contains("/nonexistent/agent"), "{}", m.read("errors"));
+    assert!(m.read("errors").contains("none exited 127: its program was not found"), "{}", m.read("errors"));
 }
 
 #[test]
