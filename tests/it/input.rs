@@ -437,10 +437,10 @@ fn prompts_of_many_writers_keep_their_order() {
 }
 
 /// A person's tmux client on a terminal of its own; keys go through the terminal.
-struct Person(Child);
+pub struct Person(Child);
 
 impl Person {
-    fn attach(mount: &Mount, name: &str) -> Self {
+    pub fn attach(mount: &Mount, name: &str) -> Self {
         let line = format!("tmux -S {} attach -t ={name}", mount.lab.socket().display());
         let mut client = Command::new("script");
         client.args(["-qfc", &line, "/dev/null"]).env("TERM", "xterm").env_remove("TMUX");
@@ -452,7 +452,7 @@ impl Person {
     }
 
     /// One key, and the time at which it was pressed.
-    fn press(&mut self, key: u8) -> Instant {
+    pub fn press(&mut self, key: u8) -> Instant {
         self.0.stdin.as_mut().unwrap().write_all(&[key]).unwrap();
         Instant::now()
     }

@@ -1,9 +1,11 @@
 //! Turns on a fake agent, a real mount and real tmux: order, approvals, drafts, crashes.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use super::doc::root;
 use super::fake_agent::program;
+use super::input::Person;
 use super::support::{Lab, Mount, until, until_true};
 
 /// A node whose agent `fake` is the fake one, with these arguments.
@@ -371,15 +373,22 @@ fn a_draft_is_neither_sent_nor_spoilt_and_the_queue_goes_on_after_it() {
     let f = logged("");
     f.session("fake");
     let m = &f.mount;
-    // What a person types in a terminal of their own.
-    f.lab().tmux_ok(&["send-keys", "-t", "fake", "-l", "half a thou"]);
+    let mut person = Person::attach(m, "fake");
+    let mut types = |text: &str| {
+        for key in text.bytes() {
+            person.press(key);
+        }
+    };
+    types("half a thou");
     until_true("it shows", || m.read("fake/screen").contains("half a thou"));
     m.sh("echo mine > fake/input");
     until_true("held", || f.status("fake", "held") == "draft");
-    f.lab().tmux_ok(&["send-keys", "-t", "fake", "-l", "ght"]);
-    std::thread::park_timeout(std::time::Duration::from_secs(1));
-    assert_eq!(f.taken(), Vec::<String>::new());
-    f.lab().tmux_ok(&["send-keys", "-t", "fake", "Enter"]);
+    types("ght");
+    // Held for good, not for a moment: a look is due every second.
+    let seen = f.status("fake", "seen");
+    until_true("it was looked at again", || f.status("fake", "seen") > seen);
+    assert_eq!((f.taken(), f.status("fake", "queue").as_str()), (Vec::<String>::new(), "1"));
+    types("\r");
     assert_eq!(m.read("fake/turns/0001/wait"), "done\n");
     assert_eq!(f.taken(), ["half a thought", "mine"]);
 }
@@ -407,6 +416,50 @@ fn what_an_answer_prints_ends_nothing() {
     let status = f.mount.read("fake/turns/0001/status");
     let at = |key: &str| status.lines().find_map(|l| l.strip_prefix(&format!("{key}: "))).unwrap().to_owned();
     assert!(at("state") == "done" && at("ended") > at("sent"), "{status}");
+}
+
+/// What any program can print into a pane without a trace: OSC 7501, shells' marks, notifications.
+const CLAIMS: &[&str] = &[
+    "\x1b]7501;state=working\x07",
+    "\x1b]7501;state=done\x07",
+    "\x1b]7501;state=idle\x07",
+    "\x1b]133;D;0\x07\x1b]133;A\x07",
+    "\x1b]9;4;0\x07\x1b]777;notify;fake;done\x07",
+];
+
+/// Claims come from another session's pane, and from the own one before the prompt is even taken.
+#[test]
+fn what_is_printed_ends_no_turn_of_another_and_none_before_it_began() {
+    let f = logged("--busy 1500 --swallow 1 --osc7501");
+    f.session("fake");
+    f.session("fake-2");
+    let pane = |name: &str| {
+        let tty = f.lab().tmux_ok(&["display-message", "-p", "-t", name, "#{pane_tty}"]);
+        std::fs::File::options().write(true).open(tty.trim()).unwrap()
+    };
+    let (mut own, mut other) = (pane("fake"), pane("fake-2"));
+    f.mount.sh("echo one > fake/input; echo two > fake/input");
+    let ended = || f.mount.read("fake/turns/0002/status").contains("state: done\n");
+    until_true("both had their turns", || {
+        for claim in CLAIMS {
+            other.write_all(claim.as_bytes()).unwrap();
+            other.write_all(b"{\"hook_event_name\":\"Stop\"}\r\n").unwrap();
+            if f.taken().is_empty() {
+                own.write_all(claim.as_bytes()).unwrap();
+            }
+        }
+        ended()
+    });
+    assert_eq!(f.taken(), ["one", "two"]);
+    for n in 1..=2 {
+        let status = f.mount.read(&format!("fake/turns/000{n}/status"));
+        let at = |key: &str| {
+            let found = status.lines().find_map(|l| l.strip_prefix(&format!("{key}: "))).unwrap();
+            found.parse::<jiff::Timestamp>().unwrap_or_else(|e| panic!("{key}: {e}: {status}"))
+        };
+        let took = at("ended").duration_since(at("sent"));
+        assert!(took >= jiff::SignedDuration::from_millis(1500), "it had not ended: {took:?}: {status}");
+    }
 }
 
 #[test]
