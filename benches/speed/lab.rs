@@ -88,7 +88,9 @@ impl Drop for Lab {
         let Some(pid) = self.server_pid() else { return };
         let _ = self.tmux(&["kill-server"]).output();
         let begun = Instant::now();
-        while Path::new(&format!("/proc/{pid}")).exists() {
+        // A zombie has ended, though nobody may ask for a while.
+        let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        while stat().rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')) {
             if begun.elapsed() > Duration::from_secs(10) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }

@@ -114,13 +114,19 @@ fn end_server(place: &Lab) {
     let Ok(pid) = String::from_utf8_lossy(&out.stdout).trim().parse::<i32>() else { return };
     let _ = place.tmux(&["kill-server"]);
     let begun = Instant::now();
-    while Path::new(&format!("/proc/{pid}")).exists() {
+    while lives(pid) {
         if begun.elapsed() > Duration::from_secs(5) {
             let _ =
                 nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
         std::thread::park_timeout(Duration::from_millis(10));
     }
+}
+
+/// A zombie has ended; in a container it may take seconds until somebody asks.
+fn lives(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// A node in this process, without a mount.

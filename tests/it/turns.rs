@@ -122,6 +122,20 @@ fn a_prompt_waits_for_its_turn_and_has_its_answer() {
 }
 
 #[test]
+fn an_agent_that_writes_no_history_is_waited_for_once() {
+    let f = logged("--busy 100");
+    f.session("fake");
+    let m = &f.mount;
+    m.sh("for n in 1 2 3 4 5; do echo prompt $n > fake/input; done");
+    assert_eq!(m.read("fake/turns/0001/wait"), "done\n");
+    let begun = std::time::Instant::now();
+    assert_eq!(m.read("fake/turns/0005/wait"), "done\n");
+    // Two seconds each would be the wait for a file that nobody writes.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(m.read("fake/reply").contains("echo: prompt 5"), "{}", m.read("fake/reply"));
+}
+
+#[test]
 fn ask_gives_the_answer_to_its_own_prompt() {
     let f = logged("--busy 300");
     f.session("fake");

@@ -11,7 +11,7 @@ pub mod turn;
 pub mod wait;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
@@ -35,6 +35,9 @@ pub struct Turns {
     interrupted: AtomicBool,
     /// The answer that a hook told with the last turn's end.
     pub(super) told: Mutex<Option<String>>,
+    /// The process that wrote nothing at all of a turn into its history, however long it was waited
+    /// for: its next turns end without that wait. 0: none.
+    mute: AtomicU32,
 }
 
 impl Default for Turns {
@@ -45,6 +48,7 @@ impl Default for Turns {
             driven: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             told: Mutex::new(None),
+            mute: AtomicU32::new(0),
         }
     }
 }

@@ -2,13 +2,14 @@
 //! else what the screen gained.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::history::{Place, on_disk};
 use super::super::record::from_millis;
 use super::super::{Pane, Session, Sessions};
 use super::turn::Turn;
-use crate::agent::history::{Conversation, Mark, last_reply};
+use crate::agent::history::{Mark, last_reply};
 
 /// What is known before a turn, to tell its answer from what was there.
 #[derive(Default)]
@@ -51,7 +52,10 @@ impl Sessions {
         prompt: &str,
         before: &Before,
     ) -> Option<String> {
-        let limit = tokio::time::Instant::now() + WRITTEN;
+        let pid = pane.fact(|f| f.pid);
+        let mute = session.turns.mute.load(Ordering::Acquire) == pid;
+        let limit = tokio::time::Instant::now() + if mute { Duration::ZERO } else { WRITTEN };
+        let mut written = false;
         let slash = prompt.starts_with('/');
         while let Some(place) = self.place(session).await.filter(|_| !slash) {
             let bound = session.conversation();
@@ -64,11 +68,17 @@ impl Sessions {
             if let Some(id) = session.conversation() {
                 let mark = before.mark.clone().filter(|(was, _)| *was == id).map(|(_, mark)| mark);
                 let read = on_disk(move || said(&place, &id, &mark.unwrap_or_default())).await;
-                if let Ok(Some(reply)) = read {
-                    return Some(cut(reply));
+                match read {
+                    Ok(Said::Answer(reply)) => {
+                        session.turns.mute.store(0, Ordering::Release);
+                        return Some(cut(reply));
+                    }
+                    Ok(Said::Nothing) => {}
+                    Ok(Said::Something) | Err(_) => written = true,
                 }
             }
             if tokio::time::Instant::now() >= limit {
+                session.turns.mute.store(if written { 0 } else { pid }, Ordering::Release);
                 break;
             }
             tokio::time::sleep(LOOK).await;
@@ -86,10 +96,22 @@ impl Sessions {
     }
 }
 
-/// What the agent said last in a conversation, after `mark`.
-fn said(place: &Place, id: &str, mark: &Mark) -> Option<String> {
-    let c: Conversation = place.find(id)?;
-    last_reply(&place.since(&c, mark).ok()?)
+/// What stands in a conversation after `mark`.
+enum Said {
+    /// Not even the prompt.
+    Nothing,
+    /// No answer yet, or it cannot be read now.
+    Something,
+    Answer(String),
+}
+
+fn said(place: &Place, id: &str, mark: &Mark) -> Said {
+    let Some(c) = place.find(id) else { return Said::Nothing };
+    match place.since(&c, mark) {
+        Ok(entries) if entries.is_empty() => Said::Nothing,
+        Ok(entries) => last_reply(&entries).map_or(Said::Something, Said::Answer),
+        Err(_) => Said::Something,
+    }
 }
 
 /// The rows of `now` that `then` has not, each as often as it is new.
