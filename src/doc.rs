@@ -287,6 +287,12 @@ pub fn help(rows: &[DocRow<'_>]) -> String {
         \x20   cat .self/demo/wait               blocks until it is done\n\
         \x20   cat .self/demo/output             what it printed\n\
         \x20   rmdir .self/demo                  ends it\n\n\
+        \x20   mkdir .self/claude                an agent, where you stand: cat .self/agents\n\
+        \x20   echo 'Why?' > .self/claude/input  queued, one turn after the other\n\
+        \x20   cat .self/claude/wait             ready, blocked, limited, ...\n\
+        \x20   cat .self/claude/reply            the last answer; turns/ has each\n\
+        \x20   cat .inbox/*/question             all that ask something\n\
+        \x20   echo 'answer 1' > .self/claude/ctl\n\n\
         Attach as ever: tmux attach -t demo. All sessions: cat */index\n\
         Files that block are to be left out: grep -r --exclude=events --exclude=wait --exclude=ask (tar too)\n\
         A refusal says why: tail .self/errors\n",

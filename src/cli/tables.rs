@@ -4,10 +4,13 @@
 use crate::config;
 use crate::config::schema::{Key, Kind};
 use crate::doc::{self, CommandLine, DocRow, DocSetting};
-use crate::node::{root, row::Row, rows_node, rows_pane, rows_session};
+use crate::node::{root, row::Row, rows_node, rows_pane, rows_session, rows_turn, talks, turns};
 
 const NODE: &str = "<node>";
 const SESSION: &str = "<node>/<session>";
+const QUEUE: &str = "<node>/<session>/queue";
+const TURN: &str = "<node>/<session>/turns/<turn>";
+const HISTORY: &str = "<node>/<session>/history";
 const PANE: &str = "<node>/<session>/panes/<window>.<pane>";
 
 /// The command line's own tables.
@@ -42,9 +45,24 @@ pub fn rows() -> Vec<DocRow<'static>> {
     all.extend(of(SESSION, rows_session::ROWS.iter()));
     all.push(dir(
         SESSION,
+        "queue/",
+        "The prompts that wait, in their order. A file made here is a prompt of that name; rm takes it back.",
+    ));
+    all.push(dir(
+        SESSION,
+        "turns/",
+        "One directory a prompt, by number or by a name of its own; the last 1,000.",
+    ));
+    all.push(dir(SESSION, "history/", "Past conversations of the session's agent in its directory."));
+    all.push(dir(
+        SESSION,
         "panes/",
         "One directory a pane, `<window>.<pane>`; the session's own files act on its main pane.",
     ));
+    all.extend(of(QUEUE, [&turns::ITEM_ROW].into_iter()));
+    all.extend(of(TURN, rows_turn::ROWS.iter()));
+    all.extend(of(HISTORY, talks::ROWS.iter()));
+    all.extend(of(HISTORY, [&talks::TALK_ROW].into_iter()));
     all.extend(of(PANE, rows_pane::ROWS.iter()));
     all
 }

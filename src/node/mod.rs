@@ -12,9 +12,9 @@ pub mod rows_pane;
 pub mod rows_session;
 pub mod rows_turn;
 pub mod subject;
-mod talks;
+pub mod talks;
 mod text;
-mod turns;
+pub mod turns;
 
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;

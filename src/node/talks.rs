@@ -38,8 +38,9 @@ pub static ROWS: &[Row<SessionAt>] = &[
     },
 ];
 
-static TALK_ROW: Row<TalkAt> = Row {
-    name: "conversation",
+/// The row of every conversation; its name is the conversation's id.
+pub static TALK_ROW: Row<TalkAt> = Row {
+    name: "<id>",
     mode: 0o400,
     about: "A conversation as a readable transcript.",
     file: File::Screen(transcript),

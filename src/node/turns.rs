@@ -22,8 +22,8 @@ const TURNS_DIR: u64 = 0xfc;
 const ITEM: u64 = 0xf0;
 
 /// The one row of `queue/`; its name is the prompt's own.
-static ITEM_ROW: Row<TurnAt> = Row {
-    name: "prompt",
+pub static ITEM_ROW: Row<TurnAt> = Row {
+    name: "<name>",
     mode: 0o600,
     about: "A prompt that waits; rm takes it back.",
     file: File::Item(rows_turn::prompt),

@@ -6,7 +6,7 @@ use clap::Parser;
 
 /// A fake agent CLI for tests.
 ///
-/// Words in a prompt direct the answer: SLOW<ms>, ASK, SAY(text), LINES<n>, CRASH, EXIT<n>, SPOOF.
+/// Words in a prompt direct the answer: SLOW<ms>, ASK (or Run), SAY(text), LINES<n>, CRASH, EXIT<n>, SPOOF.
 /// Otherwise it is "echo: " and the prompt's first line.
 #[derive(Debug, Clone, Parser)]
 pub struct Options {

@@ -20,7 +20,7 @@ pub struct Plan {
 }
 
 static WORD: LazyLock<Regex> = LazyLock::new(|| {
-    let words = r"\b(?:SLOW(?<slow>\d{1,7})|(?<ask>ASK)|(?<crash>CRASH)|EXIT(?<exit>\d{1,3})|LINES(?<lines>\d{1,6})|(?<spoof>SPOOF))\b|\bSAY\((?<say>[^)]*)\)";
+    let words = r"\b(?:SLOW(?<slow>\d{1,7})|(?<ask>ASK|Run)|(?<crash>CRASH)|EXIT(?<exit>\d{1,3})|LINES(?<lines>\d{1,6})|(?<spoof>SPOOF))\b|\bSAY\((?<say>[^)]*)\)";
     Regex::new(words).expect("a regular expression")
 });
 

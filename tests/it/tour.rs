@@ -2,12 +2,18 @@
 
 use super::doc::root;
 use super::support::{Lab, Mount};
+use super::turns::Fakes;
 
 /// The commands of the fenced block after `<!-- tour -->`, with `/mux` replaced by `dir`.
 /// One a line, in the order in which a reader types them.
 pub fn commands(dir: &str) -> Vec<String> {
+    block("tour", dir)
+}
+
+fn block(mark: &str, dir: &str) -> Vec<String> {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
-    let (_, rest) = readme.split_once("<!-- tour -->\n```sh\n").expect("the tour's mark and fence");
+    let (_, rest) =
+        readme.split_once(&format!("<!-- {mark} -->\n```sh\n")).expect("the tour's mark and fence");
     let (block, _) = rest.split_once("```\n").expect("the fence's end");
     block.lines().filter(|l| !l.trim().is_empty()).map(|l| l.replace("/mux/", &format!("{dir}/"))).collect()
 }
@@ -67,6 +73,33 @@ fn the_tour_works_line_by_line() {
         of("/errors")
     );
     assert!(!mount.path("demo2").exists());
+}
+
+/// The agent is the fake one under the name of the real one, which needs somebody's account.
+#[test]
+fn the_agents_tour_works_line_by_line() {
+    let lab = Fakes::prepared(Lab::new());
+    let agents = lab.path("config/agents");
+    std::fs::rename(agents.join("fake.toml"), agents.join("claude.toml")).unwrap();
+    let mount = Mount::configured(lab, "[agent.claude]\nargs = [\"--claude-history\"]\n");
+    let work = mount.lab.path("work");
+    let mut shown = String::new();
+    for command in block("agent tour", mount.dir.to_str().unwrap()) {
+        shown.push_str(&mount.sh(&format!("cd {}; {command}", work.display())));
+    }
+    let mut rest = shown.as_str();
+    for part in [
+        "ready\nblocked\nid: ",
+        "1. Yes",
+        "ready\n",
+        "Run its tests.\n",
+        "What does this project do? One sentence.\n",
+        " 2 What%20does%20this%20project%20do",
+    ] {
+        let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("{part:?} in {rest:?} of {shown}"));
+        rest = after;
+    }
+    assert_eq!(mount.read("errors"), "");
 }
 
 /// As one script too, from a shell that stops at the first failure.
