@@ -15,7 +15,8 @@ state_of() {
   sed -n 's/^state: //p' "$1/status" 2> /dev/null || : # it is gone, or not there yet
 }
 
-mkdir -p "$s"
+# Not mkdir -p, which changes its directory on the way: a session begins where its maker stands.
+[ -d "$s" ] || mkdir "$s" 2> /dev/null || [ -d "$s" ] || mkdir "$s"
 exec 4< "$s/events" # from here on nothing is missed
 turn=$s/turns/$name n=1
 until case $(state_of "$turn") in interrupted | timed* | uncertain | withdrawn | failed) false ;; esac; do

@@ -2,7 +2,9 @@
 # it is made of, and only a whole answer becomes one. -j2 keeps both sessions at work:
 #   make -j2 -f prompts.mk release.md
 ask := $(dir $(lastword $(MAKEFILE_LIST)))ask.sh
-session = claude-1
+first = claude-1
+second = claude-2
+session = $(first)
 # The words, and below them all that the target is made of.
 prompt = { printf '%s\n\n' "$$words"; cat $^; } | $(ask) $(session) > $@.$$$$ \
   && mv $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
@@ -16,7 +18,7 @@ review.md: change.diff
 	$(prompt)
 
 summary.md: export words = What does this change do for its users? Five lines.
-summary.md: session = claude-2
+summary.md: session = $(second)
 summary.md: change.diff
 	$(prompt)
 

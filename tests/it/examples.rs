@@ -158,7 +158,8 @@ fn mount8s_helper_takes_the_line_of_fstab() {
 
 #[test]
 fn the_scripts_are_shell_and_say_how_they_are_called() {
-    let names = std::fs::read_dir(example("")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let names =
+        std::fs::read_dir(example("")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let scripts: Vec<String> = names.filter(|n| n.ends_with(".sh")).collect();
     assert!(scripts.len() >= 7, "{scripts:?}");
     for name in &scripts {
