@@ -5,43 +5,38 @@
 # It fails if a line is left without its answer.
 set -eu
 usage='usage: eval.sh PROMPTS ANSWERS SESSION...'
-prompts=${1:?$usage} answers=${2:?$usage}
+prompts=${1:?$usage} answers=${2:?$usage} here=$(dirname "$0")
 shift 2
 : "${1:?$usage}"
-here=$(dirname "$0")
 mkdir -p "$answers"
 exec 9> "$answers/.lock"
 flock -n 9 || { echo "eval: another run fills $answers" >&2 && exit 1; }
 
-# Lines START, START + STEP, …, in SESSION.
-ask_lines() { # SESSION START STEP
+ask_lines() { # SESSION FIRST STEP: every STEPth line from FIRST on
   line=0 failed=0
   while IFS= read -r prompt || [ -n "$prompt" ]; do
     line=$((line + 1))
     file=$answers/$(printf %04d "$line").txt
-    if [ $((line % $3)) != $(($2 % $3)) ] || [ -z "$prompt" ] || [ -e "$file" ]; then
-      continue
-    fi
-    printf '%s\n' "$prompt" | "$here/ask.sh" "$1" > "$file.part" || {
+    if [ $(((line - $2) % $3)) != 0 ] || [ -z "$prompt" ] || [ -e "$file" ]; then continue; fi
+    if printf '%s\n' "$prompt" | "$here/ask.sh" "$1" > "$file.part"; then
+      mv "$file.part" "$file" # whole, or not at all
+    else
       failed=$?
       rm "$file.part"
       echo "eval: line $line has no answer" >&2
       [ $failed != 3 ] || { echo "eval: $1 leaves the rest of its lines" >&2 && return 3; }
-      continue
-    }
-    mv "$file.part" "$file" # whole, or not at all
+    fi
   done < "$prompts"
   return $failed
 }
 
-pids='' start=0
+pids='' first=0 failed=0
 trap 'kill $pids' INT TERM
 for session; do
-  start=$((start + 1))
-  ask_lines "$session" $start $# &
+  first=$((first + 1))
+  ask_lines "$session" $first $# &
   pids="$pids $!"
 done
-failed=0
 for pid in $pids; do
   wait "$pid" || failed=1
 done
