@@ -6,12 +6,18 @@ mux=${MUX:-/mux}
 prompt=${1:?usage: broadcast.sh PROMPT [PATTERN]}
 pattern=${2:-*}
 
-failed=0
 # Unquoted on purpose: the pattern is to be expanded. Dot names (.self) are no machines.
-# shellcheck disable=SC2086,SC2231
-for input in "$mux"/*/$pattern/input; do
-  [ -e "$input" ] || continue
-  # A refusal (the session is gone, the prompt too large) fails here, and the others go on.
-  printf '%s\n' "$prompt" > "$input" || failed=1
+# shellcheck disable=SC2086
+set -- "$mux"/*/$pattern/input
+[ -e "$1" ] || { echo "broadcast: no session $pattern" >&2 && exit 1; }
+failed=0
+# A refusal (the session is gone, the prompt too large) is told here, and the others have it.
+printf '%s\n' "$prompt" | tee "$@" > /dev/null || failed=1
+
+# It was taken by these too, but waits behind a question or a limit.
+for input; do
+  case $(sed -n 's/^state: //p' "${input%input}status" 2> /dev/null) in
+  blocked | limited) echo "broadcast: ${input%/input} cannot go on: see its status" >&2 ;;
+  esac
 done
 exit $failed

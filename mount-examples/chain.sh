@@ -1,22 +1,12 @@
 #!/bin/sh
-# Two steps in two sessions: the second begins when the first is done, and only if it went well.
-#   chain.sh 'make build' 'make deploy'
+# A chain of two agents: the first one's answer is the second one's prompt, below words of its own.
+#   git diff | chain.sh claude 'What may this change break?' codex 'Is this right? Prove it.'
+# The first has standard input below its words. Without an answer of the first the second is not
+# asked.
 set -eu
-mux=${MUX:-/mux}
-first=${1:?usage: chain.sh FIRST SECOND}
-second=${2:?usage: chain.sh FIRST SECOND}
+usage='usage: chain.sh FIRST PROMPT SECOND PROMPT < TEXT'
+first=${1:?$usage} task=${2:?$usage} second=${3:?$usage} next=${4:?$usage}
+here=$(dirname "$0")
 
-# A step reports how it went through a file: the shell's state alone says only that it is done.
-result=$(mktemp)
-trap 'rm -f "$result"' EXIT
-
-step() {
-  mkdir "$mux/.self/$1" 2>/dev/null || true
-  : > "$result"
-  printf '{ %s\n} ; echo $? > %s\n' "$2" "$result" > "$mux/.self/$1/input"
-  cat "$mux/.self/$1/wait" > /dev/null
-  [ "$(cat "$result")" = 0 ]
-}
-
-step chain-1 "$first" || { echo "chain: the first step failed" >&2; exit 1; }
-step chain-2 "$second" || { echo "chain: the second step failed" >&2; exit 1; }
+answer=$({ printf '%s\n\n' "$task" && cat; } | "$here/ask.sh" "$first")
+printf '%s\n\n%s\n' "$next" "$answer" | "$here/ask.sh" "$second"

@@ -1,19 +1,22 @@
 #!/bin/sh
-# Run by cron: a command in a session of its own, its transcript kept, mail only on failure.
+# Run by cron: a prompt to an agent, its answer kept as DIR/DATE.md. Prints, which cron mails,
+# only where there is no answer. The date is the prompt's name: it is asked once a night however
+# often this runs, and a run after a failure asks again.
+#   nightly.sh SESSION DIR PROMPT
 set -eu
-mux=${MUX:-/mux}
-session=$mux/.self/nightly
-command=${1:-'cd ~/src/project && make test'}
+usage='usage: nightly.sh SESSION DIR PROMPT'
+session=${1:?$usage} dir=${2:?$usage} prompt=${3:?$usage}
+here=$(dirname "$0")
+date=$(date +%Y-%m-%d)
+answer=$dir/$date.md
 
-mkdir "$session" 2>/dev/null || true # it is there from the night before: use it again
-echo "$command; echo nightly ended with \$?" > "$session/input"
-cat "$session/wait" > /dev/null
-last=$(grep 'nightly ended with [0-9]' "$session/output" | tail -n 1)
-case $last in
-*'ended with 0') ;;
-*)
-  # What a cron job prints is mailed to its owner.
-  tail -n 40 "$session/output"
-  exit 1
-  ;;
-esac
+[ ! -e "$answer" ] || exit 0
+mkdir -p "$dir"
+trap 'rm -f "$answer.$$"' EXIT
+printf '%s\n' "$prompt" | timeout "${LIMIT:-4h}" "$here/ask.sh" "$session" "nightly-$date" > "$answer.$$" || {
+  status=$?
+  echo "nightly: no answer (exit status $status); what $session shows:"
+  tail -n 40 "${MUX:-/mux}/.self/$session/output"
+  exit "$status"
+}
+mv "$answer.$$" "$answer"

@@ -1,6 +1,7 @@
 //! `mount-examples/`, each as far as this machine allows without a mount: units by
 //! systemd-analyze and their command under an empty environment, the fstab line by findmnt and by
-//! our own parser, the scripts by their shell and shellcheck, the crontab by crontab(1).
+//! our own parser, the scripts by their shell and shellcheck; and on a real mount what needs no
+//! agent. Scripts with agents are in scripts.rs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,19 +11,19 @@ use muxfs::cli::options;
 use super::doc::root;
 use super::support::{Lab, Mount, until, until_true};
 
-fn example(name: &str) -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     root().join("mount-examples").join(name)
 }
 
-fn text(name: &str) -> String {
+pub fn text(name: &str) -> String {
     std::fs::read_to_string(example(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-fn run(command: &mut Command) -> Output {
+pub fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; .ci/need test installs what is missing"))
 }
 
-fn said(out: &Output) -> String {
+pub fn said(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
@@ -43,10 +44,14 @@ fn every_example_has_a_test() {
         "mux.automount",
         "muxfs.service",
         "crontab",
-        "nightly.sh",
+        "ask.sh",
         "broadcast.sh",
-        "watch-fleet.sh",
         "chain.sh",
+        "eval.sh",
+        "nightly.sh",
+        "prompts.mk",
+        "spec.sh",
+        "watch-fleet.sh",
     ];
     for entry in std::fs::read_dir(example("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -153,15 +158,20 @@ fn mount8s_helper_takes_the_line_of_fstab() {
 
 #[test]
 fn the_scripts_are_shell_and_say_how_they_are_called() {
-    for name in ["nightly.sh", "broadcast.sh", "watch-fleet.sh", "chain.sh"] {
+    let names =
+        std::fs::read_dir(example("")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let scripts: Vec<String> = names.filter(|n| n.ends_with(".sh")).collect();
+    assert!(scripts.len() >= 7, "{scripts:?}");
+    for name in &scripts {
         for shell in ["dash", "bash"] {
             let out = run(Command::new(shell).arg("-n").arg(example(name)));
             assert!(out.status.success(), "{shell} {name}: {}", said(&out));
         }
         let out = run(Command::new("shellcheck").arg(example(name)));
         assert!(out.status.success(), "{}", said(&out));
+        assert!(text(name).lines().count() <= 60, "{name}: an example is short");
     }
-    for name in ["broadcast.sh", "chain.sh"] {
+    for name in scripts.iter().filter(|n| *n != "watch-fleet.sh") {
         let out = Command::new(example(name)).output().unwrap();
         assert!(!out.status.success() && said(&out).contains("usage"), "{name}: {}", said(&out));
     }
@@ -185,44 +195,11 @@ fn broadcast_reaches_each_session_once() {
     assert_eq!(texts, ["git pull\n", "git pull\n", "git pull\n", ""]);
 }
 
-#[test]
-fn crontab_takes_the_line() {
-    let line = text("crontab").lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(line.len(), 1);
-    assert!(line[0].ends_with("nightly.sh") && line[0].split_whitespace().count() == 6);
-    let out = run(Command::new("crontab").arg("-n").arg(example("crontab"))); // installs nothing
-    assert!(out.status.success(), "{}", said(&out));
-}
-
 /// Everything below runs against a real mount.
 fn script(mount: &Mount, name: &str) -> Command {
     let mut command = mount.command(example(name).to_str().unwrap());
     command.env("MUX", &mount.dir);
     command
-}
-
-#[test]
-fn the_cron_job_runs_with_crons_environment() {
-    let mount = Mount::start();
-    let line = text("crontab").lines().find(|l| !l.starts_with('#')).unwrap().to_owned();
-    let job = line.split_whitespace().skip(5).collect::<Vec<_>>().join(" ");
-    let job = job.replace("/usr/local/share/muxfs/nightly.sh", example("nightly.sh").to_str().unwrap());
-    // crontab(5): these four, and /bin/sh; MUX is the test's own.
-    let cron = |command: &str| {
-        let mut sh = Command::new("timeout");
-        sh.args(["60", "/bin/sh", "-c", &format!("{job} {command}")])
-            .env_clear()
-            .current_dir(mount.lab.home());
-        sh.env("HOME", mount.lab.home()).env("LOGNAME", "root").env("SHELL", "/bin/sh");
-        sh.env("PATH", "/usr/bin:/bin").env("MUX", &mount.dir).output().unwrap()
-    };
-    for _ in 0..2 {
-        let good = cron("'echo working; sleep 0.3; true'");
-        assert!(good.status.success() && said(&good).is_empty(), "{}", said(&good));
-    }
-    let bad = cron("'echo broken; false'");
-    assert_eq!(bad.status.code(), Some(1), "{}", said(&bad));
-    assert!(said(&bad).contains("broken"), "cron mails what it prints: {}", said(&bad));
 }
 
 #[test]
@@ -240,19 +217,6 @@ fn broadcast_types_into_each_session() {
     let out = script(&mount, "broadcast.sh").args(["echo once more", "web-*"]).output().unwrap();
     assert!(!out.status.success(), "{}", said(&out));
     mount.sh("cat web-2/wait; grep -qx 'once more' web-2/output");
-}
-
-#[test]
-fn the_chain_waits_for_its_first_step() {
-    let mount = Mount::start();
-    let chain =
-        |first: &str, second: &str| script(&mount, "chain.sh").args([first, second]).output().unwrap();
-    let out = chain("sleep 1; echo 1 >> ~/steps", "cat ~/steps > ~/seen; echo 2 >> ~/steps");
-    assert!(out.status.success(), "{}", said(&out));
-    assert_eq!(mount.sh("cat ~/steps ~/seen"), "1\n2\n1\n");
-    let out = chain("false", "echo never >> ~/steps");
-    assert!(!out.status.success() && said(&out).contains("first step failed"), "{}", said(&out));
-    assert_eq!(mount.sh("cat ~/steps"), "1\n2\n");
 }
 
 #[test]

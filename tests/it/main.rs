@@ -32,6 +32,7 @@ mod node;
 mod order;
 mod real;
 mod rights;
+mod scripts;
 mod seam;
 #[path = "../stub_llm/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "it is a program of its own as well")]

@@ -494,6 +494,26 @@ fn a_config_saved_while_it_works_restarts_it_after_the_turn() {
     assert!(m.read("fake/turns/0001/reply").contains("echo: remember 17"));
 }
 
+/// The turn that a restart ends must not bind what it was part of again.
+#[test]
+fn a_restart_in_a_turn_begins_a_conversation_of_its_own() {
+    let f = logged("--claude-history");
+    f.session("fake");
+    let m = &f.mount;
+    let talk = f.status("fake", "conversation");
+    m.sh("echo SLOW60000 > fake/input");
+    f.until_state("fake", "busy");
+    m.sh("echo restart > fake/ctl");
+    assert_eq!(m.read("fake/turns/0001/wait"), "failed\n");
+    f.until_state("fake", "ready");
+    let next = f.status("fake", "conversation");
+    let pid = f.status("fake", "pid");
+    let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(next != talk && words.contains(&next), "{next} after {talk}: {words}");
+    m.sh("echo 'SAY(anew)' > fake/input; cat fake/wait");
+    assert_eq!(m.read("fake/reply"), "anew\n");
+}
+
 #[test]
 fn the_agents_own_history_gives_replies_and_talks_to_go_on_with() {
     let f = logged("--claude-history");

@@ -44,6 +44,8 @@ impl Sessions {
         Before { screen, logs, mark }
     }
 
+    /// `gone`: the program that took the prompt ended. What the session is bound to now may be its
+    /// successor's, and is neither read for this turn nor bound anew by it.
     pub(super) async fn find_reply(
         self: &std::sync::Arc<Self>,
         session: &std::sync::Arc<Session>,
@@ -51,6 +53,7 @@ impl Sessions {
         turn: &Turn,
         prompt: &str,
         before: &Before,
+        gone: bool,
     ) -> Option<String> {
         let pid = pane.fact(|f| f.pid);
         let mute = session.turns.mute.load(Ordering::Acquire) == pid;
@@ -60,12 +63,13 @@ impl Sessions {
         while let Some(place) = self.place(session).await.filter(|_| !slash) {
             let bound = session.conversation();
             let known = bound.as_ref().filter(|id| before.mark.as_ref().is_none_or(|(was, _)| was == *id));
-            if known.is_none() {
+            if known.is_none() && !gone {
                 // A new conversation began, or nobody knew which it was.
                 let sent = from_millis(turn.sent.unwrap_or(turn.accepted));
                 self.bind_by_prompt(session, prompt, sent).await;
             }
-            if let Some(id) = session.conversation() {
+            let then = before.mark.as_ref().map(|(id, _)| id.clone());
+            if let Some(id) = if gone { then } else { session.conversation() } {
                 let mark = before.mark.clone().filter(|(was, _)| *was == id).map(|(_, mark)| mark);
                 let read = on_disk(move || said(&place, &id, &mark.unwrap_or_default())).await;
                 match read {

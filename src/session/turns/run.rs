@@ -230,7 +230,8 @@ impl Sessions {
         };
         let turn = &book.by_number(turn.number).unwrap_or_else(|| turn.clone());
         let prompt = book.prompt(turn).unwrap_or_default();
-        let reply = self.find_reply(session, &pane, turn, &prompt, before).await;
+        let gone = end.stage == Stage::Failed;
+        let reply = self.find_reply(session, &pane, turn, &prompt, before, gone).await;
         session.history.outdate();
         self.poke_history(session);
         if end.stage == Stage::Interrupted {
