@@ -84,7 +84,7 @@ impl Sessions {
         input::type_text(&server, &pane.id, &text).await?;
         let (shot, picture) = self.picture(&pane).await?;
         let asked = picture.question.is_some();
-        pane.eyes(|e| e.look(picture));
+        pane.saw(shot.pid, picture);
         if asked {
             input::press_if(&server, &pane.id, &["Enter"], &shot.stand).await?;
         }
@@ -97,7 +97,7 @@ impl Sessions {
             return fail(Kind::Invalid, "answer: what this program asks cannot be told");
         }
         let (shot, picture) = self.picture(pane).await?;
-        pane.eyes(|e| e.look(picture));
+        pane.saw(shot.pid, picture);
         match pane.asked() {
             Some(asked) => Ok((shot, asked)),
             None => fail(Kind::Invalid, "answer: nothing is asked"),
@@ -136,7 +136,7 @@ impl Sessions {
             tokio::time::sleep(LOOK).await;
             let (shot, picture) = self.picture(pane).await?;
             let question = picture.question.clone();
-            pane.eyes(|e| e.look(picture));
+            pane.saw(shot.pid, picture);
             let Some(question) = question else {
                 return fail(Kind::Invalid, "answer: nothing is asked any more");
             };
@@ -152,7 +152,7 @@ impl Sessions {
         while begun.elapsed() < SHOWS {
             tokio::time::sleep(LOOK).await;
             let Ok((shot, picture)) = self.picture(pane).await else { return Ok(()) }; // it may have ended of it
-            pane.eyes(|e| e.look(picture));
+            pane.saw(shot.pid, picture);
             self.observe_now(pane);
             if shot.text != before.text {
                 return Ok(());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::eyes::{Eyes, Signal};
+use super::eyes::{Eyes, Picture, Signal};
 use super::program::Agent;
 use super::shell::{Judge, Look, Verdict, look};
 use super::state::{Evidence, Exit, Seen, State};
@@ -218,6 +218,15 @@ impl Pane {
 
     pub fn judge<T>(&self, act: impl FnOnce(&mut Judge) -> T) -> T {
         act(&mut self.judge.lock())
+    }
+
+    /// A picture counts for the process that showed it alone: after a restart the last one of the
+    /// program before may still be on its way.
+    pub fn saw(&self, pid: u32, picture: Picture) {
+        let facts = self.facts.read(); // until it is looked at: as in `update`
+        if let Some(eyes) = self.eyes.lock().as_mut().filter(|_| facts.pid == pid) {
+            eyes.look(picture);
+        }
     }
 
     /// Acts on what is known of the agent here, if one is.

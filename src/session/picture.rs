@@ -29,8 +29,8 @@ impl Sessions {
         }
         let taken = self.picture(pane).await;
         pane.looking.store(false, Ordering::Release);
-        if let Ok((_, picture)) = taken {
-            pane.eyes(|e| e.look(picture));
+        if let Ok((shot, picture)) = taken {
+            pane.saw(shot.pid, picture);
         }
         self.observe_now(pane)
     }

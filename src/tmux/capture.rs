@@ -33,6 +33,8 @@ pub struct Picture {
     pub cursor: (u16, u16),
     pub size: (u16, u16),
     pub dead: bool,
+    /// Of the process that shows it.
+    pub pid: u32,
     /// What [`super::input::enter_if`] compares.
     pub stand: String,
 }
@@ -43,7 +45,7 @@ pub(super) const STAND: &str = "#{cursor_x}.#{cursor_y}.#{cursor_flag}.#{alterna
 /// One step of the server: text and facts are of the same moment.
 pub async fn picture(server: &Server, pane: &str) -> Result<Picture> {
     let facts = format!(
-        "#{{cursor_x}} #{{cursor_y}} #{{pane_width}} #{{pane_height}} #{{pane_dead}} {STAND} #{{pane_title}}"
+        "#{{cursor_x}} #{{cursor_y}} #{{pane_width}} #{{pane_height}} #{{pane_dead}} #{{pane_pid}} {STAND} #{{pane_title}}"
     );
     let line = Command::new("display-message")
         .args(["-p", "-t", pane, &facts])
@@ -53,13 +55,14 @@ pub async fn picture(server: &Server, pane: &str) -> Result<Picture> {
         return fail(Kind::Bug, format!("two commands, {} answers from tmux", bodies.len()));
     };
     let facts = String::from_utf8_lossy(facts);
-    let mut fields = facts.trim_end_matches('\n').splitn(7, ' ');
-    let mut number = || fields.next().and_then(|f| f.parse::<u16>().ok()).unwrap_or(0);
-    let (cursor, size) = ((number(), number()), (number(), number()));
-    let dead = number() == 1;
+    let mut fields = facts.trim_end_matches('\n').splitn(8, ' ');
+    let mut number = || fields.next().and_then(|f| f.parse::<u32>().ok()).unwrap_or(0);
+    let mut small = || u16::try_from(number()).unwrap_or(0);
+    let (cursor, size) = ((small(), small()), (small(), small()));
+    let (dead, pid) = (small() == 1, number());
     let stand = fields.next().unwrap_or_default().to_owned();
     let title = fields.next().unwrap_or_default().to_owned();
-    Ok(Picture { text: String::from_utf8_lossy(text).into_owned(), title, cursor, size, dead, stand })
+    Ok(Picture { text: String::from_utf8_lossy(text).into_owned(), title, cursor, size, dead, pid, stand })
 }
 
 /// One line to tmux and one moment of the pane. Works on dead panes too.

@@ -236,7 +236,8 @@ impl Sessions {
     }
 
     fn tell_turn(&self, session: &Session, what: &'static str, turn: &Turn) {
-        self.tell_turn_of(session, what, turn, None);
+        let now = session.turns.book().and_then(|b| b.by_number(turn.number));
+        self.tell_turn_of(session, what, now.as_ref().unwrap_or(turn), None);
     }
 
     /// `pid`: who wrote the prompt, so that a client knows its own turn among others'.

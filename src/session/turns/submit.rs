@@ -71,7 +71,7 @@ impl Sessions {
             || matches!(picture.state, Some(Shows::Limited))
                 && pane.eyes(|e| e.limit_is_over()).unwrap_or(false);
         let draft = matches!(picture.composer, Composer::Draft(_));
-        pane.eyes(|e| e.look(picture));
+        pane.saw(shot.pid, picture);
         Ok(if !state {
             Err(Unfit::State)
         } else if draft {
@@ -158,7 +158,7 @@ impl Sessions {
             let (shot, picture) = self.picture(pane).await?;
             let asks = matches!(picture.state, Some(Shows::Blocked | Shows::Unknown) | None);
             let busy = picture.state == Some(Shows::Busy);
-            pane.eyes(|e| e.look(picture));
+            pane.saw(shot.pid, picture);
             if asks {
                 tokio::time::sleep(LOOK * 5).await;
                 continue;
@@ -195,7 +195,7 @@ impl Sessions {
                     Composer::Draft(_) => false,
                     Composer::Hidden | Composer::Unsure => shot.text != before.text,
                 };
-            pane.eyes(|e| e.look(picture));
+            pane.saw(shot.pid, picture);
             self.observe_now(pane);
             if taken || !busy && pane.eyes(|e| e.told()).unwrap_or(false) {
                 return Ok(true);
@@ -256,7 +256,7 @@ impl Sessions {
                 (picture.state == Some(Shows::Ready), picture.state == Some(Shows::Limited));
             let draft = matches!(picture.composer, Composer::Draft(_));
             let unsure = picture.composer == Composer::Unsure;
-            pane.eyes(|e| e.look(picture));
+            pane.saw(shot.pid, picture);
             let ready = ready || limited && pane.eyes(|e| e.limit_is_over()).unwrap_or(false);
             if !ready || !draft && !unsure {
                 return Ok(ready);

@@ -65,10 +65,11 @@ impl Sessions {
         };
         let why = turn.why.clone().unwrap_or_else(|| turn.stage.word().to_owned());
         match turn.stage {
-            Stage::Done | Stage::Interrupted => match session.turns.book() {
+            Stage::Done => match session.turns.book() {
                 Some(book) => book.reply(&turn),
                 None => fail(Kind::Gone, format!("{name}: no longer known")),
             },
+            // Half an answer is none; `turns/` has what there is of it.
             Stage::TimedOut => fail(Kind::TimedOut, format!("{name}: {why}")),
             Stage::Withdrawn => fail(Kind::Gone, format!("{name}: withdrawn")),
             _ => fail(Kind::Gone, format!("{name}: {why}")),
