@@ -104,6 +104,17 @@ pub(super) fn all() -> Vec<Saved> {
     paths.iter().map(|p| saved(p)).chain(old.iter().map(|p| saved_old(p))).collect()
 }
 
+/// Agents that could not be run: their screens are composed from what others wrote of them, as each
+/// header says.
+pub(super) const BY_SOURCE: &[&str] = &["agy", "amp", "cursor", "goose", "grok", "kiro", "plandex"];
+
+/// The screens of agents that were run.
+pub(super) fn real() -> Vec<Saved> {
+    let mut all = all();
+    all.retain(|s| !BY_SOURCE.contains(&s.agent.as_str()));
+    all
+}
+
 /// Dialogs of real agents at other sizes, judged by what they ask alone.
 pub(super) fn dialogs() -> Vec<Saved> {
     let mut all: Vec<_> = files(&root().join("tests/fixtures/dialogs")).iter().map(|p| saved(p)).collect();
