@@ -3,6 +3,7 @@
 //! Pure but for reading manifests, PATH and the files in which agents keep their conversations. Knows no tmux, no sessions and no files of the tree.
 
 pub mod catalogue;
+mod check;
 pub mod composer;
 mod dialog;
 pub mod history;

@@ -204,9 +204,9 @@ fn tables_that_are_wrong_say_where() {
     let said = wrong("[[question]]\nname = \"a\"\nside = '(?P<options>x)'\nmark = 'y'\n");
     assert!(said.contains("more than one of"), "{said}");
     let said = wrong("[composer]\nscreen = '>'\n");
-    assert_eq!(said, "line 3, column 1: the composer's screen has no (?P<text>…)");
+    assert_eq!(said, "line 4, column 10: the composer's screen has no (?P<text>…)");
     let said = wrong("[composer]\nscreen = '(?P<text>x)'\nhints = ['dim']\n");
     assert!(said.starts_with("line 5, column 1: unknown field `hints`"), "{said}");
     let said = wrong("[composer]\nscreen = '(?P<text>x)'\nhint = ['grey']\n");
-    assert!(said.starts_with("line 5, column 8: \"grey\" is no style"), "{said}");
+    assert!(said.starts_with("line 5, column 9: \"grey\" is no style"), "{said}");
 }
