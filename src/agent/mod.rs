@@ -10,6 +10,7 @@ pub mod history;
 pub mod hooks;
 pub mod installed;
 pub mod manifest;
+pub mod manual;
 pub mod osc7501;
 pub mod question;
 pub mod rules;
