@@ -39,7 +39,7 @@ pub const ENTRIES: &[Entry] = &[
     row("", "name", TEXT, "", "The agent's name for people. Must be given."),
     row("", "command", LIST, "", "The program, looked up in the login shell's PATH, and the arguments it always gets. Must be given."),
     row("", "env", MAP, "", "Environment of its sessions, over that of the node and below that of `[agent.KEY]` and of the session."),
-    row("", "new", TEXT, "", "What begins a new conversation when it is typed by itself, such as `/clear`. Without it `ctl new` starts the program again."),
+    row("", "new", TEXT, "", "What begins a new conversation when it is typed by itself, such as `/clear`. Without it `ctl new` is refused, and `ctl restart` begins anew."),
     row("", "history", "one of agy, aider, claude, codex, continue, copilot, gemini, opencode, qwen", "", "Whose manner of keeping conversations it follows: by that its answers and past conversations are read."),
     row("", "status_file", LIST, "[]", "Where a running one writes its state in the manner of Claude Code: the first path whose variable is set counts. `$NAME/` and `~/` may begin it, `{pid}` is its process."),
     row("", "osc7501", BOOL, "false", "Whether it says its state by OSC 7501 by itself."),
