@@ -4,8 +4,10 @@
 //! Knows no table itself: the command line's, the rows of files and the settings are arguments, and
 //! so it knows neither node nor command line. What no table holds (how to read the tree) stands here.
 
+mod agent;
 mod mdoc;
 
+pub use agent::muxfs_agent_5;
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, Command};
 use mdoc::Page;
@@ -29,7 +31,7 @@ pub struct DocRow<'a> {
 /// One key of a config file.
 #[derive(Debug, Clone, Copy)]
 pub struct DocSetting<'a> {
-    /// `node`: in muxfs.toml; `session`: in a session's `config`.
+    /// `node`: in muxfs.toml; `session`: in a session's `config`; of a manifest the table.
     pub file: &'a str,
     /// With its table: `tmux.socket`.
     pub key: &'a str,
@@ -162,7 +164,14 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
     page.text("As mount.fuse.muxfs it has those of mount(8).");
     page.section("EXAMPLES");
     page.display("muxfs mount /mux\nmkdir /mux/.self/demo\necho date > /mux/.self/demo/input\ncat /mux/.self/demo/wait /mux/.self/demo/output\nmuxfs umount /mux");
-    page.see_also(&[("tmux", 1), ("fstab", 5), ("muxfs-tree", 5), ("muxfs.toml", 5), ("mount", 8)]);
+    page.see_also(&[
+        ("tmux", 1),
+        ("fstab", 5),
+        ("muxfs-agent", 5),
+        ("muxfs-tree", 5),
+        ("muxfs.toml", 5),
+        ("mount", 8),
+    ]);
     page.finish()
 }
 
@@ -203,7 +212,7 @@ pub fn muxfs_tree_5(rows: &[DocRow<'_>]) -> String {
     );
     page.section("REFUSALS");
     page.list(ERRORS.iter().map(|(name, about)| (*name, (*about).to_owned())));
-    page.see_also(&[("muxfs", 1), ("tmux", 1), ("muxfs.toml", 5)]);
+    page.see_also(&[("muxfs", 1), ("tmux", 1), ("muxfs-agent", 5), ("muxfs.toml", 5)]);
     page.section("CAVEATS");
     page.text(
         "A recursive `grep` or `tar` waits at the files that block: exclude `events` and `wait`. \
@@ -245,7 +254,7 @@ pub fn muxfs_toml_5(settings: &[DocSetting<'_>]) -> String {
         }
         page.raw(".El");
     }
-    page.see_also(&[("muxfs", 1), ("muxfs-tree", 5)]);
+    page.see_also(&[("muxfs", 1), ("muxfs-agent", 5), ("muxfs-tree", 5)]);
     page.finish()
 }
 

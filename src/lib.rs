@@ -1,6 +1,6 @@
 //! muxfs: every tmux session as files.
 //!
-//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, error, clock, later}`
+//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, keys, error, clock, later}`
 
 pub mod agent;
 pub mod cli;
@@ -9,6 +9,7 @@ pub mod config;
 pub mod doc;
 pub mod error;
 pub mod fs;
+pub mod keys;
 pub mod later;
 pub mod log;
 pub mod names;

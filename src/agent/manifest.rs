@@ -8,18 +8,20 @@ use std::time::Duration;
 use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
+use super::check;
 use super::composer::Field;
 use super::question::Form;
-use crate::config::schema::{self, Fault, fault};
+use crate::config::schema::{Fault, fault};
 
 /// One agent. What its file leaves out has the default named here.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// For people: `Claude Code`.
+    #[serde(deserialize_with = "check::text")]
     pub name: String,
     /// The program, and the arguments it always gets.
-    #[serde(deserialize_with = "program")]
+    #[serde(deserialize_with = "check::program")]
     pub command: Vec<String>,
     /// Added to the session's environment.
     #[serde(default)]
@@ -33,10 +35,12 @@ pub struct Manifest {
     #[serde(default)]
     pub keys: Keys,
     /// Typed by itself it begins a new conversation: `/clear`.
+    #[serde(default, deserialize_with = "check::some_text")]
     pub new: Option<String>,
     #[serde(default)]
     pub resume: Resume,
     /// Which of the readers of past conversations understands its files.
+    #[serde(default, deserialize_with = "check::history")]
     pub history: Option<String>,
     /// Where a running one says its state, in the manner of Claude Code: the first path whose
     /// variable is set. `$NAME/` and `~/` begin it, `{pid}` is its process.
@@ -64,14 +68,16 @@ pub struct Submit {
     /// Pasted, or typed (`keys`). What begins with `/` and is one line is always typed.
     pub by: By,
     /// Quiet between the text and Enter: some take an Enter that comes sooner for a line feed.
-    #[serde(deserialize_with = "span")]
+    #[serde(deserialize_with = "check::span")]
     pub settle: Duration,
     /// Pressed before Enter after a text of `large` bytes or more, where the agent takes a large
     /// paste in only after a key.
+    #[serde(deserialize_with = "check::keys_or_none")]
     pub nudge: Vec<String>,
     /// Bytes from which a text needs the nudge.
     pub large: usize,
     /// How often Enter may be pressed in all while the text still stands in the composer.
+    #[serde(deserialize_with = "check::enters")]
     pub enters: u32,
 }
 
@@ -93,11 +99,13 @@ pub enum By {
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
     /// Ends what it is doing.
+    #[serde(deserialize_with = "check::keys")]
     pub interrupt: Vec<String>,
     /// Between two keys of an interrupt.
-    #[serde(deserialize_with = "span")]
+    #[serde(deserialize_with = "check::span")]
     pub pause: Duration,
     /// Pressed again and again until the composer is empty.
+    #[serde(deserialize_with = "check::keys")]
     pub clear: Vec<String>,
 }
 
@@ -162,6 +170,7 @@ impl State {
 pub struct Rule {
     pub state: State,
     /// Shown as the evidence: `claude: approval`.
+    #[serde(deserialize_with = "check::text")]
     pub name: String,
     /// In the pane's title.
     pub title: Option<Pattern>,
@@ -176,7 +185,7 @@ pub struct Rule {
     /// Must not be in the last rows.
     pub unless: Option<Pattern>,
     /// How many rows with text count, from the bottom.
-    #[serde(default = "default_rows")]
+    #[serde(default = "default_rows", deserialize_with = "check::rows")]
     pub rows: usize,
 }
 
@@ -208,45 +217,13 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    match schema::from_text(schema::Kind::Span, &text) {
-        Some(schema::Value::Span(span)) => Ok(span),
-        _ => Err(serde::de::Error::custom(format!("expected {}", schema::Kind::Span.expects()))),
-    }
-}
-
-fn program<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    let words = Vec::<String>::deserialize(from)?;
-    match words.first() {
-        Some(program) if !program.is_empty() => Ok(words),
-        _ => Err(serde::de::Error::custom("a command is a program and its arguments")),
-    }
-}
-
 impl Manifest {
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let manifest: Manifest = toml_edit::de::from_str(text).map_err(|e| {
-            let at = e.span().map_or(0, |s| s.start);
-            fault(text, at, e.message().lines().next().unwrap_or("not TOML").to_owned())
+            let what = e.message().lines().next().unwrap_or("not TOML").to_owned();
+            fault(text, e.span().map_or(0, |span| check::exact(text, span, &what)), what)
         })?;
-        let empty = |r: &Rule| {
-            r.title.is_none() && r.screen.is_none() && r.styled.is_none() && r.cursor_row.is_none()
-        };
-        if let Some(rule) = manifest.rules.iter().find(|r| empty(r)) {
-            let at = text.find(&format!("{:?}", rule.name)).unwrap_or(0);
-            return Err(fault(text, at, format!("rule {:?} looks at nothing", rule.name)));
-        }
-        for form in &manifest.questions {
-            if let Some(why) = form.fault() {
-                let at = text.find(&format!("{:?}", form.name)).unwrap_or(0);
-                return Err(fault(text, at, format!("question {:?}: {why}", form.name)));
-            }
-        }
-        if manifest.composer.as_ref().is_some_and(|c| !c.has_text()) {
-            let at = text.find("[composer]").unwrap_or(0);
-            return Err(fault(text, at, "the composer's screen has no (?P<text>…)".to_owned()));
-        }
+        check::whole(text, &manifest)?;
         Ok(manifest)
     }
 }
@@ -270,6 +247,8 @@ mod tests {
         let rule = format!("{rest}[[rule]]\nstate = 'happy'\nname = 'a'\n");
         assert!(wrong(&rule).starts_with("line 4, column 9: unknown variant `happy`"), "{}", wrong(&rule));
         let rule = format!("{rest}[[rule]]\nstate = 'ready'\nname = \"a\"\nunless = 'x'\n");
-        assert_eq!(wrong(&rule), "line 5, column 8: rule \"a\" looks at nothing");
+        let said =
+            "line 5, column 8: rule \"a\" looks at nothing: give it title, screen, styled or cursor_row";
+        assert_eq!(wrong(&rule), said);
     }
 }

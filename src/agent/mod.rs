@@ -3,12 +3,14 @@
 //! Pure but for reading manifests, PATH and the files in which agents keep their conversations. Knows no tmux, no sessions and no files of the tree.
 
 pub mod catalogue;
+mod check;
 pub mod composer;
 mod dialog;
 pub mod history;
 pub mod hooks;
 pub mod installed;
 pub mod manifest;
+pub mod manual;
 pub mod osc7501;
 pub mod question;
 pub mod rules;

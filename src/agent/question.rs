@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::check;
 use super::dialog;
 use super::manifest::{Manifest, Pattern, State};
 use super::rules::judge;
@@ -18,6 +19,7 @@ use super::screen::Screen;
 #[serde(deny_unknown_fields)]
 pub struct Form {
     /// For people: `approval`.
+    #[serde(deserialize_with = "check::text")]
     pub name: String,
     /// Must be in the last 14 rows with text, else the form is not tried.
     pub screen: Option<Pattern>,
@@ -57,6 +59,7 @@ pub struct Form {
     #[serde(default)]
     pub digits: bool,
     /// The key that ticks a box, as tmux names it. Without it, boxes are not ticked.
+    #[serde(default, deserialize_with = "check::key")]
     pub tick: Option<String>,
 }
 

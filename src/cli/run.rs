@@ -8,7 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::start::{MountJob, NodeJob};
 use super::{paths::Paths, privileges, tables};
-use crate::config::{NodeConfig, file};
+use crate::agent::catalogue::Catalogue;
+use crate::config::{NodeConfig, agents, file};
 use crate::error::{Error, Kind, Result, fail};
 use crate::fs::mount::{Device, MountOptions, serve};
 use crate::node::{LocalNode, NODE_SERIAL, modes::NodeModes, root::Root, rows_node};
@@ -137,7 +138,13 @@ fn own_config() -> Option<NodeConfig> {
 
 /// What is wrong with the text of the config file, for `doctor`.
 pub fn check_config(text: &str) -> Result<()> {
-    parse(text).map(drop)
+    parse(text)?;
+    let catalogue = Catalogue::load(&Paths::own().agents());
+    let known: Vec<&str> = catalogue.all().map(|(key, _)| key).collect();
+    match agents::check(text, &known) {
+        Ok(()) => Ok(()),
+        Err(fault) => fail(Kind::Invalid, fault.to_string()),
+    }
 }
 
 fn parse(text: &str) -> Result<NodeConfig> {

@@ -1,6 +1,7 @@
 //! The tables of files and settings as the documents want them: the one place where the node's
 //! rows meet the printer of manual pages.
 
+use crate::agent::manual;
 use crate::config;
 use crate::config::schema::{Key, Kind};
 use crate::doc::{self, CommandLine, DocRow, DocSetting};
@@ -107,6 +108,18 @@ fn kind(kind: Kind) -> &'static str {
         Kind::OneOf(_) => "a word",
         Kind::Tables(_) => "tables",
     }
+}
+
+/// Every key of an agent's manifest.
+pub fn manifest_keys() -> Vec<DocSetting<'static>> {
+    let of = |e: &'static manual::Entry| DocSetting {
+        file: e.table,
+        key: e.name,
+        kind: e.kind,
+        default: e.default,
+        about: e.about,
+    };
+    manual::ENTRIES.iter().map(of).collect()
 }
 
 /// `.help` of a mount.

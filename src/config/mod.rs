@@ -3,6 +3,7 @@
 //!
 //! Knows no tmux and no mount. Reading and writing the files is `config::file`.
 
+pub mod agents;
 pub mod file;
 pub mod node;
 pub mod schema;

@@ -11,12 +11,11 @@ use super::env::{self, Env};
 use super::{Session, Sessions, record};
 use crate::agent::catalogue::Catalogue;
 use crate::agent::manifest::{Manifest, Resume};
-use crate::config::{NodeConfig, SessionConfig};
+use crate::config::{Fault, NodeConfig, SessionConfig, agents};
 use crate::error::{Error, Kind, Result, fail};
 use crate::tree::Caller;
 
-/// Stands for the login shell where an agent is named.
-pub const SHELL: &str = "shell";
+pub use crate::config::agents::SHELL;
 
 /// How long a disk may take to say whether a directory is there.
 const DISK: Duration = Duration::from_secs(5);
@@ -95,6 +94,19 @@ impl Sessions {
             self.journal.trouble("agents", &format!("{}: {why}", path.display()));
         }
         *self.catalogue.write() = Arc::new(catalogue);
+    }
+
+    /// Whether the catalogue has the agents that a text of settings names.
+    pub(super) fn check_agents(&self, text: &str) -> std::result::Result<(), Fault> {
+        let catalogue = self.catalogue();
+        let known: Vec<&str> = catalogue.all().map(|(key, _)| key).collect();
+        agents::check(text, &known)
+    }
+
+    /// A session's settings, whose agent has to be one of the catalogue.
+    pub(super) fn parse_config(&self, text: &str, ours: bool) -> std::result::Result<SessionConfig, Fault> {
+        let config = SessionConfig::parse(text, ours)?;
+        self.check_agents(text).map(|()| config)
     }
 
     /// The agent of a session to be made as `name`: the one asked for, else the one its name says.

@@ -68,7 +68,7 @@ impl Sessions {
             }
             return Ok(());
         }
-        let new = match SessionConfig::parse(text, session.ours) {
+        let new = match self.parse_config(text, session.ours) {
             Ok(new) => new,
             Err(fault) => {
                 let why = format!("config: {fault}");
@@ -136,7 +136,7 @@ impl Sessions {
     /// What the file of a session that just came into view holds.
     pub(super) fn load_config_file(self: &Arc<Self>, session: &Arc<Session>) {
         if let Some(text) = self.store.load_rejected(&session.id)
-            && let Err(fault) = SessionConfig::parse(&text, session.ours)
+            && let Err(fault) = self.parse_config(&text, session.ours)
         {
             *session.rejected.lock() = Some(Rejected::new(fault, text));
         }
@@ -210,7 +210,8 @@ impl Sessions {
     }
 
     fn parse_node_config(&self, text: &str) -> Result<NodeConfig> {
-        match NodeConfig::parse(text, &|k| std::env::var(k).ok(), &hostname()) {
+        let parsed = NodeConfig::parse(text, &|k| std::env::var(k).ok(), &hostname());
+        match parsed.and_then(|new| self.check_agents(text).map(|()| new)) {
             Ok(new) => Ok(new),
             Err(fault) => {
                 let why = format!("config: {fault}");

@@ -82,6 +82,11 @@ impl Sessions {
             sessions.journal.trouble("config", &format!("config: {fault}; the defaults are in force"));
             sessions.node.lock().rejected = Some(settings::Rejected::new(fault, text));
         }
+        // A manifest that is gone or broken is no reason to give up all settings.
+        let text = sessions.node_config().0;
+        if let Err(fault) = sessions.check_agents(&text) {
+            sessions.journal.trouble("config", &format!("config: {fault}"));
+        }
         for e in bad {
             sessions.journal.trouble("sessions", e.text());
         }

@@ -104,6 +104,17 @@ pub(super) fn all() -> Vec<Saved> {
     paths.iter().map(|p| saved(p)).chain(old.iter().map(|p| saved_old(p))).collect()
 }
 
+/// Agents that could not be run: their screens are composed from what others wrote of them, as each
+/// header says.
+pub(super) const BY_SOURCE: &[&str] = &["agy", "amp", "cursor", "goose", "grok", "kiro", "plandex"];
+
+/// The screens of agents that were run.
+pub(super) fn real() -> Vec<Saved> {
+    let mut all = all();
+    all.retain(|s| !BY_SOURCE.contains(&s.agent.as_str()));
+    all
+}
+
 /// Dialogs of real agents at other sizes, judged by what they ask alone.
 pub(super) fn dialogs() -> Vec<Saved> {
     let mut all: Vec<_> = files(&root().join("tests/fixtures/dialogs")).iter().map(|p| saved(p)).collect();
@@ -228,4 +239,95 @@ fn a_manifest_is_checked_and_a_screen_judged() {
     let (code, _, said) = muxfs(home, &["agent", "state", "nobody"], "");
     assert!(code == 3 && said.contains("there are agy, aider"), "{code} {said}");
     assert_eq!(muxfs(home, &["agent", "state", "claude", "--cursor", "2"], "").0, 2);
+}
+
+/// `(what follows name and command, line, column, the line's beginning or a part of it)`.
+const WRONG: &[(&str, usize, usize, &str)] = &[
+    ("[keys]\nclear = ['C-u', 'Backspce']\n", 4, 17, "\"Backspce\" is no key of tmux, such as C-u"),
+    ("[keys]\ninterrupt = ['User0']\n", 4, 14, "\"User0\" is no key of tmux"),
+    ("[keys]\ninterrupt = ['C-Escape']\n", 4, 14, "is no key of tmux"),
+    ("[keys]\ninterrupt = ['é', '']\n", 4, 19, "\"\" is no key of tmux"),
+    ("[keys]\ninterrupt = []\n", 4, 13, "expected at least one key"),
+    ("[keys]\nclear = 'C-u'\n", 4, 9, "invalid type: string \"C-u\", expected a sequence"),
+    ("[keys]\npause = '-1s'\n", 4, 9, "\"-1s\": expected a time from \"0s\" to \"60s\""),
+    ("[keys]\npause = '2m'\n", 4, 9, "\"2m\": expected a time"),
+    ("[submit]\nsettle = 300\n", 4, 10, "invalid type: integer `300`, expected a string"),
+    ("[submit]\nby = 'mouse'\n", 4, 6, "unknown variant `mouse`, expected `paste` or `keys`"),
+    ("[submit]\nenters = -1\n", 4, 10, "-1: expected a whole number from 1 to 10"),
+    ("[submit]\nenters = 0\n", 4, 10, "0: expected a whole number"),
+    ("[submit]\nlarge = -5\n", 4, 9, "expected usize"),
+    ("[submit]\nlarge = 9\nnudge = ['PgDwn']\n", 5, 10, "\"PgDwn\" is no key of tmux"),
+    ("[submit]\nnudge = ['End']\n", 4, 9, "submit.nudge needs large"),
+    ("[[question]]\nname = 'a'\ntick = 'Spacebar'\n", 5, 8, "\"Spacebar\" is no key of tmux"),
+    ("[[question]]\nname = 'a'\nmark = '(?P<mark>x)'\n", 4, 8, "question \"a\": mark has no"),
+    ("[[question]]\nname = 'a'\n[[question]]\nname = ''\n", 6, 8, "expected a text that is not empty"),
+    ("[[rule]]\nstate = 'ready'\nname = 'a'\n", 5, 8, "rule \"a\" looks at nothing: give it title"),
+    (
+        "[[rule]]\nstate = 'ready'\nname = 'a'\ntitle = 'x'\n[[rule]]\nstate = 'busy'\nname = 'b'\nunless = 'x'\n",
+        9,
+        8,
+        "rule \"b\" looks at nothing",
+    ),
+    ("[[rule]]\nstate = 'ready'\nname = 'a'\nscreen = '[z-a]'\n", 6, 10, "is no regular expression: invalid"),
+    ("[[rule]]\nstate = 'ready'\nname = 'a'\nscreen = '(?<!x)'\n", 6, 10, "look-around"),
+    ("[[rule]]\nstate = 'idle'\nname = 'a'\n", 4, 9, "unknown variant `idle`, expected one of `ready`"),
+    (
+        "[[rule]]\nstate = 'ready'\nname = 'a'\ntitle = 'x'\nrows = 0\n",
+        7,
+        8,
+        "0: expected a whole number from 1",
+    ),
+    (
+        "[[rule]]\nstate = 'ready'\nname = 'a'\ntitel = 'x'\n",
+        6,
+        1,
+        "unknown field `titel`, expected one of `state`",
+    ),
+    ("[[rule]]\nname = 'a'\n", 3, 1, "missing field `state`"),
+    ("[composer]\nscreen = '>'\n", 4, 10, "the composer's screen has no (?P<text>…)"),
+    ("[composer]\nscreen = '(?P<text>x)'\ncursor = 'maybe'\n", 5, 10, "unknown variant `maybe`"),
+    ("[resume]\nargs = ['--resume']\n", 4, 8, "resume.args: nothing in it is {id}"),
+    ("[danger]\nargs = '-x'\n", 4, 8, "invalid type: string"),
+    ("[hooks]\nargs = ['{settings}']\n", 3, 1, "{settings} in args or env"),
+    ("history = 'word'\n", 3, 11, "\"word\": expected one of agy, aider"),
+    ("new = ' '\n", 3, 7, "expected a text that is not empty"),
+    ("nmae = 'x'\n", 3, 1, "unknown field `nmae`"),
+    ("env = { A = 1 }\n", 3, 13, "invalid type: integer `1`, expected a string"),
+    ("osc7501 = 'yes'\n", 3, 11, "invalid type: string \"yes\", expected a boolean"),
+    ("new = 'a'\nnew = 'b'\n", 4, 1, "duplicate key"),
+];
+
+#[test]
+fn each_bad_value_is_one_clear_line_at_its_place() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let mut wrong = Vec::new();
+    let mut check = |text: &str, line: usize, column: usize, why: &str| {
+        std::fs::write(home.join("m.toml"), text).unwrap();
+        let (code, out, said) = muxfs(home, &["agent", "check", "m.toml"], "");
+        let place = format!("m.toml: line {line}, column {column}: ");
+        if code != 2
+            || !out.is_empty()
+            || said.lines().count() != 1
+            || !said.contains(&place)
+            || !said.contains(why)
+        {
+            wrong.push(format!("{text:?}: {code} {said}"));
+        }
+    };
+    for (tables, line, column, why) in WRONG {
+        check(&format!("name = 'X'\ncommand = ['x']\n{tables}"), *line, *column, why);
+    }
+    check("name = ''\ncommand = ['x']\n", 1, 8, "expected a text that is not empty");
+    check("name = 'X'\ncommand = ['']\n", 2, 11, "a command is a program and its arguments");
+    check("name = 'X'\ncommand = []\n", 2, 11, "a command is a program and its arguments");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn keys_are_kept_as_they_are_sent() {
+    let text = "name = 'X'\ncommand = ['x']\n[keys]\ninterrupt = ['esc', '^c', 'M-x', 'F1', 'y']\nclear = ['Backspace']\n";
+    let manifest = muxfs::agent::manifest::Manifest::parse(text).unwrap();
+    assert_eq!(manifest.keys.interrupt, ["Escape", "C-c", "M-x", "F1", "y"]);
+    assert_eq!(manifest.keys.clear, ["BSpace"]);
 }

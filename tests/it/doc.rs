@@ -31,6 +31,7 @@ fn manual_pages_are_the_tables() {
     for (name, text) in [
         ("muxfs.1", doc::muxfs_1(&tables::command_line())),
         ("muxfs-tree.5", doc::muxfs_tree_5(&tables::rows())),
+        ("muxfs-agent.5", doc::muxfs_agent_5(&tables::manifest_keys())),
         ("muxfs.toml.5", doc::muxfs_toml_5(&tables::settings())),
     ] {
         same(man.join(name), &text);

@@ -9,7 +9,7 @@ use muxfs::agent::manifest::State;
 use muxfs::agent::rules::judge;
 use muxfs::agent::until::until;
 
-use super::agents::{Saved, all, catalogue};
+use super::agents::{Saved, catalogue, real};
 
 /// `(agent, situation, what is written there)` besides the drafts of [`typed`].
 const WRITTEN: &[(&str, &str, &str)] = &[
@@ -109,7 +109,7 @@ fn wanted(s: &Saved) -> Composer {
 fn drafts_are_told_from_hints() {
     let catalogue = catalogue();
     let (mut wrong, mut drafts, mut others, mut unsure) = (Vec::new(), 0, 0, 0);
-    for s in all().iter().filter(|s| s.state != "exited") {
+    for s in real().iter().filter(|s| s.state != "exited") {
         let manifest = catalogue.get(&s.agent).unwrap();
         let (got, wanted) = (composer(manifest, &s.screen), wanted(s));
         match (&got, &wanted) {
@@ -158,7 +158,7 @@ fn a_limit_says_until_when() {
     let catalogue = catalogue();
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_233_600); // 2026-11-21 04:00 UTC
     let (mut wrong, mut seen) = (Vec::new(), 0);
-    for s in all().iter().filter(|s| s.state != "exited") {
+    for s in real().iter().filter(|s| s.state != "exited") {
         let verdict = judge(catalogue.get(&s.agent).unwrap(), &s.screen);
         let row = LIMITS.iter().find(|l| l.0 == s.agent && l.1.split(' ').any(|w| w == s.situation()));
         let words = row.filter(|_| verdict.state == State::Limited).map(|l| l.2);

@@ -160,6 +160,35 @@ fn vim_saves_config_with_every_backupcopy() {
 }
 
 #[test]
+fn an_agent_that_nobody_knows_is_refused_in_vim_and_by_echo() {
+    let mount = Mount::start();
+    mount.sh("mkdir demo; cat demo/wait");
+    let before = mount.read("demo/config");
+    let told = |file: &str, line: &str| {
+        until_true("the refusal is told", || mount.read(&format!("{file}.error")).starts_with(line));
+        until_true("in errors too", || mount.read("errors").contains(line));
+    };
+    let editor = Terminal::start(&mount, "demo", &vim("auto"));
+    editor.shows("\"config\"");
+    editor.types("ggO# a typo\ragent = 'clade'\u{1b}:w\r");
+    editor.shows("E512: Close failed");
+    told("demo/config", "line 2, column 1: unknown agent \"clade\"; known: agy, aider, amp");
+    assert_eq!(mount.read("demo/config"), before);
+    assert!(mount.read("demo/config.rejected").starts_with("# a typo\nagent = 'clade'\n"));
+    editor.keys(&["Enter"]);
+    editor.types(":s/clade/claude/ | w\r");
+    saved(&mount, "demo/config", "# a typo");
+    assert!(mount.read("demo/config").contains("\nagent = 'claude'\n"));
+
+    // A shell's redirection says it at the close, which bash does not look at: the files tell.
+    mount.run("echo '[agent.clade]' > config");
+    told("config", "line 1, column 8: unknown agent \"clade\"; known: agy,");
+    assert!(!mount.read("config").contains("clade"));
+    mount.sh("echo '[agent.claude]' > config; cat config");
+    until_true("a good save takes it back", || mount.read("config.error").is_empty());
+}
+
+#[test]
 fn nano_saves_config_and_says_when_it_is_refused() {
     let mount = Mount::start();
     mount.sh("mkdir demo; cat demo/wait");

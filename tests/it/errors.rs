@@ -233,6 +233,9 @@ fn what_cannot_be_understood_is_einval() {
         ("demo/keys", "Enter NoSuchKey\n", "NoSuchKey"),
         ("demo/config", "sise = 3\n", "line 1, column 1: unknown key sise"),
         ("config", "[nodes]\n", "line 1"),
+        ("demo/config", "agent = 'clade'\n", "line 1, column 1: unknown agent \"clade\"; known: agy, aider"),
+        ("config", "[turns]\nhold = '5m'\n[agent.clade]\n", "line 3, column 8: unknown agent \"clade\""),
+        ("config", "[[sessions]]\nname = 'x'\nagent = 'clade'\n", "line 3, column 1: unknown agent"),
     ] {
         told.fails(libc::EINVAL, file, why, |m| write(&m.path(file), line.as_bytes()));
     }

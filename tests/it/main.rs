@@ -11,6 +11,7 @@ mod agents;
 mod asked;
 mod asking;
 mod blocking;
+mod by_source;
 mod cli;
 mod cli_session;
 mod crawlers;

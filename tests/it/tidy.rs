@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["fs", "api", "rpc", "cli", "doc"]),
     ("error", &["tree", "fs", "tmux", "session", "node", "cli", "doc", "names", "clock"]),
     ("names", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
+    ("keys", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
     ("later", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
     ("clock", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
 ];

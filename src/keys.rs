@@ -1,8 +1,9 @@
-//! The key names that may be sent: an allow-list.
+//! The key names that may be sent to tmux: an allow-list.
 //!
-//! Pure. tmux *types* a name it does not know as text (`S-Enter` on 3.2 and 3.3), and takes odd
-//! ones such as `User0`, `Any` or `MouseDown1Pane`; so only names are let through that mean the
-//! same key on every tmux from 3.2 on.
+//! Pure, and knows no tmux; manifests of agents are checked by it as well. tmux *types* a
+//! name it does not know as text (`S-Enter` on 3.2 and 3.3), and takes odd ones such as `User0`,
+//! `Any` or `MouseDown1Pane`; so only names are let through that mean the same key on every tmux
+//! from 3.2 on.
 
 /// A key as tmux will get it. Made by [`Key::parse`] alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
