@@ -61,13 +61,22 @@ pub struct Picture {
     pub file: Option<FileSays>,
 }
 
+/// A picture that says nothing, where one before did.
+#[derive(Debug, Clone)]
+struct Blank {
+    picture: Picture,
+    since: Option<Instant>,
+    /// A second look found the same.
+    again: bool,
+}
+
 #[derive(Debug, Clone)]
 pub struct Eyes {
     pub agent: Agent,
     pub picture: Picture,
     /// A later one of an agent at work that shows nothing it is known by, and since when: it may
     /// have been taken while the agent painted, so it counts only if that lasts.
-    blank: Option<(Picture, Option<Instant>)>,
+    blank: Option<Blank>,
     begun: Instant,
     hook: Option<(Signal, Instant)>,
     /// Prompts that hooks say were taken, and not ended yet.
@@ -121,8 +130,8 @@ impl Eyes {
         self.known |= says(&picture);
         let paints = matches!(self.picture.state, Some(manifest::State::Busy | manifest::State::Limited));
         if paints && !says(&picture) {
-            let since = self.blank.take().and_then(|(_, since)| since);
-            self.blank = Some((picture, since));
+            let since = self.blank.take().and_then(|b| b.since);
+            self.blank = Some(Blank { picture, since, again: since.is_some() });
         } else {
             self.blank = None;
             self.believe(picture);
@@ -189,14 +198,14 @@ impl Eyes {
 
     /// How long a picture without a sign must last still, where one was taken.
     fn blank_for(&mut self, now: Instant) -> Option<Duration> {
-        let (picture, since) = self.blank.take()?;
-        let since = since.unwrap_or(now);
+        let blank = self.blank.take()?;
+        let since = blank.since.unwrap_or(now);
         let left = SETTLE.saturating_sub(now.saturating_duration_since(since));
-        if left.is_zero() {
-            self.believe(picture);
+        if left.is_zero() && blank.again {
+            self.believe(blank.picture);
             return None;
         }
-        self.blank = Some((picture, Some(since)));
+        self.blank = Some(Blank { since: Some(since), ..blank });
         Some(left)
     }
 
@@ -413,6 +422,7 @@ mod tests {
         e.look(shows(Shows::Unknown));
         let v = e.decide(ms(0), t + ms(100));
         assert_eq!((v.state, v.again), (State::Busy, Some(SETTLE)));
+        assert_eq!(e.decide(ms(0), t + ms(500)).state, State::Busy, "one look is not two");
         e.look(shows(Shows::Busy));
         assert_eq!(e.decide(ms(0), t + ms(1000)).again, Some(AGAIN));
         // One that lasts is what it is, and one of an agent at rest is at once.
