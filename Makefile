@@ -92,9 +92,11 @@ soak:
 	@.ci/need test
 	$(CARGO) nextest run --locked --release --profile long --run-ignored only --no-capture -E 'test(/\b$@/)'
 
-# Prints the table of README.md; UPDATE=1 puts it there. ONLY=few, many or flood: a part of it.
+# Prints the table of README.md; UPDATE=1 puts it there. ONLY=few, many, flood, agents or fleet: a
+# part of it.
 bench:
 	@.ci/need run
+	$(CARGO) build --release --locked --example fake-agent
 	$(CARGO) bench --locked --bench speed -- $(ONLY)
 
 # The manual pages and the README's tables, printed anew from the program's tables.

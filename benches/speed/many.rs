@@ -30,13 +30,33 @@ pub fn start(table: &mut Table) {
 }
 
 /// Seconds that all threads of a process were on a processor.
-fn cpu(pid: i32) -> f64 {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+pub fn cpu(pid: i32) -> f64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let of = |task: &Path| {
         let text = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
         text.split(' ').next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0)
     };
     tasks.map(|t| of(&t.path())).sum::<f64>() / 1e9
+}
+
+/// The same of a process with all below it, and of those of its children that have ended.
+pub fn cpu_below(pid: i32) -> f64 {
+    let stat = |pid: i32| -> Option<Vec<i64>> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields = text.rsplit_once(") ")?.1.split(' ').skip(1);
+        Some(fields.map(|f| f.trim().parse().unwrap_or(0)).collect())
+    };
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let all: Vec<i32> = all.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    let parents: Vec<(i32, i32)> = all.iter().filter_map(|p| Some((*p, stat(*p)?[0] as i32))).collect();
+    let (mut below, mut sum) = (vec![pid], 0.0);
+    while let Some(one) = below.pop() {
+        below.extend(parents.iter().filter(|(_, parent)| *parent == one).map(|(p, _)| *p));
+        // cutime and cstime, in ticks.
+        let ended = stat(one).map_or(0, |f| f[12] + f[13]);
+        sum += ended as f64 / 100.0 + cpu(one);
+    }
+    sum
 }
 
 fn rss(pid: i32) -> f64 {

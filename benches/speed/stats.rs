@@ -36,7 +36,7 @@ impl Samples {
         self.at(0.99)
     }
 
-    fn both(&self) -> String {
+    pub fn both(&self) -> String {
         if self.0.len() < 100 {
             time(self.p50())
         } else {
@@ -64,6 +64,21 @@ impl Table {
         let ratio = ours.p50() / theirs.p50();
         let peer = format!("{peer}: {}", theirs.both());
         self.row(what, ours.both(), peer, format!("{ratio:.2}"), format!("{limit:.2}"), ratio <= limit);
+    }
+
+    /// The ratio of the medians, and that of the slowest hundredths.
+    pub fn against(&mut self, what: &str, ours: &Samples, peer: &str, theirs: &Samples, limits: [f64; 2]) {
+        for (name, share, limit) in [("p50", 0.5, limits[0]), ("p99", 0.99, limits[1])] {
+            let (got, peer) = (ours.at(share), format!("{peer}: {}", time(theirs.at(share))));
+            let ratio = got / theirs.at(share);
+            let [ratio_text, limit_text] = [ratio, limit].map(|r| format!("{r:.2}"));
+            self.row(format!("{what}, {name}"), time(got), peer, ratio_text, limit_text, ratio <= limit);
+        }
+    }
+
+    /// Whether every row keeps to its limit.
+    pub fn reached(&self) -> bool {
+        self.0.iter().all(|row| row[5] == "yes")
     }
 
     /// The same against the sum of other medians; the slowest hundredth against the same sum.

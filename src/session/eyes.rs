@@ -61,10 +61,22 @@ pub struct Picture {
     pub file: Option<FileSays>,
 }
 
+/// A picture that says nothing, where one before did.
+#[derive(Debug, Clone)]
+struct Blank {
+    picture: Picture,
+    since: Option<Instant>,
+    /// A second look found the same.
+    again: bool,
+}
+
 #[derive(Debug, Clone)]
 pub struct Eyes {
     pub agent: Agent,
     pub picture: Picture,
+    /// A later one of an agent at work that shows nothing it is known by, and since when: it may
+    /// have been taken while the agent painted, so it counts only if that lasts.
+    blank: Option<Blank>,
     begun: Instant,
     hook: Option<(Signal, Instant)>,
     /// Prompts that hooks say were taken, and not ended yet.
@@ -86,6 +98,7 @@ impl Eyes {
         Eyes {
             agent,
             picture: Picture::default(),
+            blank: None,
             begun: now,
             hook: None,
             open: 0,
@@ -113,7 +126,19 @@ impl Eyes {
     }
 
     pub fn look(&mut self, picture: Picture) {
-        self.known |= !matches!(picture.state, None | Some(manifest::State::Unknown));
+        let says = |p: &Picture| !matches!(p.state, None | Some(manifest::State::Unknown));
+        self.known |= says(&picture);
+        let paints = matches!(self.picture.state, Some(manifest::State::Busy | manifest::State::Limited));
+        if paints && !says(&picture) {
+            let since = self.blank.take().and_then(|b| b.since);
+            self.blank = Some(Blank { picture, since, again: since.is_some() });
+        } else {
+            self.blank = None;
+            self.believe(picture);
+        }
+    }
+
+    fn believe(&mut self, picture: Picture) {
         self.asks.look(&picture);
         let known = self.picture.until.filter(|_| self.picture.until_words == picture.until_words);
         let until = known.or(picture.until);
@@ -167,6 +192,24 @@ impl Eyes {
 
     /// `quiet`: time without output or input.
     pub fn decide(&mut self, quiet: Duration, now: Instant) -> Verdict {
+        let Some(left) = self.blank_for(now) else { return self.decided(quiet, now) };
+        Verdict { again: Some(left), ..self.decided(quiet, now) }
+    }
+
+    /// How long a picture without a sign must last still, where one was taken.
+    fn blank_for(&mut self, now: Instant) -> Option<Duration> {
+        let blank = self.blank.take()?;
+        let since = blank.since.unwrap_or(now);
+        let left = SETTLE.saturating_sub(now.saturating_duration_since(since));
+        if left.is_zero() && blank.again {
+            self.believe(blank.picture);
+            return None;
+        }
+        self.blank = Some(Blank { since: Some(since), ..blank });
+        Some(left)
+    }
+
+    fn decided(&mut self, quiet: Duration, now: Instant) -> Verdict {
         let (state, evidence) = self.state(quiet, now);
         self.evidence = evidence;
         if matches!(state, State::Busy | State::Blocked | State::Limited) {
@@ -368,6 +411,29 @@ mod tests {
         assert_eq!(e.decide(ms(0), t).state, State::Blocked);
         e.look(shows(Shows::Unknown));
         assert_eq!(e.decide(ms(0), t).state, State::Unknown, "no stream makes a prompt welcome");
+    }
+
+    #[test]
+    fn a_picture_taken_while_it_paints_is_no_state() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        e.look(shows(Shows::Busy));
+        assert_eq!(e.decide(ms(0), t).state, State::Busy);
+        e.look(shows(Shows::Unknown));
+        let v = e.decide(ms(0), t + ms(100));
+        assert_eq!((v.state, v.again), (State::Busy, Some(SETTLE)));
+        assert_eq!(e.decide(ms(0), t + ms(500)).state, State::Busy, "one look is not two");
+        e.look(shows(Shows::Busy));
+        assert_eq!(e.decide(ms(0), t + ms(1000)).again, Some(AGAIN));
+        // One that lasts is what it is, and one of an agent at rest is at once.
+        e.look(shows(Shows::Unknown));
+        e.decide(ms(0), t + ms(1100));
+        e.look(shows(Shows::Unknown));
+        assert_eq!(e.decide(ms(0), t + ms(1300)).state, State::Unknown);
+        e.look(shows(Shows::Ready));
+        assert_eq!(e.decide(ms(0), t + ms(1400)).state, State::Ready);
+        e.look(shows(Shows::Unknown));
+        assert_eq!(e.decide(ms(0), t + ms(1500)).state, State::Unknown);
     }
 
     #[test]

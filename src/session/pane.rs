@@ -151,6 +151,7 @@ impl Pane {
             if let Some(eyes) = &mut *self.eyes.lock() {
                 eyes.begin_anew(Instant::now());
             }
+            self.publish_anew(); // what was seen of the one before it is no word of this one
         }
         *facts = new;
         look

@@ -175,7 +175,9 @@ fn prompts_of_ones_own_names_are_queued_once_and_can_be_taken_back() {
     assert_eq!(m.read("fake/turns/build-1/wait"), "done\n");
     assert!(!m.run(&copy).status.success(), "and stays so");
     assert_eq!(f.taken(), ["first", "build it"]);
-    m.sh("echo a > fake/input; echo b > fake/input; echo c > fake/input; echo clear-queue > fake/ctl");
+    m.sh("echo a > fake/input; echo b > fake/input; echo c > fake/input");
+    until_true("one is under way", || f.status("fake", "queue") == "2");
+    m.sh("echo clear-queue > fake/ctl");
     assert_eq!(m.read("fake/wait"), "ready\n");
     assert_eq!(f.taken().len(), 3, "{:?}", f.taken());
 }
