@@ -53,12 +53,13 @@ impl Sessions {
     ) -> Option<String> {
         let limit = tokio::time::Instant::now() + WRITTEN;
         let slash = prompt.starts_with('/');
+        let sent = from_millis(turn.sent.unwrap_or(turn.accepted));
+        let mut sought = false;
         while let Some(place) = self.place(session).await.filter(|_| !slash) {
             let bound = session.conversation();
             let known = bound.as_ref().filter(|id| before.mark.as_ref().is_none_or(|(was, _)| was == *id));
             if known.is_none() {
                 // A new conversation began, or nobody knew which it was.
-                let sent = from_millis(turn.sent.unwrap_or(turn.accepted));
                 self.bind_by_prompt(session, prompt, sent).await;
             }
             if let Some(id) = session.conversation() {
@@ -69,7 +70,13 @@ impl Sessions {
                 }
             }
             if tokio::time::Instant::now() >= limit {
-                break;
+                if sought || known.is_none() {
+                    break;
+                }
+                // Somebody may have begun another one at the terminal.
+                self.bind_by_prompt(session, prompt, sent).await;
+                sought = true;
+                continue;
             }
             tokio::time::sleep(LOOK).await;
         }

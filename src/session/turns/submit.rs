@@ -4,7 +4,7 @@
 //! seen: nothing goes into a dialog that came up meanwhile, nor onto somebody's draft.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::eyes::Picture;
 use super::super::{Pane, Sessions};
@@ -69,7 +69,7 @@ impl Sessions {
         let state = matches!(picture.state, Some(Shows::Ready))
             || working_too && matches!(picture.state, Some(Shows::Busy | Shows::Limited))
             || matches!(picture.state, Some(Shows::Limited))
-                && pane.eyes(|e| e.limit_is_over()).unwrap_or(false);
+                && pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false);
         let draft = matches!(picture.composer, Composer::Draft(_));
         pane.eyes(|e| e.look(picture));
         Ok(if !state {
@@ -257,7 +257,8 @@ impl Sessions {
             let draft = matches!(picture.composer, Composer::Draft(_));
             let unsure = picture.composer == Composer::Unsure;
             pane.eyes(|e| e.look(picture));
-            let ready = ready || limited && pane.eyes(|e| e.limit_is_over()).unwrap_or(false);
+            let ready =
+                ready || limited && pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false);
             if !ready || !draft && !unsure {
                 return Ok(ready);
             }

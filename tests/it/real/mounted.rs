@@ -22,7 +22,7 @@ fn quoted(text: &str) -> String {
 }
 
 impl Live {
-    /// `mkdir AGENT`, as the README has it; ready.
+    /// `mkdir AGENT`, as the README has it. Nothing waits until it is ready: the first prompts come before.
     fn start(agent: &'static str) -> Live {
         let lab = Lab::new();
         let stub = Stub::start().unwrap();
@@ -36,7 +36,6 @@ impl Live {
         let mount = Mount::configured(lab, &config);
         let live = Live { mount, stub, agent };
         live.sh(&format!("cd {} && mkdir {}", cwd.display(), live.mount.path(agent).display()));
-        live.until("it is ready", || live.state() == "ready");
         live
     }
 
@@ -138,16 +137,49 @@ fn long_prompts_arrive_whole(l: &Live) {
     let got = l.stub.prompts().pop().unwrap().text;
     assert!(lines[1..].iter().all(|line| got.contains(line)), "{got}");
     assert_eq!(l.stub.prompts().len(), 21, "one prompt: {:?}", l.stub.prompts());
+    a_large_prompt_is_asked(l, 3500, true);
+    a_large_prompt_is_asked(l, 200_000, l.agent != "copilot"); // that one makes a file of it
+}
+
+/// Agents lay out, cut and trim what is pasted; the words and their order stay.
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
+
+/// A prompt of `size` bytes is asked as one, whole. `whole`: the agent sends it as it is.
+fn a_large_prompt_is_asked(l: &Live, size: usize, whole: bool) {
+    let before = l.stub.prompts().len();
+    let mut text = format!("SAY({size} bytes)\n");
+    for n in 1.. {
+        let row = format!("row {n} of a prompt that is {size} bytes long, it says\n");
+        if text.len() + row.len() > size {
+            break;
+        }
+        text.push_str(&row);
+    }
+    let begun = Instant::now();
+    let (stage, reply) = l.ask(&text);
+    eprintln!("{}: {size} bytes: {:?}", l.agent, begun.elapsed());
+    assert_eq!((stage.as_str(), reply), ("done", format!("{size} bytes\n")), "{}", l.all());
+    let asked = l.stub.prompts().split_off(before);
+    assert_eq!(asked.len(), 1, "one prompt: {asked:?}");
+    let got = words(&asked[0].text);
+    let first = got.iter().position(|w| w.starts_with("SAY(")).unwrap();
+    if whole {
+        let wanted = words(&text);
+        let differs = wanted.iter().zip(&got[first..]).position(|(a, b)| a != b);
+        assert_eq!((differs, got.len() - first), (None, wanted.len()), "{}", l.agent);
+    }
 }
 
 fn what_comes_while_it_works_waits(l: &Live) {
     l.write("input", "SLOW3 SAY(slow one)");
     l.until("it works", || l.state() == "busy");
     l.write("input", "SAY(after it)");
-    assert_eq!(l.ended("0022"), "done");
-    assert_eq!(l.ended("0023"), "done");
+    assert_eq!(l.ended("0024"), "done");
+    assert_eq!(l.ended("0025"), "done");
     assert_eq!(
-        (l.read("turns/0022/reply"), l.read("turns/0023/reply")),
+        (l.read("turns/0024/reply"), l.read("turns/0025/reply")),
         ("slow one\n".into(), "after it\n".into())
     );
 }
@@ -163,8 +195,8 @@ fn an_approval_is_asked_for_and_given(l: &Live) {
     let id = question.lines().next().unwrap().trim_start_matches("id: ").to_owned();
     assert!(!l.mount.run(&format!("echo 'answer 1 00000000-9' > {}/ctl", l.agent)).status.success());
     l.write("ctl", &format!("answer 1 {id}\n"));
-    assert_eq!(l.ended("0024"), "done", "{}", l.all());
-    assert_eq!(l.ended("0025"), "done", "{}", l.all());
+    assert_eq!(l.ended("0026"), "done", "{}", l.all());
+    assert_eq!(l.ended("0027"), "done", "{}", l.all());
     assert!(l.mount.lab.path("proj/tool.txt").exists(), "the tool ran\n{}", l.all());
     assert_eq!(l.read("reply"), "later\n");
 }
@@ -173,9 +205,23 @@ fn an_interrupt_ends_a_turn(l: &Live) {
     l.write("input", "SLOW30 SAY(never whole)");
     l.until("it works", || l.state() == "busy");
     l.write("ctl", "interrupt\n");
-    assert_eq!(l.ended("0026"), "interrupted", "{}", l.all());
+    assert_eq!(l.ended("0028"), "interrupted", "{}", l.all());
     let (stage, reply) = l.ask("SAY(goes on)");
     assert_eq!((stage.as_str(), reply.as_str()), ("done", "goes on\n"), "{}", l.all());
+}
+
+/// `ctl new`: the next prompt begins another talk.
+fn a_new_talk_is_begun(l: &Live) {
+    let (talk, old) = (l.status("conversation"), l.stub.prompts().pop().unwrap().messages);
+    l.until("it is ready", || l.state() == "ready");
+    l.write("ctl", "new\n");
+    let (stage, reply) = l.ask("SAY(something new)");
+    assert_eq!((stage.as_str(), reply.as_str()), ("done", "something new\n"), "{}", l.all());
+    let new = l.stub.prompts().pop().unwrap().messages;
+    assert!(new < old, "{old} messages were sent, then {new}\n{}", l.all());
+    if l.agent != "aider" {
+        l.until("another conversation", || !["-", &talk].contains(&&*l.status("conversation")));
+    }
 }
 
 /// Restart begins anew, resume brings the talk back.
@@ -195,7 +241,7 @@ fn a_talk_is_resumed(l: &Live) {
     let (stage, reply) = l.ask("SAY(resumed)");
     assert_eq!((stage.as_str(), reply.as_str()), ("done", "resumed\n"), "{}", l.all());
     let last = l.stub.prompts().pop().unwrap();
-    assert!(last.n > 1, "the talk was sent again: {last:?}");
+    assert!(last.messages > 20, "the talk is sent again: {last:?}");
 }
 
 fn nothing_is_left(l: &Live) {
@@ -214,6 +260,7 @@ fn all_of_it(agent: &'static str, can_resume: bool) {
     if can_resume {
         a_talk_is_resumed(&l);
     }
+    a_new_talk_is_begun(&l);
     nothing_is_left(&l);
 }
 
