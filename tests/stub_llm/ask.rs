@@ -128,7 +128,8 @@ fn newest(wire: Wire, body: &Value) -> (String, bool) {
             Some(text) => vec![clean(text)],
             None => blocks.filter_map(|b| b["text"].as_str()).map(clean).collect(),
         };
-        let text = texts.into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join("\n");
+        // A prompt that was interrupted may stand before the next one in one message.
+        let text = texts.into_iter().rfind(|t| !t.is_empty()).unwrap_or_default();
         if !text.is_empty() {
             (found, after_tool) = (text, false);
         }

@@ -126,12 +126,14 @@ impl Sessions {
             let quiet = pane.judge(|j| j.quiet(Instant::now()));
             if quiet >= settle || begun.elapsed() >= limit {
                 let (shot, picture) = self.picture(pane).await?;
-                let shows = match picture.composer {
-                    Composer::Draft(_) => true,
-                    _ => shot.stand != stand,
+                // One that is slow to show it would take an Enter for a part of it. Where nobody
+                // can see what is pasted the Enter goes all the same.
+                let (shows, patience) = match picture.composer {
+                    Composer::Draft(_) => (true, limit),
+                    Composer::Empty => (false, limit),
+                    _ => (shot.stand != stand, TAKEN.max(settle)),
                 };
-                // One that shows nothing of what is pasted gets its Enter all the same.
-                if shows || begun.elapsed() >= TAKEN.max(settle) {
+                if shows || begun.elapsed() >= patience {
                     return Ok(());
                 }
             }
