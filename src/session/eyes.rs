@@ -71,6 +71,8 @@ pub struct Eyes {
     open: u32,
     stream: Option<(Signal, Instant)>,
     input: Option<Instant>,
+    /// How much longer than others what was typed may take until it shows as work.
+    slow: Duration,
     /// Seen at work, or with something to ask, since the last input.
     worked: bool,
     ready_since: Option<Instant>,
@@ -91,6 +93,7 @@ impl Eyes {
             open: 0,
             stream: None,
             input: None,
+            slow: Duration::ZERO,
             worked: true,
             ready_since: None,
             known: false,
@@ -108,8 +111,14 @@ impl Eyes {
     /// Something is about to be typed.
     pub fn input(&mut self, now: Instant) {
         self.input = Some(now);
+        self.slow = Duration::ZERO;
         self.worked = false;
         self.ready_since = None;
+    }
+
+    /// What was typed last is a prompt: the agent may be still over it for so long.
+    pub fn expect_work(&mut self, slow: Duration) {
+        self.slow = slow;
     }
 
     pub fn look(&mut self, picture: Picture) {
@@ -182,7 +191,7 @@ impl Eyes {
         let told = matches!(evidence, Evidence::Hook | Evidence::AgentFile);
         let settle = if told { Duration::ZERO } else { SETTLE };
         let left = settle.saturating_sub(now.saturating_duration_since(since));
-        let silent = QUIET_PROGRAM.saturating_sub(quiet);
+        let silent = (QUIET_PROGRAM + self.slow).saturating_sub(quiet);
         self.worked |= silent.is_zero();
         let fresh = self.worked && left.is_zero();
         let again = if fresh { None } else { Some(if self.worked { left } else { silent.min(AGAIN) }) };
@@ -334,6 +343,19 @@ mod tests {
         e.hook(Signal::Idle, t + ms(5100));
         let v = e.at(ms(50), t + ms(5150));
         assert_eq!((v.state, v.evidence, v.fresh), (State::Ready, Evidence::Hook, true));
+    }
+
+    #[test]
+    fn a_prompt_may_take_longer_until_work_shows() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        e.input(t);
+        e.expect_work(ms(5000));
+        e.look(shows(Shows::Ready));
+        e.at(ms(3000), t + ms(3000));
+        assert!(!e.at(ms(4000), t + ms(4000)).fresh);
+        e.at(ms(7000), t + ms(7000));
+        assert!(e.at(ms(7200), t + ms(7200)).fresh);
     }
 
     #[test]

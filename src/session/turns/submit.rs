@@ -18,6 +18,8 @@ use crate::tmux::{self, Server};
 const SHOWN: Duration = Duration::from_secs(10);
 /// Within this an Enter shows, or it is pressed again where the manifest says so.
 const TAKEN: Duration = Duration::from_secs(2);
+/// How much longer a prompt may take to show as work than a command: a busy machine.
+const UNSEEN: Duration = Duration::from_secs(6);
 /// How long a screen that never rests is tried.
 const REST: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(30);
@@ -111,6 +113,8 @@ impl Sessions {
         }
         for _ in 0..manifest.submit.enters.max(1) {
             let (before, busy) = self.enter(pane, &fit.server).await?;
+            let command = text.starts_with('/'); // not worked on
+            pane.eyes(|e| e.expect_work(if command { Duration::ZERO } else { UNSEEN } + more * 75));
             if self.until_taken(pane, &before, busy, TAKEN + more * 75).await? {
                 return Ok(Put::Taken);
             }

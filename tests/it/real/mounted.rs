@@ -11,6 +11,9 @@ use super::recipe;
 /// Real agents take seconds; on a busy machine many.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// Prompts written at once.
+const TURNS: usize = 10;
+
 struct Live {
     mount: Mount,
     stub: Stub,
@@ -118,16 +121,16 @@ impl Live {
 }
 
 fn answers_in_order(l: &Live) {
-    for n in 1..=20 {
+    for n in 1..=TURNS {
         l.write("input", &format!("SAY(reply {n}) please"));
     }
-    for n in 1..=20 {
+    for n in 1..=TURNS {
         let name = format!("{n:04}");
         assert_eq!(l.ended(&name), "done", "{n}\n{}", l.all());
         assert_eq!(l.read(&format!("turns/{name}/reply")), format!("reply {n}\n"), "{}", l.all());
     }
     let asked: Vec<String> = l.stub.prompts().into_iter().map(|r| r.text).collect();
-    let wanted: Vec<String> = (1..=20).map(|n| format!("SAY(reply {n}) please")).collect();
+    let wanted: Vec<String> = (1..=TURNS).map(|n| format!("SAY(reply {n}) please")).collect();
     assert_eq!(asked, wanted, "{}", l.all());
 }
 
@@ -138,7 +141,7 @@ fn long_prompts_arrive_whole(l: &Live) {
     assert_eq!(l.read("reply"), "forty-one\n", "{}", l.all());
     let got = l.stub.prompts().pop().unwrap().text;
     assert!(lines[1..].iter().all(|line| got.contains(line)), "{got}");
-    assert_eq!(l.stub.prompts().len(), 21, "one prompt: {:?}", l.stub.prompts());
+    assert_eq!(l.stub.prompts().len(), TURNS + 1, "one prompt: {:?}", l.stub.prompts());
     a_large_prompt_is_asked(l, 3500);
 }
 
@@ -180,10 +183,10 @@ fn what_comes_while_it_works_waits(l: &Live) {
     l.write("input", "SLOW3 SAY(slow one)");
     l.until("it works", || l.state() == "busy");
     l.write("input", "SAY(after it)");
-    assert_eq!(l.ended("0023"), "done");
-    assert_eq!(l.ended("0024"), "done");
+    assert_eq!(l.ended("0013"), "done");
+    assert_eq!(l.ended("0014"), "done");
     assert_eq!(
-        (l.read("turns/0023/reply"), l.read("turns/0024/reply")),
+        (l.read("turns/0013/reply"), l.read("turns/0014/reply")),
         ("slow one\n".into(), "after it\n".into())
     );
 }
@@ -199,8 +202,8 @@ fn an_approval_is_asked_for_and_given(l: &Live) {
     let id = question.lines().next().unwrap().trim_start_matches("id: ").to_owned();
     assert!(!l.mount.run(&format!("echo 'answer 1 00000000-9' > {}/ctl", l.agent)).status.success());
     l.write("ctl", &format!("answer 1 {id}\n"));
-    assert_eq!(l.ended("0025"), "done", "{}", l.all());
-    assert_eq!(l.ended("0026"), "done", "{}", l.all());
+    assert_eq!(l.ended("0015"), "done", "{}", l.all());
+    assert_eq!(l.ended("0016"), "done", "{}", l.all());
     assert!(l.mount.lab.path("proj/tool.txt").exists(), "the tool ran\n{}", l.all());
     assert_eq!(l.read("reply"), "later\n");
 }
@@ -209,7 +212,7 @@ fn an_interrupt_ends_a_turn(l: &Live) {
     l.write("input", "SLOW30 SAY(never whole)");
     l.until("it works", || l.state() == "busy");
     l.write("ctl", "interrupt\n");
-    assert_eq!(l.ended("0027"), "interrupted", "{}", l.all());
+    assert_eq!(l.ended("0017"), "interrupted", "{}", l.all());
     let (stage, reply) = l.ask("SAY(goes on)");
     assert_eq!((stage.as_str(), reply.as_str()), ("done", "goes on\n"), "{}", l.all());
 }
