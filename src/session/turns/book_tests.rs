@@ -1,3 +1,5 @@
+//! The book of turns, written and read again. Must not know agents.
+
 use super::*;
 use std::cell::Cell;
 

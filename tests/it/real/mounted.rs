@@ -176,7 +176,9 @@ fn a_large_prompt_is_asked(l: &Live, size: usize) {
     let first = got.iter().position(|w| w.starts_with("SAY(")).unwrap();
     let wanted = words(&text);
     let differs = wanted.iter().zip(&got[first..]).position(|(a, b)| a != b);
-    assert_eq!((differs, got.len() - first), (None, wanted.len()), "{}", l.agent);
+    // Some put a word or two behind it (claude 2.1.329 two).
+    let more = got.get(first + wanted.len()..).map_or(usize::MAX, <[&str]>::len);
+    assert!(differs.is_none() && more <= 4, "{}: {differs:?}, {:?}", l.agent, got.last());
 }
 
 fn what_comes_while_it_works_waits(l: &Live) {
