@@ -137,7 +137,8 @@ fn held(field: &Field, colours: bool, rows: &[Vec<Cell>], behind: Option<bool>) 
         let mut kept = String::new();
         for (n, cell) in row.iter().enumerate() {
             // A drawn cursor on a hint's first character hides how that looks.
-            let on_hint = cell.style.reverse && row.get(n + 1).is_some_and(is_hint);
+            let drawn = cell.style.reverse || cell.style.underline;
+            let on_hint = drawn && row.get(n + 1).is_some_and(is_hint);
             if is_blank(cell.char) || !(is_hint(cell) || on_hint) {
                 kept.push(cell.char);
             }
@@ -174,6 +175,8 @@ mod tests {
         assert_eq!(see(""), Composer::Empty);
         assert_eq!(see("\u{1b}[2mtry \"fix it\"\u{1b}[0m"), Composer::Empty);
         assert_eq!(see("\u{1b}[7mt\u{1b}[0;2mry this\u{1b}[0m"), Composer::Empty, "under a drawn cursor");
+        assert_eq!(see("\u{1b}[4mt\u{1b}[0;2mry this\u{1b}[0m"), Composer::Empty, "one drawn as a line");
+        assert_eq!(see("\u{1b}[4mt\u{1b}[0mry this"), draft("try this"), "a cursor moved into a draft");
         assert_eq!(
             see("fi\u{1b}[7mx\u{1b}[0;2m the test\u{1b}[0m"),
             draft("fi"),

@@ -129,6 +129,8 @@ pub struct Resume {
     pub latest: Vec<String>,
     /// Gives a new conversation the id `{id}`, a UUID.
     pub preset: Vec<String>,
+    /// What goes on is a copy with an id of its own, which the agent does not tell.
+    pub forks: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -85,7 +85,7 @@ pub struct Style {
     bold: bool,
     dim: bool,
     italic: bool,
-    underline: bool,
+    pub underline: bool,
     pub reverse: bool,
     colour: Option<Colour>,
     /// The background: not written out in [`Tail::styled`].

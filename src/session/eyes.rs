@@ -83,6 +83,8 @@ pub struct Eyes {
     open: u32,
     stream: Option<(Signal, Instant)>,
     input: Option<Instant>,
+    /// How much longer than others what was typed may take until it shows as work.
+    slow: Duration,
     /// Seen at work, or with something to ask, since the last input.
     worked: bool,
     ready_since: Option<Instant>,
@@ -104,6 +106,7 @@ impl Eyes {
             open: 0,
             stream: None,
             input: None,
+            slow: Duration::ZERO,
             worked: true,
             ready_since: None,
             known: false,
@@ -121,8 +124,14 @@ impl Eyes {
     /// Something is about to be typed.
     pub fn input(&mut self, now: Instant) {
         self.input = Some(now);
+        self.slow = Duration::ZERO;
         self.worked = false;
         self.ready_since = None;
+    }
+
+    /// What was typed last is a prompt: the agent may be still over it for so long.
+    pub fn expect_work(&mut self, slow: Duration) {
+        self.slow = slow;
     }
 
     pub fn look(&mut self, picture: Picture) {
@@ -179,8 +188,8 @@ impl Eyes {
     }
 
     /// A limit that ended by the agent's own words, whatever stands on the screen still.
-    pub fn limit_is_over(&self) -> bool {
-        self.picture.until.is_some_and(|until| until <= SystemTime::now())
+    pub fn limit_is_over(&self, wall: SystemTime) -> bool {
+        self.picture.until.is_some_and(|until| until <= wall)
     }
 
     /// How the evidence reads in `status`.
@@ -190,10 +199,10 @@ impl Eyes {
             .flatten()
     }
 
-    /// `quiet`: time without output or input.
-    pub fn decide(&mut self, quiet: Duration, now: Instant) -> Verdict {
-        let Some(left) = self.blank_for(now) else { return self.decided(quiet, now) };
-        Verdict { again: Some(left), ..self.decided(quiet, now) }
+    /// `quiet`: time without output or input. `wall`: what limits go by.
+    pub fn decide(&mut self, quiet: Duration, now: Instant, wall: SystemTime) -> Verdict {
+        let Some(left) = self.blank_for(now) else { return self.decided(quiet, now, wall) };
+        Verdict { again: Some(left), ..self.decided(quiet, now, wall) }
     }
 
     /// How long a picture without a sign must last still, where one was taken.
@@ -209,8 +218,8 @@ impl Eyes {
         Some(left)
     }
 
-    fn decided(&mut self, quiet: Duration, now: Instant) -> Verdict {
-        let (state, evidence) = self.state(quiet, now);
+    fn decided(&mut self, quiet: Duration, now: Instant, wall: SystemTime) -> Verdict {
+        let (state, evidence) = self.state(quiet, now, wall);
         self.evidence = evidence;
         if matches!(state, State::Busy | State::Blocked | State::Limited) {
             self.worked = true;
@@ -225,7 +234,7 @@ impl Eyes {
         let told = matches!(evidence, Evidence::Hook | Evidence::AgentFile);
         let settle = if told { Duration::ZERO } else { SETTLE };
         let left = settle.saturating_sub(now.saturating_duration_since(since));
-        let silent = QUIET_PROGRAM.saturating_sub(quiet);
+        let silent = (QUIET_PROGRAM + self.slow).saturating_sub(quiet);
         self.worked |= silent.is_zero();
         let fresh = self.worked && left.is_zero();
         let again = if fresh { None } else { Some(if self.worked { left } else { silent.min(AGAIN) }) };
@@ -240,7 +249,7 @@ impl Eyes {
         }
     }
 
-    fn state(&self, quiet: Duration, now: Instant) -> (State, Evidence) {
+    fn state(&self, quiet: Duration, now: Instant, wall: SystemTime) -> (State, Evidence) {
         let seen = if self.picture.by_title { Evidence::Title } else { Evidence::Screen };
         // Believed only while there is some output, or it is but a moment old.
         let lately = |at: Instant| now.saturating_duration_since(at).min(quiet) < SILENT;
@@ -248,7 +257,7 @@ impl Eyes {
         let stream = self.stream.filter(|(s, at)| *s != Signal::Works || lately(*at));
         match self.picture.state {
             Some(manifest::State::Blocked) => (State::Blocked, self.agreed(Signal::Asks, seen)),
-            Some(manifest::State::Limited) if self.limit_is_over() => (State::Ready, seen),
+            Some(manifest::State::Limited) if self.limit_is_over(wall) => (State::Ready, seen),
             Some(manifest::State::Limited) => (State::Limited, seen),
             Some(manifest::State::Busy) => (State::Busy, self.agreed(Signal::Works, seen)),
             Some(manifest::State::Ready) => match (self.file(now), hook, stream) {
@@ -329,6 +338,12 @@ mod tests {
         Eyes::new(Agent { key: "claude".into(), manifest }, now)
     }
 
+    impl Eyes {
+        fn at(&mut self, quiet: Duration, now: Instant) -> Verdict {
+            self.decide(quiet, now, SystemTime::UNIX_EPOCH)
+        }
+    }
+
     fn shows(state: Shows) -> Picture {
         Picture { state: Some(state), ..Picture::default() }
     }
@@ -338,9 +353,9 @@ mod tests {
         let t = Instant::now();
         let mut e = eyes(t);
         e.look(shows(Shows::Ready));
-        let v = e.decide(ms(0), t);
+        let v = e.at(ms(0), t);
         assert_eq!((v.state, v.fresh, v.again), (State::Ready, false, Some(SETTLE)));
-        assert!(e.decide(ms(0), t + SETTLE).fresh);
+        assert!(e.at(ms(0), t + SETTLE).fresh);
     }
 
     #[test]
@@ -348,14 +363,14 @@ mod tests {
         let t = Instant::now();
         let mut e = eyes(t);
         e.look(shows(Shows::Ready));
-        e.decide(ms(0), t);
+        e.at(ms(0), t);
         e.input(t + ms(500));
-        assert!(!e.decide(ms(10), t + ms(900)).fresh, "a composer that stands there still");
+        assert!(!e.at(ms(10), t + ms(900)).fresh, "a composer that stands there still");
         e.look(shows(Shows::Busy));
-        assert_eq!(e.decide(ms(0), t + ms(1000)).state, State::Busy);
+        assert_eq!(e.at(ms(0), t + ms(1000)).state, State::Busy);
         e.look(shows(Shows::Ready));
-        e.decide(ms(0), t + ms(1100));
-        assert!(e.decide(ms(0), t + ms(1300)).fresh);
+        e.at(ms(0), t + ms(1100));
+        assert!(e.at(ms(0), t + ms(1300)).fresh);
     }
 
     #[test]
@@ -364,13 +379,26 @@ mod tests {
         let mut e = eyes(t);
         e.input(t);
         e.look(shows(Shows::Ready));
-        assert!(!e.decide(ms(1000), t + ms(1000)).fresh);
-        e.decide(QUIET_PROGRAM, t + QUIET_PROGRAM);
-        assert!(e.decide(QUIET_PROGRAM, t + QUIET_PROGRAM + SETTLE).fresh);
+        assert!(!e.at(ms(1000), t + ms(1000)).fresh);
+        e.at(QUIET_PROGRAM, t + QUIET_PROGRAM);
+        assert!(e.at(QUIET_PROGRAM, t + QUIET_PROGRAM + SETTLE).fresh);
         e.input(t + ms(5000));
         e.hook(Signal::Idle, t + ms(5100));
-        let v = e.decide(ms(50), t + ms(5150));
+        let v = e.at(ms(50), t + ms(5150));
         assert_eq!((v.state, v.evidence, v.fresh), (State::Ready, Evidence::Hook, true));
+    }
+
+    #[test]
+    fn a_prompt_may_take_longer_until_work_shows() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        e.input(t);
+        e.expect_work(ms(5000));
+        e.look(shows(Shows::Ready));
+        e.at(ms(3000), t + ms(3000));
+        assert!(!e.at(ms(4000), t + ms(4000)).fresh);
+        e.at(ms(7000), t + ms(7000));
+        assert!(e.at(ms(7200), t + ms(7200)).fresh);
     }
 
     #[test]
@@ -379,16 +407,16 @@ mod tests {
         let mut e = eyes(t);
         let file = |signal, age| Some(FileSays { signal, age: Some(ms(age)) });
         e.look(Picture { file: file(Signal::Works, 0), ..shows(Shows::Ready) });
-        assert_eq!(e.decide(ms(0), t).state, State::Busy);
+        assert_eq!(e.at(ms(0), t).state, State::Busy);
         e.look(Picture { file: file(Signal::Asks, 0), ..shows(Shows::Ready) });
-        assert_eq!(e.decide(ms(0), t).state, State::Blocked);
+        assert_eq!(e.at(ms(0), t).state, State::Blocked);
         // It is written a moment after the hook: the word from before is no end.
         e.input(t + ms(1000));
         e.hook_took(t + ms(1050));
         e.look(Picture { file: file(Signal::Idle, 900), ..shows(Shows::Ready) });
-        assert_eq!(e.decide(ms(10), t + ms(1100)).state, State::Busy);
+        assert_eq!(e.at(ms(10), t + ms(1100)).state, State::Busy);
         e.look(Picture { file: file(Signal::Idle, 10), ..shows(Shows::Ready) });
-        let v = e.decide(ms(10), t + ms(1200));
+        let v = e.at(ms(10), t + ms(1200));
         assert_eq!((v.state, v.evidence, v.fresh), (State::Ready, Evidence::AgentFile, true));
     }
 
@@ -398,8 +426,8 @@ mod tests {
         let mut e = eyes(t);
         e.hook(Signal::Works, t);
         e.look(shows(Shows::Ready));
-        assert_eq!(e.decide(ms(100), t + ms(5000)).state, State::Busy, "it prints");
-        assert_eq!(e.decide(ms(3000), t + ms(5000)).state, State::Ready, "interrupted: no hook says so");
+        assert_eq!(e.at(ms(100), t + ms(5000)).state, State::Busy, "it prints");
+        assert_eq!(e.at(ms(3000), t + ms(5000)).state, State::Ready, "interrupted: no hook says so");
     }
 
     #[test]
@@ -408,9 +436,9 @@ mod tests {
         let mut e = eyes(t);
         e.stream(Signal::Idle, t);
         e.look(shows(Shows::Blocked));
-        assert_eq!(e.decide(ms(0), t).state, State::Blocked);
+        assert_eq!(e.at(ms(0), t).state, State::Blocked);
         e.look(shows(Shows::Unknown));
-        assert_eq!(e.decide(ms(0), t).state, State::Unknown, "no stream makes a prompt welcome");
+        assert_eq!(e.at(ms(0), t).state, State::Unknown, "no stream makes a prompt welcome");
     }
 
     #[test]
@@ -418,29 +446,39 @@ mod tests {
         let t = Instant::now();
         let mut e = eyes(t);
         e.look(shows(Shows::Busy));
-        assert_eq!(e.decide(ms(0), t).state, State::Busy);
+        assert_eq!(e.at(ms(0), t).state, State::Busy);
         e.look(shows(Shows::Unknown));
-        let v = e.decide(ms(0), t + ms(100));
+        let v = e.at(ms(0), t + ms(100));
         assert_eq!((v.state, v.again), (State::Busy, Some(SETTLE)));
-        assert_eq!(e.decide(ms(0), t + ms(500)).state, State::Busy, "one look is not two");
+        assert_eq!(e.at(ms(0), t + ms(500)).state, State::Busy, "one look is not two");
         e.look(shows(Shows::Busy));
-        assert_eq!(e.decide(ms(0), t + ms(1000)).again, Some(AGAIN));
+        assert_eq!(e.at(ms(0), t + ms(1000)).again, Some(AGAIN));
         // One that lasts is what it is, and one of an agent at rest is at once.
         e.look(shows(Shows::Unknown));
-        e.decide(ms(0), t + ms(1100));
+        e.at(ms(0), t + ms(1100));
         e.look(shows(Shows::Unknown));
-        assert_eq!(e.decide(ms(0), t + ms(1300)).state, State::Unknown);
+        assert_eq!(e.at(ms(0), t + ms(1300)).state, State::Unknown);
         e.look(shows(Shows::Ready));
-        assert_eq!(e.decide(ms(0), t + ms(1400)).state, State::Ready);
+        assert_eq!(e.at(ms(0), t + ms(1400)).state, State::Ready);
         e.look(shows(Shows::Unknown));
-        assert_eq!(e.decide(ms(0), t + ms(1500)).state, State::Unknown);
+        assert_eq!(e.at(ms(0), t + ms(1500)).state, State::Unknown);
     }
 
     #[test]
     fn what_is_never_recognised_is_starting_and_then_unknown() {
         let t = Instant::now();
         let mut e = eyes(t);
-        assert_eq!(e.decide(ms(0), t).state, State::Starting);
-        assert_eq!(e.decide(ms(0), t + START).state, State::Unknown);
+        assert_eq!(e.at(ms(0), t).state, State::Starting);
+        assert_eq!(e.at(ms(0), t + START).state, State::Unknown);
+    }
+
+    #[test]
+    fn a_limit_ends_by_the_clock_on_the_wall() {
+        let t = Instant::now();
+        let wall = |n: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(n);
+        let mut e = eyes(t);
+        e.look(Picture { until: Some(wall(60)), ..shows(Shows::Limited) });
+        assert_eq!(e.decide(ms(0), t, wall(59)).state, State::Limited);
+        assert_eq!(e.decide(ms(0), t, wall(60)).state, State::Ready);
     }
 }

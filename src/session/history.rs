@@ -220,7 +220,7 @@ impl Sessions {
     }
 
     /// The conversation that the prompt `text`, sent at `sent`, went into: the newest one since
-    /// then that holds it last and runs nowhere else.
+    /// then that holds it last and runs nowhere else. The one it was bound to goes before others.
     pub(super) async fn bind_by_prompt(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -229,12 +229,14 @@ impl Sessions {
     ) {
         let Some(place) = self.place(session).await else { return };
         let others = self.bound_elsewhere(session);
+        let bound = session.conversation();
         let text = squeezed(text);
         let found = on_disk(move || {
             let since = sent.checked_sub(Duration::from_secs(2)).unwrap_or(sent);
-            let new =
-                place.list().found.into_iter().filter(|c| c.updated >= since && !others.contains(&c.id));
-            new.take(8).find(|c| {
+            let mut new = place.list().found;
+            new.retain(|c| c.updated >= since && !others.contains(&c.id));
+            new.sort_by_key(|c| bound.as_ref() != Some(&c.id));
+            new.into_iter().take(8).find(|c| {
                 let entries = place.since(c, &Mark::default()).unwrap_or_default();
                 let last = entries.iter().rev().find(|e| e.who == history::Who::User);
                 last.is_some_and(|e| squeezed(&e.text).contains(&text))

@@ -302,7 +302,7 @@ impl Pane {
         } else {
             let now = Instant::now();
             let quiet = self.judge(|j| j.quiet(now));
-            match self.eyes(|e| e.decide(quiet, now)) {
+            match self.eyes(|e| e.decide(quiet, now, SystemTime::now())) {
                 Some(verdict) => verdict,
                 None => {
                     let found = look(pid as i32, &tty);

@@ -246,7 +246,7 @@ fn conversation(resume: &Resume, begin: &Begin) -> Result<(Vec<String>, Option<S
             Ok((with(&resume.preset, &id), Some(id)))
         }
         Begin::Resume(_) if resume.args.is_empty() => Err(cannot()),
-        Begin::Resume(id) => Ok((with(&resume.args, id), Some(id.clone()))),
+        Begin::Resume(id) => Ok((with(&resume.args, id), (!resume.forks).then(|| id.clone()))),
         Begin::Latest if resume.latest.is_empty() => Err(cannot()),
         Begin::Latest => Ok((resume.latest.clone(), None)),
     }

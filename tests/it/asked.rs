@@ -57,6 +57,7 @@ const QWEN_TEXT: &[&str] = &["touch stub_was_here", "Allow execution of: 'touch'
 const QWEN_LOGIN: &[&str] = &["Alibaba ModelStudio", "Third-party Providers", "Custom Provider"];
 
 pub(super) const ASKED: &[Asked] = &[
+    ("aider", "approval", "Run shell command?", &[ECHO], &["Yes", "No", "Don't ask again"], Some(1)),
     ("aider", "approval", "Add 0.0k tokens of command output to the chat?", &["hello"], YES_NO, Some(1)),
     (
         "aider",
@@ -142,6 +143,26 @@ pub(super) const ASKED: &[Asked] = &[
         Some(2),
     ),
     ("codex", "approval approval-2 old-blocked", CODEX_ASKS, CODEX_TEXT, CODEX, Some(1)),
+    (
+        "codex",
+        "approval",
+        CODEX_ASKS,
+        &["Reason: a test asks", "$ echo tool-was-run > tool.txt"],
+        &[
+            CODEX[0],
+            "Yes, and don't ask again for commands that start with `echo tool-was-run > tool.txt` (p)",
+            CODEX[2],
+        ],
+        Some(1),
+    ),
+    (
+        "codex",
+        "rewind",
+        "Rewind",
+        &["Browsing · ↑↓/jk scroll · ←→/hl prompts · ^t details · ↵ rewind · esc back"],
+        &[],
+        None,
+    ),
     ("codex", "approval-down", CODEX_ASKS, CODEX_TEXT, CODEX, Some(2)),
     (
         "codex",
@@ -177,10 +198,19 @@ pub(super) const ASKED: &[Asked] = &[
     ),
     ("continue", "approval approval-2", "Bash(touch stub_was_here)", CONTINUE_TEXT, CONTINUE, Some(1)),
     ("continue", "approval", "Bash(echo tool-was-run > tool.txt)", &[CONTINUE_TEXT[1]], CONTINUE, Some(1)),
+    (
+        "continue",
+        "rewind",
+        "Edit Message (Rewind Conversation)",
+        &["Select a message to edit:"],
+        &["Message 1: second beta"],
+        Some(1),
+    ),
     ("continue", "approval-down", "Bash(touch stub_was_here)", CONTINUE_TEXT, CONTINUE, Some(2)),
     ("continue", "firstrun firstrun-2", "To get started, enter your Anthropic API key.", &[], &[], None),
     ("continue", "resume-menu resume-menu-down", "Sessions", &[], &["The two numbers…"], Some(1)),
     ("copilot", "approval approval-2", "stub tool call", COPILOT_TEXT, COPILOT, Some(1)),
+    ("copilot", "approval", "writes a file", &[ECHO, COPILOT_TEXT[1]], &[COPILOT[0], COPILOT[2]], Some(1)),
     ("copilot", "approval-down", "stub tool call", COPILOT_TEXT, COPILOT, Some(2)),
     (
         "copilot",
@@ -214,9 +244,9 @@ pub(super) const ASKED: &[Asked] = &[
     ),
     (
         "copilot",
-        "firstrun-2",
+        "firstrun firstrun-2",
         "Confirm folder trust",
-        &["/home/dev/proj", "Do you trust the files in this folder?"],
+        &["Do you trust the files in this folder?"],
         &["Yes", "Yes, and remember this folder for future sessions", "No (Esc)"],
         Some(1),
     ),
@@ -237,6 +267,14 @@ pub(super) const ASKED: &[Asked] = &[
         &[],
         &["Trust folder (proj)", "Trust parent folder (muxxxxxxx)", "Don't trust"],
         Some(1),
+    ),
+    (
+        "gemini",
+        "rewind",
+        "Rewind",
+        &[],
+        &["<session_context>", "second beta", "Stay at current position"],
+        Some(3),
     ),
     ("gemini", "approval-down", "Shell  touch stub_was_here", GEMINI_TEXT, GEMINI, Some(2)),
     (
@@ -272,6 +310,14 @@ pub(super) const ASKED: &[Asked] = &[
         OPENCODE_TEXT,
         OPENCODE,
         None,
+    ),
+    (
+        "opencode",
+        "approval",
+        "Permission required",
+        &[OPENCODE_TEXT[0], "$ echo tool-was-run > tool.txt"],
+        OPENCODE,
+        Some(1),
     ),
     ("opencode", "permission", "Permission required", OPENCODE_TEXT, OPENCODE, Some(1)),
     ("opencode", "permission-right", "Permission required", OPENCODE_TEXT, OPENCODE, Some(2)),

@@ -53,6 +53,9 @@ fn every_blocked_screen_has_its_question() {
 fn dialogs_that_are_narrow_or_have_boxes_are_taken_apart() {
     let catalogue = catalogue();
     let all = dialogs();
+    let state = |s: &Saved| judge(catalogue.get(&s.agent).unwrap(), &s.screen).state;
+    let missed: Vec<&str> = all.iter().filter(|s| state(s) != State::Blocked).map(|s| &*s.name).collect();
+    assert!(missed.is_empty(), "not blocked: {missed:?}");
     let wrong =
         all.iter().filter_map(|s| differs(DIALOGS, s, &asked(catalogue.get(&s.agent).unwrap(), &s.screen)));
     let wrong: Vec<String> = wrong.collect();
@@ -191,6 +194,27 @@ fn a_question_that_is_wrapped_at_the_edge_takes_its_letter() {
     let labels: Vec<&str> = asked.options.iter().map(|o| o.label.as_str()).collect();
     assert_eq!(labels, ["Yes", "No", "Don't ask again"]);
     assert_eq!(asked.next(&asked, 3), Step::Confirm(vec![Key::Text("d".into()), Key::Name("Enter".into())]));
+}
+
+#[test]
+fn a_question_is_blocked_wherever_it_is_wrapped() {
+    let catalogue = catalogue();
+    let aider = catalogue.get("aider").unwrap();
+    let text = "Run shell command and add its output? (Y)es/(N)o/(D)on't ask again [Yes]:";
+    for width in 40..=text.len() {
+        let rows: Vec<&[u8]> = text.as_bytes().chunks(width).collect();
+        let rows: Vec<&str> = rows.into_iter().map(|r| std::str::from_utf8(r).unwrap()).collect();
+        let mut screen =
+            Screen::parse(&format!("{}\n> /x\n\nls -l\n{} \n", "─".repeat(width), rows.join("\n")));
+        let asked = question(aider, &screen).unwrap_or_else(|| panic!("at {width}: {rows:?}"));
+        assert_eq!((asked.options.len(), asked.selected), (3, Some(1)), "at {width}: {asked:?}");
+        let last = 3 + rows.len() as u16;
+        screen = Screen::parse(&format!("ls -l\n\n\n\n{}y\n", rows.join("\n")));
+        screen.cursor = Some((3, last));
+        assert_eq!(judge(aider, &screen).state, State::Blocked, "at {width}, half an answer");
+        screen.cursor = Some((0, last + 1));
+        assert_ne!(judge(aider, &screen).state, State::Blocked, "at {width}, answered");
+    }
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub struct Ask {
     pub stream: bool,
     /// The newest text of the user, without what the agent puts around it.
     pub text: String,
+    /// How many messages there are.
+    pub messages: usize,
     /// The newest message is a tool's result: the same turn goes on.
     pub after_tool: bool,
     /// The tool that runs a command of the shell, where one is offered.
@@ -60,6 +62,7 @@ impl Ask {
             stream,
             side: is_side(body, &tools, stream, &text),
             text,
+            messages: body[messages(wire)].as_array().map_or(1, Vec::len),
             after_tool,
             shell: tools.into_iter().find(|t| SHELLS.contains(&t.as_str())),
             schema: schema.into_iter().find(|s| s.is_object()).cloned(),
@@ -96,13 +99,17 @@ fn tools(body: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The newest user text, and whether a tool's result came after it.
-fn newest(wire: Wire, body: &Value) -> (String, bool) {
-    let key = match wire {
+fn messages(wire: Wire) -> &'static str {
+    match wire {
         Wire::Anthropic | Wire::Chat => "messages",
         Wire::Responses => "input",
         Wire::Gemini => "contents",
-    };
+    }
+}
+
+/// The newest user text, and whether a tool's result came after it.
+fn newest(wire: Wire, body: &Value) -> (String, bool) {
+    let key = messages(wire);
     if let Some(text) = body[key].as_str() {
         return (clean(text), false);
     }
@@ -121,7 +128,8 @@ fn newest(wire: Wire, body: &Value) -> (String, bool) {
             Some(text) => vec![clean(text)],
             None => blocks.filter_map(|b| b["text"].as_str()).map(clean).collect(),
         };
-        let text = texts.into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join("\n");
+        // A prompt that was interrupted may stand before the next one in one message.
+        let text = texts.into_iter().rfind(|t| !t.is_empty()).unwrap_or_default();
         if !text.is_empty() {
             (found, after_tool) = (text, false);
         }

@@ -10,6 +10,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use serde_json::json;
 
+use super::ask::Ask;
+
 /// One question to the model.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -19,6 +21,8 @@ pub struct Request {
     pub n: usize,
     /// No part of the talk: a title, a route, a summary.
     pub side: bool,
+    /// Messages that were sent: those of the talk so far, and it.
+    pub messages: usize,
     /// A tool's result: the turn of the prompt before goes on.
     pub after_tool: bool,
     /// The text that is sent, or would be; empty where a tool is called or an error sent.
@@ -69,20 +73,17 @@ impl Log {
     }
 
     /// Takes a request up; `answer` is made from its number.
-    pub fn open(
-        self: &Arc<Self>,
-        text: &str,
-        side: bool,
-        after_tool: bool,
-        answer: impl FnOnce(usize) -> String,
-    ) -> Open {
+    pub fn open(self: &Arc<Self>, ask: &Ask, answer: impl FnOnce(usize) -> String) -> Open {
+        let Ask { text, side, after_tool, messages, .. } = ask;
+        let (side, after_tool) = (*side, *after_tool);
         let mut all = self.all.lock();
         let before = all.iter().filter(|r| r.is_prompt()).count();
         let n = before + usize::from(!side && !after_tool);
         let request = Request {
-            text: text.to_owned(),
+            text: text.clone(),
             n,
             side,
+            messages: *messages,
             after_tool,
             answer: answer(n),
             arrived: Instant::now(),
@@ -91,7 +92,8 @@ impl Log {
         };
         let at = all.len();
         self.write(json!({
-            "at": at, "n": n, "side": side, "after_tool": after_tool, "text": text, "answer": request.answer,
+            "at": at, "n": n, "side": side, "after_tool": after_tool, "messages": messages, "text": text,
+            "answer": request.answer,
         }));
         all.push(request);
         Open { log: Arc::clone(self), at, whole: false }

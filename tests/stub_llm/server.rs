@@ -83,7 +83,7 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
         return json_body(other(path));
     };
     let mut plan = Plan::default();
-    let open = shared.log.open(&ask.text, ask.side, ask.after_tool, |n| {
+    let open = shared.log.open(&ask, |n| {
         plan = Plan::of(&ask, n);
         let is_text = plan.call.is_none() && plan.error.is_none();
         if is_text { plan.text.clone() } else { String::new() }

@@ -1,4 +1,4 @@
-//! The book of turns: its file whole, half and grown.
+//! The book of turns, written and read again. Must not know agents.
 
 use super::*;
 use std::cell::Cell;

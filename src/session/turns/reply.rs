@@ -60,12 +60,13 @@ impl Sessions {
         let limit = tokio::time::Instant::now() + if mute { Duration::ZERO } else { WRITTEN };
         let mut written = false;
         let slash = prompt.starts_with('/');
+        let sent = from_millis(turn.sent.unwrap_or(turn.accepted));
+        let mut sought = false;
         while let Some(place) = self.place(session).await.filter(|_| !slash) {
             let bound = session.conversation();
             let known = bound.as_ref().filter(|id| before.mark.as_ref().is_none_or(|(was, _)| was == *id));
             if known.is_none() && !gone {
                 // A new conversation began, or nobody knew which it was.
-                let sent = from_millis(turn.sent.unwrap_or(turn.accepted));
                 self.bind_by_prompt(session, prompt, sent).await;
             }
             let then = before.mark.as_ref().map(|(id, _)| id.clone());
@@ -82,6 +83,12 @@ impl Sessions {
                 }
             }
             if tokio::time::Instant::now() >= limit {
+                if !sought && known.is_some() && !gone {
+                    // Somebody may have begun another one at the terminal.
+                    self.bind_by_prompt(session, prompt, sent).await;
+                    sought = true;
+                    continue;
+                }
                 session.turns.mute.store(if written { 0 } else { pid }, Ordering::Release);
                 break;
             }

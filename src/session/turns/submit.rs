@@ -4,7 +4,7 @@
 //! seen: nothing goes into a dialog that came up meanwhile, nor onto somebody's draft.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::eyes::Picture;
 use super::super::{Pane, Sessions};
@@ -18,6 +18,8 @@ use crate::tmux::{self, Server};
 const SHOWN: Duration = Duration::from_secs(10);
 /// Within this an Enter shows, or it is pressed again where the manifest says so.
 const TAKEN: Duration = Duration::from_secs(2);
+/// How much longer a prompt may take to show as work than a command: a busy machine.
+const UNSEEN: Duration = Duration::from_secs(6);
 /// How long a screen that never rests is tried.
 const REST: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(30);
@@ -69,7 +71,7 @@ impl Sessions {
         let state = matches!(picture.state, Some(Shows::Ready))
             || working_too && matches!(picture.state, Some(Shows::Busy | Shows::Limited))
             || matches!(picture.state, Some(Shows::Limited))
-                && pane.eyes(|e| e.limit_is_over()).unwrap_or(false);
+                && pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false);
         let draft = matches!(picture.composer, Composer::Draft(_));
         pane.saw(shot.pid, picture);
         Ok(if !state {
@@ -111,6 +113,8 @@ impl Sessions {
         }
         for _ in 0..manifest.submit.enters.max(1) {
             let (before, busy) = self.enter(pane, &fit.server).await?;
+            let command = text.starts_with('/'); // not worked on
+            pane.eyes(|e| e.expect_work(if command { Duration::ZERO } else { UNSEEN } + more * 75));
             if self.until_taken(pane, &before, busy, TAKEN + more * 75).await? {
                 return Ok(Put::Taken);
             }
@@ -126,12 +130,14 @@ impl Sessions {
             let quiet = pane.judge(|j| j.quiet(Instant::now()));
             if quiet >= settle || begun.elapsed() >= limit {
                 let (shot, picture) = self.picture(pane).await?;
-                let shows = match picture.composer {
-                    Composer::Draft(_) => true,
-                    _ => shot.stand != stand,
+                // One that is slow to show it would take an Enter for a part of it. Where nobody
+                // can see what is pasted the Enter goes all the same.
+                let (shows, patience) = match picture.composer {
+                    Composer::Draft(_) => (true, limit),
+                    Composer::Empty => (false, limit),
+                    _ => (shot.stand != stand, TAKEN.max(settle)),
                 };
-                // One that shows nothing of what is pasted gets its Enter all the same.
-                if shows || begun.elapsed() >= TAKEN.max(settle) {
+                if shows || begun.elapsed() >= patience {
                     return Ok(());
                 }
             }
@@ -257,7 +263,8 @@ impl Sessions {
             let draft = matches!(picture.composer, Composer::Draft(_));
             let unsure = picture.composer == Composer::Unsure;
             pane.saw(shot.pid, picture);
-            let ready = ready || limited && pane.eyes(|e| e.limit_is_over()).unwrap_or(false);
+            let ready =
+                ready || limited && pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false);
             if !ready || !draft && !unsure {
                 return Ok(ready);
             }

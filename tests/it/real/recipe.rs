@@ -36,7 +36,9 @@ pub fn home(agent: &str, home: &Path, cwd: &Path, stub: u16) -> Recipe {
     assert!(version.is_ok(), "{agent} is not there: tests/agents/install {:?} {agent}", installed());
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     // All it gets: whatever the user has set must not reach it.
+    let settings = home.join(".config");
     let fixed = [
+        ("XDG_CONFIG_HOME", settings.to_str().unwrap()),
         ("PATH", path.as_str()),
         ("HOME", home.to_str().unwrap()),
         ("LANG", "C.UTF-8"),
