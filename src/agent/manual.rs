@@ -68,6 +68,7 @@ pub const ENTRIES: &[Entry] = &[
     row("resume", "args", LIST, "[]", "Right after the command; `{id}` is the conversation's id."),
     row("resume", "latest", LIST, "[]", "Goes on with the newest conversation of the directory."),
     row("resume", "preset", LIST, "[]", "Gives a new conversation the id `{id}`, a UUID, so that it is known from the start."),
+    row("resume", "forks", BOOL, "false", "What goes on is a copy with an id of its own, which the agent does not tell."),
 
     row("hooks", "args", LIST, "", "Arguments that make it tell; one of them, or of `env`, has to run muxfs: `{program}` is muxfs, `{file}` the file it is to write to with `muxfs hook`, `{command}` both as one command line, `{settings}` the path of the file below."),
     row("hooks", "env", MAP, "", "Environment that does, with the same words in braces."),

@@ -166,6 +166,11 @@ impl Eyes {
         self.worked |= self.input.is_some();
     }
 
+    /// Its own record has an answer to what went in.
+    pub fn answered(&mut self) {
+        self.worked = true;
+    }
+
     /// A prompt was taken: one that comes while it works has an end of its own.
     pub fn hook_took(&mut self, now: Instant) {
         self.open += 1;

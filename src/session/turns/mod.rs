@@ -11,7 +11,7 @@ pub mod turn;
 pub mod wait;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
@@ -54,6 +54,11 @@ impl Default for Turns {
 }
 
 impl Turns {
+    /// The agent's process `pid` wrote nothing of a turn before.
+    fn is_mute(&self, pid: u32) -> bool {
+        self.mute.load(Ordering::Acquire) == pid
+    }
+
     pub fn book(&self) -> Option<Arc<Book>> {
         self.book.read().clone()
     }

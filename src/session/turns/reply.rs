@@ -56,36 +56,25 @@ impl Sessions {
         gone: bool,
     ) -> Option<String> {
         let pid = pane.fact(|f| f.pid);
-        let mute = session.turns.mute.load(Ordering::Acquire) == pid;
+        let mute = session.turns.is_mute(pid);
         let limit = tokio::time::Instant::now() + if mute { Duration::ZERO } else { WRITTEN };
-        let mut written = false;
-        let slash = prompt.starts_with('/');
-        let sent = from_millis(turn.sent.unwrap_or(turn.accepted));
-        let mut sought = false;
-        while let Some(place) = self.place(session).await.filter(|_| !slash) {
-            let bound = session.conversation();
-            let known = bound.as_ref().filter(|id| before.mark.as_ref().is_none_or(|(was, _)| was == *id));
-            if known.is_none() && !gone {
-                // A new conversation began, or nobody knew which it was.
-                self.bind_by_prompt(session, prompt, sent).await;
-            }
-            let then = before.mark.as_ref().map(|(id, _)| id.clone());
-            if let Some(id) = if gone { then } else { session.conversation() } {
-                let mark = before.mark.clone().filter(|(was, _)| *was == id).map(|(_, mark)| mark);
-                let read = on_disk(move || said(&place, &id, &mark.unwrap_or_default())).await;
-                match read {
-                    Ok(Said::Answer(reply)) => {
-                        session.turns.mute.store(0, Ordering::Release);
-                        return Some(cut(reply));
-                    }
-                    Ok(Said::Nothing) => {}
-                    Ok(Said::Something) | Err(_) => written = true,
+        let (mut written, mut sought) = (false, false);
+        // What begins with a slash is a command to the agent, and no part of a talk.
+        while !prompt.starts_with('/') {
+            let known = before.is_of(session.conversation().as_deref());
+            match self.recorded(session, turn, prompt, before, gone).await {
+                None => break,
+                Some(Said::Answer(reply)) => {
+                    session.turns.mute.store(0, Ordering::Release);
+                    return Some(cut(reply));
                 }
+                Some(Said::Nothing) => {}
+                Some(Said::Something) => written = true,
             }
             if tokio::time::Instant::now() >= limit {
-                if !sought && known.is_some() && !gone {
+                if !sought && known && !gone {
                     // Somebody may have begun another one at the terminal.
-                    self.bind_by_prompt(session, prompt, sent).await;
+                    self.bind_by_prompt(session, prompt, sent(turn)).await;
                     sought = true;
                     continue;
                 }
@@ -105,6 +94,52 @@ impl Sessions {
         };
         Some(cut(text))
     }
+}
+
+impl Sessions {
+    /// Whether the agent's own record has an answer already: it was at work, however short.
+    pub(super) async fn has_answered(
+        self: &std::sync::Arc<Self>,
+        session: &std::sync::Arc<Session>,
+        turn: &Turn,
+        prompt: &str,
+        before: &Before,
+    ) -> bool {
+        let silent = prompt.starts_with('/') || session.turns.is_mute(session.main().fact(|f| f.pid));
+        !silent && matches!(self.recorded(session, turn, prompt, before, false).await, Some(Said::Answer(_)))
+    }
+
+    /// What the agent's own record has of this turn. None where it keeps none.
+    async fn recorded(
+        self: &std::sync::Arc<Self>,
+        session: &std::sync::Arc<Session>,
+        turn: &Turn,
+        prompt: &str,
+        before: &Before,
+        gone: bool,
+    ) -> Option<Said> {
+        let place = self.place(session).await?;
+        if !gone && !before.is_of(session.conversation().as_deref()) {
+            // A new conversation began, or nobody knew which it was.
+            self.bind_by_prompt(session, prompt, sent(turn)).await;
+        }
+        let then = before.mark.as_ref().map(|(id, _)| id.clone());
+        let Some(id) = (if gone { then } else { session.conversation() }) else { return Some(Said::Nothing) };
+        let mark = before.mark.clone().filter(|(was, _)| *was == id).map(|(_, mark)| mark);
+        let read = on_disk(move || said(&place, &id, &mark.unwrap_or_default())).await;
+        Some(read.unwrap_or(Said::Something))
+    }
+}
+
+impl Before {
+    /// Whether the conversation bound now is the one of then; any, where none was.
+    fn is_of(&self, bound: Option<&str>) -> bool {
+        bound.is_some_and(|id| self.mark.as_ref().is_none_or(|(was, _)| was == id))
+    }
+}
+
+fn sent(turn: &Turn) -> std::time::SystemTime {
+    from_millis(turn.sent.unwrap_or(turn.accepted))
 }
 
 /// What stands in a conversation after `mark`.

@@ -14,6 +14,8 @@ use crate::tmux;
 
 /// How often what is waited for is looked at, beside the changes that are told.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often the agent's own record is, while it looks idle.
+const LOOK_UP: Duration = Duration::from_millis(500);
 /// As for messages: a client that typed this recently holds delivery.
 const TYPED: Duration = Duration::from_secs(3);
 
@@ -36,7 +38,7 @@ impl Sessions {
     async fn next_turn(self: &Arc<Self>, session: &Arc<Session>, book: &Arc<Book>) -> Result<()> {
         if let Some(turn) = book.current() {
             // The daemon before us sent it.
-            let end = self.follow_turn(session, &session.main(), &turn, None).await;
+            let end = self.follow_turn(session, &session.main(), &turn, None, None).await;
             return self.finish(session, book, &turn, end, &Before::default()).await;
         }
         let pane = session.main();
@@ -45,7 +47,7 @@ impl Sessions {
         let text = book.prompt(&turn)?;
         let before = self.before_turn(session, &pane).await;
         let Some(started) = self.send_turn(session, &pane, book, &turn, &text).await? else { return Ok(()) };
-        let end = self.follow_turn(session, &pane, &turn, Some(started)).await;
+        let end = self.follow_turn(session, &pane, &turn, Some((&text, &before)), Some(started)).await;
         self.finish(session, book, &turn, end, &before).await
     }
 
@@ -176,6 +178,7 @@ impl Sessions {
         session: &Arc<Session>,
         pane: &Arc<Pane>,
         turn: &Turn,
+        asked: Option<(&str, &Before)>,
         started: Option<Instant>,
     ) -> Option<End> {
         let mut seen = pane.watch();
@@ -183,6 +186,7 @@ impl Sessions {
         let mut clock = Clock::new(started.unwrap_or_else(Instant::now));
         let pid = pane.fact(|f| f.pid);
         let mut told = None;
+        let mut look_up = Instant::now() + LOOK_UP;
         loop {
             if *over.borrow_and_update() {
                 return None;
@@ -202,6 +206,17 @@ impl Sessions {
                 let interrupted = session.turns.interrupted.swap(false, Ordering::AcqRel);
                 let stage = if interrupted { Stage::Interrupted } else { Stage::Done };
                 return Some(End { stage, why: None });
+            }
+            if let Some((prompt, before)) = asked.filter(|_| now.state == State::Ready)
+                && pane.has_agent()
+                && Instant::now() >= look_up
+            {
+                // An answer can be shorter than the pause between two looks at the screen.
+                if self.has_answered(session, turn, prompt, before).await {
+                    pane.eyes(|e| e.answered());
+                    self.observe(pane);
+                }
+                look_up = Instant::now() + LOOK_UP;
             }
             let quiet = pane.judge(|j| j.quiet(Instant::now()));
             let config = self.config();
