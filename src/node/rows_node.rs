@@ -153,7 +153,7 @@ fn reload(node: NodeAt, _: Caller, _: Vec<String>) -> Answer<()> {
 
 fn sweep(node: NodeAt, _: Caller, _: Vec<String>) -> Answer<()> {
     Box::pin(async move {
-        node.sessions.tidy();
+        node.sessions.prune_logs();
         Ok(())
     })
 }

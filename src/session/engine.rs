@@ -27,8 +27,9 @@ const RETRY: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(100);
 /// A server is there before its first session: `tmux new-session` starts it, then asks it.
 const NEWCOMER: Duration = Duration::from_secs(2);
-/// Housekeeping: old logs, idle descriptors.
-const TIDY: Duration = Duration::from_secs(60);
+/// Housekeeping: what a full disk kept back, idle descriptors; and old logs.
+const TIDY: Duration = Duration::from_secs(10);
+const PRUNE: Duration = Duration::from_secs(60);
 
 /// Asked of the engine by the rest of the program.
 pub enum Event {
@@ -49,6 +50,7 @@ enum Next {
     Appeared,
     Poll,
     Tidy,
+    Prune,
     End,
 }
 
@@ -105,6 +107,7 @@ impl Engine {
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY);
+        let mut prune = tokio::time::interval(PRUNE);
         // Who mounts right after starting tmux is to find its sessions when the mount answers.
         if let Some(early) = process::starting(&self.socket.path()) {
             tokio::time::sleep(early).await;
@@ -119,6 +122,7 @@ impl Engine {
                 () = self.presence.appeared(), if self.notices.is_none() => Next::Appeared,
                 _ = poll.tick(), if self.notices.is_some() => Next::Poll,
                 _ = tidy.tick() => Next::Tidy,
+                _ = prune.tick() => Next::Prune,
             };
             let Some(sessions) = self.sessions.upgrade() else { return };
             match next {
@@ -129,7 +133,8 @@ impl Engine {
                 Next::Notice(None) => self.lost(&sessions),
                 Next::Appeared => self.connect().await,
                 Next::Poll => self.settle(&sessions, sessions.poll().await).await,
-                Next::Tidy => sessions.tidy(),
+                Next::Tidy => sessions.tidy_logs(),
+                Next::Prune => sessions.prune_logs(),
             }
         }
     }

@@ -489,8 +489,8 @@ impl Sessions {
         self.journal.log(super::Level::Info, "", "muxfs ends");
     }
 
-    /// `ctl sweep`, and once a minute: logs beyond their time and room, idle descriptors.
-    pub fn tidy(&self) {
+    /// `ctl sweep`, and once a minute: logs beyond their time and room go.
+    pub fn prune_logs(&self) {
         let config = self.config();
         let live = |dir: &Path| self.log_dir_is_live(dir);
         let removed =
@@ -498,6 +498,10 @@ impl Sessions {
         for file in removed {
             self.journal.log(super::Level::Info, "", &format!("old logs removed: {}", file.path.display()));
         }
+    }
+
+    /// Writes what a full disk kept back, and closes what is silent.
+    pub fn tidy_logs(&self) {
         let panes: Vec<Arc<Pane>> = self.tables.read().panes.values().cloned().collect();
         for pane in panes {
             pane.raw.tidy(SystemTime::now());
