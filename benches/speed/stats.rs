@@ -66,11 +66,11 @@ impl Table {
         self.row(what, ours.both(), peer, format!("{ratio:.2}"), format!("{limit:.2}"), ratio <= limit);
     }
 
-    /// The ratio of the medians, and that of the slowest hundredths.
+    /// The ratio of the medians, and that of our slowest hundredth to their median.
     pub fn against(&mut self, what: &str, ours: &Samples, peer: &str, theirs: &Samples, limits: [f64; 2]) {
         for (name, share, limit) in [("p50", 0.5, limits[0]), ("p99", 0.99, limits[1])] {
-            let (got, peer) = (ours.at(share), format!("{peer}: {}", time(theirs.at(share))));
-            let ratio = got / theirs.at(share);
+            let (got, peer) = (ours.at(share), format!("{peer}: {}", theirs.both()));
+            let ratio = got / theirs.p50();
             let [ratio_text, limit_text] = [ratio, limit].map(|r| format!("{r:.2}"));
             self.row(format!("{what}, {name}"), time(got), peer, ratio_text, limit_text, ratio <= limit);
         }

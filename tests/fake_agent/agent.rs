@@ -73,6 +73,8 @@ pub struct Agent {
     prompts: usize,
     swallow: usize,
     interrupt: Option<Instant>,
+    /// When which prompt comes back as a draft.
+    restore: Option<(Instant, String)>,
     said: String,
 }
 
@@ -98,6 +100,7 @@ impl Agent {
             queue: VecDeque::new(),
             prompts: 0,
             interrupt: None,
+            restore: None,
             said: String::new(),
             options,
             talk,
@@ -134,12 +137,17 @@ impl Agent {
             Phase::Limited { until, .. } => Some(left(*until).min(Duration::from_secs(1))),
             Phase::Idle | Phase::Dialog(..) => None,
         };
-        phase.into_iter().chain(self.interrupt.map(|at| left(at + TWICE))).min()
+        let restore = self.restore.as_ref().map(|(at, _)| left(*at));
+        phase.into_iter().chain(self.interrupt.map(|at| left(at + TWICE))).chain(restore).min()
     }
 
     pub fn tick(&mut self, now: Instant) {
         if self.interrupt.is_some_and(|at| now - at >= TWICE) {
             self.interrupt = None;
+            self.changed = true;
+        }
+        if let Some((_, prompt)) = self.restore.take_if(|(at, _)| now >= *at) {
+            self.draft.put(&prompt);
             self.changed = true;
         }
         match std::mem::replace(&mut self.phase, Phase::Idle) {
@@ -227,7 +235,7 @@ impl Agent {
         match key {
             Key::Control('c') => self.control_c(again, now),
             key if matches!(self.phase, Phase::Dialog(..)) => self.dialog(&key, now),
-            Key::Escape => self.escape(),
+            Key::Escape => self.escape(now),
             Key::Enter => self.submit(now),
             Key::Control('u') => self.draft.clear(),
             Key::Control('d') if self.draft.is_empty() => self.end = Some(End::Code(0)),
@@ -238,7 +246,7 @@ impl Agent {
     fn control_c(&mut self, again: bool, now: Instant) {
         match (&self.phase, again) {
             (_, true) => self.end = Some(End::Code(0)),
-            (Phase::Busy { .. } | Phase::Limited { .. }, _) => self.escape(),
+            (Phase::Busy { .. } | Phase::Limited { .. }, _) => self.escape(now),
             _ => {
                 self.draft.clear();
                 self.interrupt = Some(now);
@@ -246,14 +254,13 @@ impl Agent {
         }
     }
 
-    fn escape(&mut self) {
+    fn escape(&mut self, now: Instant) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Busy { job, .. } | Phase::Limited { job, .. } => {
                 self.record.log("interrupt", json!({"number": job.number}));
                 self.tell("  ⎿ Interrupted");
-                if self.options.restore {
-                    self.draft.put(&job.prompt);
-                }
+                let later = self.options.restore.map(Duration::from_millis);
+                self.restore = later.map(|later| (now + later, job.prompt));
                 self.enter(Phase::Idle);
             }
             other => self.phase = other,

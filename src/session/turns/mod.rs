@@ -12,7 +12,7 @@ pub mod wait;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -38,7 +38,12 @@ pub struct Turns {
     /// The process that wrote nothing at all of a turn into its history, however long it was waited
     /// for: its next turns end without that wait. 0: none.
     mute: AtomicU32,
+    /// The turn that was interrupted last, and when: its prompt may come back as a draft.
+    restores: Mutex<Option<(u64, Instant)>>,
 }
+
+/// Within this an agent puts an interrupted prompt back; what stands there later is somebody's.
+const RESTORED: Duration = Duration::from_secs(10);
 
 impl Default for Turns {
     fn default() -> Self {
@@ -49,6 +54,7 @@ impl Default for Turns {
             interrupted: AtomicBool::new(false),
             told: Mutex::new(None),
             mute: AtomicU32::new(0),
+            restores: Mutex::new(None),
         }
     }
 }
@@ -57,6 +63,12 @@ impl Turns {
     /// The agent's process `pid` wrote nothing of a turn before.
     fn is_mute(&self, pid: u32) -> bool {
         self.mute.load(Ordering::Acquire) == pid
+    }
+
+    /// The turn whose prompt a draft may be.
+    fn just_interrupted(&self, now: Instant) -> Option<u64> {
+        let (turn, at) = (*self.restores.lock())?;
+        (now.saturating_duration_since(at) < RESTORED).then_some(turn)
     }
 
     pub fn book(&self) -> Option<Arc<Book>> {

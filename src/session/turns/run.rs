@@ -66,6 +66,11 @@ impl Sessions {
         let fit = match self.fit(pane, false).await? {
             Ok(fit) => fit,
             Err(unfit) => {
+                let restored = session.turns.just_interrupted(Instant::now());
+                if let Some(old) = restored.filter(|_| unfit == Unfit::Draft).and_then(|n| book.by_number(n))
+                {
+                    self.take_back_restored(session, pane, book, &old).await;
+                }
                 pane.set_held((unfit == Unfit::Draft).then_some("draft"));
                 self.observe_now(pane);
                 tokio::time::sleep(LOOK).await;
@@ -250,6 +255,7 @@ impl Sessions {
         session.history.outdate();
         self.poke_history(session);
         if end.stage == Stage::Interrupted {
+            *session.turns.restores.lock() = Some((turn.number, Instant::now()));
             self.take_back_restored(session, &pane, book, turn).await;
         }
         if let (Some(reply), true) = (&reply, pane.full_screen()) {
