@@ -213,8 +213,8 @@ fn an_enter_that_is_not_heeded_is_pressed_again() {
 
 #[test]
 fn an_interrupted_turn_says_so_and_the_next_one_goes() {
-    // Also where the agent puts the prompt back as a draft, at once or a moment later.
-    for restore in ["0", "4000"] {
+    // Also where the agent puts the prompt back as a draft, at once or when the next one is over.
+    for restore in [0, 4000] {
         let f = logged(&format!("--restore {restore}"));
         f.session("fake");
         let m = &f.mount;
@@ -223,6 +223,9 @@ fn an_interrupted_turn_says_so_and_the_next_one_goes() {
         m.sh("echo interrupt > fake/ctl");
         assert_eq!(m.read("fake/turns/0001/wait"), "interrupted\n");
         assert_eq!(m.read("fake/turns/0002/wait"), "done\n");
+        if restore > 0 {
+            until_true("it is put back", || m.read("fake/screen").contains("\n> SLOW20000 long"));
+        }
         m.sh("echo last > fake/input");
         assert_eq!(m.read("fake/turns/0003/wait"), "done\n");
         assert_eq!(f.taken()[1..], ["next", "last"]);
