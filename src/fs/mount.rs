@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fuser::{Config, MountOption, Session, SessionACL};
 use nix::errno::Errno;
@@ -338,6 +338,10 @@ fn resolve(dir: &Path) -> Result<PathBuf> {
     }
 }
 
+/// How long the lock of a daemon that died may last: a child that it was just starting has the
+/// lock's descriptor too, until its exec closes it.
+const LEFT_OVER: Duration = Duration::from_secs(2);
+
 /// One daemon a directory, also while neither has mounted yet.
 fn lock(locks: &Path, dir: &Path, owner: Option<(u32, u32)>) -> Result<Flock<File>> {
     let path = locks.join(format!("mount-{}.lock", mounts::short(dir)));
@@ -347,12 +351,26 @@ fn lock(locks: &Path, dir: &Path, owner: Option<(u32, u32)>) -> Result<Flock<Fil
         // Or the user could not mount there without root later. Who is not root owns it already.
         let _ = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
     }
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| match e {
-        Errno::EWOULDBLOCK => {
-            Error::new(Kind::Busy, format!("{}: another muxfs mounts it or has it mounted", dir.display()))
+    let begun = Instant::now();
+    let mut file = file;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((again, Errno::EWOULDBLOCK)) if begun.elapsed() < LEFT_OVER && !is_served(dir) => {
+                file = again
+            }
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let text = format!("{}: another muxfs mounts it or has it mounted", dir.display());
+                return fail(Kind::Busy, text);
+            }
+            Err((_, e)) => return Err(Error::io(path.display(), e.into())),
         }
-        e => Error::io(path.display(), e.into()),
-    })
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn is_served(dir: &Path) -> bool {
+    mounts::at(dir).is_ok_and(|found| found.is_some_and(|mount| !is_dead(&mount)))
 }
 
 /// Takes dead mounts of ours away; refuses live and foreign ones.

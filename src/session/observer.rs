@@ -19,7 +19,7 @@ const DELAY: Duration = Duration::from_millis(10);
 const PACE: Duration = Duration::from_millis(50);
 
 /// Least time between two looks at one agent's pane: many that work at once are looked at less
-/// often each, so that together they cost the same. 200 of them: each every 0.8 s.
+/// often each, so that together they cost the same. 200 of them: each every 0.7 s.
 const AGENT_PACE: Duration = Duration::from_millis(100);
 const AGENT_SHARE: Duration = Duration::from_micros(3500);
 const AGENT_SLOWEST: Duration = Duration::from_millis(700);
