@@ -1,6 +1,7 @@
 //! The node's own loop: connects to tmux when it is there, keeps the tables fresh, and handles
 //! what the other threads tell. One task, one closed set of events.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -142,6 +143,9 @@ impl Engine {
     /// Connects where a server runs. Never starts one.
     async fn connect(&mut self) {
         let Some(sessions) = self.sessions.upgrade() else { return };
+        if sessions.closing.load(Ordering::Acquire) {
+            return;
+        }
         if let Some(early) = process::starting(&self.socket.path()) {
             return self.presence.again_in(early);
         }

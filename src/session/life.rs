@@ -482,6 +482,7 @@ impl Sessions {
 
     /// The node ends: our hidden session goes, everybody else's stay.
     pub async fn close(&self) {
+        self.closing.store(true, Ordering::Release);
         let server = self.server.write().take();
         if let Some(server) = server {
             let _ = tokio::time::timeout(CLOSED, server.close()).await; // a hung tmux keeps the session

@@ -40,7 +40,7 @@ pub mod wait;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
@@ -270,6 +270,8 @@ pub struct Sessions {
     node: Mutex<NodeText>,
     /// For what a listing sets off: it may run on a thread that is none of the runtime's.
     runtime: tokio::runtime::Handle,
+    /// The node ends: what leaves tmux now does not come back.
+    closing: AtomicBool,
     /// As [`Session::saving`], for the node's settings.
     saving: Mutex<()>,
 }

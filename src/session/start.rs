@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
@@ -64,6 +64,7 @@ impl Sessions {
             serials: AtomicU64::new(first_serial),
             reserved,
             runtime: tokio::runtime::Handle::current(),
+            closing: AtomicBool::new(false),
             mounts: RwLock::new(Vec::new()),
             last_error: Mutex::new(None),
             saving: Mutex::new(()),
