@@ -87,6 +87,8 @@ pub struct Eyes {
     slow: Duration,
     /// Seen at work, or with something to ask, since the last input.
     worked: bool,
+    /// The same by what was seen, and not by silence.
+    evident: bool,
     ready_since: Option<Instant>,
     /// It was recognised at all since its start.
     known: bool,
@@ -108,6 +110,7 @@ impl Eyes {
             input: None,
             slow: Duration::ZERO,
             worked: true,
+            evident: true,
             ready_since: None,
             known: false,
             asks: Counter::default(),
@@ -126,6 +129,7 @@ impl Eyes {
         self.input = Some(now);
         self.slow = Duration::ZERO;
         self.worked = false;
+        self.evident = false;
         self.ready_since = None;
     }
 
@@ -164,11 +168,21 @@ impl Eyes {
         self.hook = Some((signal, now));
         // Also of an end: what went in was worked on, however short it was.
         self.worked |= self.input.is_some();
+        self.evident = self.worked;
     }
 
     /// Its own record has an answer to what went in.
     pub fn answered(&mut self) {
         self.worked = true;
+        self.evident = true;
+    }
+
+    /// The composer still holds what went in, and nothing was seen of work on it.
+    pub fn holds(&self, prompt: &str) -> bool {
+        let words = |text: &str| text.split_whitespace().collect::<String>();
+        let Composer::Draft(draft) = &self.picture.composer else { return false };
+        let ready = self.picture.state == Some(manifest::State::Ready);
+        ready && !self.evident && !draft.trim().is_empty() && words(prompt).starts_with(&words(draft))
     }
 
     /// A prompt was taken: one that comes while it works has an end of its own.
@@ -228,6 +242,7 @@ impl Eyes {
         self.evidence = evidence;
         if matches!(state, State::Busy | State::Blocked | State::Limited) {
             self.worked = true;
+            self.evident = true;
         }
         if state != State::Ready {
             self.ready_since = None;

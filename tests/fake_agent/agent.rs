@@ -277,6 +277,10 @@ impl Agent {
             return;
         }
         let Some((text, typed)) = self.draft.take() else { return };
+        if let Some(later) = self.options.flicker.take() {
+            self.restore = Some((now + Duration::from_millis(later), text));
+            return;
+        }
         // What was pasted is text, whatever it begins with.
         if typed && text.starts_with('/') {
             self.command(&text);

@@ -46,6 +46,9 @@ pub struct Options {
     /// An Enter within so many ms of the last text is a new line in the draft
     #[arg(long, default_value_t = 0)]
     pub settle: u64,
+    /// The first Enter only empties the composer, for so many ms
+    #[arg(long)]
+    pub flicker: Option<u64>,
     /// An interrupt puts the prompt back as a draft, after so many ms
     #[arg(long)]
     pub restore: Option<u64>,

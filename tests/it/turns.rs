@@ -211,6 +211,17 @@ fn an_enter_that_is_not_heeded_is_pressed_again() {
     assert_eq!(f.taken(), ["hello"]);
 }
 
+/// As one that is still loading does.
+#[test]
+fn a_prompt_that_comes_back_untaken_is_entered_once_more() {
+    let f = logged("--flicker 300");
+    f.session("fake");
+    f.mount.sh("echo one > fake/input; echo two > fake/input");
+    assert_eq!(f.mount.read("fake/turns/0001/wait"), "done\n");
+    assert_eq!(f.mount.read("fake/turns/0002/wait"), "done\n");
+    assert_eq!(f.taken(), ["one", "two"]);
+}
+
 #[test]
 fn an_interrupted_turn_says_so_and_the_next_one_goes() {
     // Also where the agent puts the prompt back as a draft, at once or when the next one is over.

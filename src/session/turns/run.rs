@@ -16,8 +16,10 @@ use crate::tmux;
 const LOOK: Duration = Duration::from_millis(250);
 /// How often the agent's own record is, while it looks idle.
 const LOOK_UP: Duration = Duration::from_millis(500);
+/// How often Enter is pressed again on a prompt that stands in the composer still.
+const ENTERS: u32 = 3;
 /// As for messages: a client that typed this recently holds delivery.
-const TYPED: Duration = Duration::from_secs(3);
+pub(super) const TYPED: Duration = Duration::from_secs(3);
 
 /// How a turn ended.
 struct End {
@@ -192,6 +194,7 @@ impl Sessions {
         let pid = pane.fact(|f| f.pid);
         let mut told = None;
         let mut look_up = Instant::now() + LOOK_UP;
+        let (mut again, interrupted) = (0, || session.turns.interrupted.load(Ordering::Acquire));
         loop {
             if *over.borrow_and_update() {
                 return None;
@@ -220,6 +223,16 @@ impl Sessions {
                 if self.has_answered(session, turn, prompt, before).await {
                     pane.eyes(|e| e.answered());
                     self.observe(pane);
+                } else if !interrupted() && pane.eyes(|e| e.holds(prompt)).unwrap_or(false) {
+                    // One that is just starting may drop an Enter that looked taken.
+                    if again == ENTERS {
+                        let why = "it stands in the composer; no Enter was taken".to_owned();
+                        return Some(End { stage: Stage::Uncertain, why: Some(why) });
+                    }
+                    again += 1;
+                    if let Err(e) = self.press_again(pane, prompt).await {
+                        session.set_last_error(e.text());
+                    }
                 }
                 look_up = Instant::now() + LOOK_UP;
             }

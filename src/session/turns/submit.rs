@@ -181,6 +181,25 @@ impl Sessions {
         }
     }
 
+    /// Enter once more, where the composer holds the prompt still.
+    pub(super) async fn press_again(self: &Arc<Self>, pane: &Arc<Pane>, prompt: &str) -> Result<()> {
+        let server = self.server()?;
+        let (shot, picture) = self.picture(pane).await?;
+        pane.saw(shot.pid, picture);
+        let by_hand = !self.clients.read().is_empty();
+        if by_hand
+            && input::typed_recently(&server, &pane.id).await?.is_some_and(|ago| ago < super::run::TYPED)
+        {
+            return Ok(()); // a person stopped it, and has it back
+        }
+        if pane.eyes(|e| e.holds(prompt)).unwrap_or(false) {
+            pane.input(Instant::now());
+            input::press_if(&server, &pane.id, &["Enter"], &shot.stand).await?; // Moved: at the next look
+        }
+        self.observe_now(pane);
+        Ok(())
+    }
+
     /// `busy`: it worked before, so that work is no sign.
     async fn until_taken(
         self: &Arc<Self>,
