@@ -138,7 +138,7 @@ fn accepted(table: &mut Table) {
     assert_eq!(stored, ROUNDS * IN_A_ROUND / AGENTS);
     let (fs, disk) = (file_system(&lab.path("state")), disk.both());
     let what = format!("a prompt accepted, synced to {fs} (alone {disk})");
-    table.against(&what, &ours, "`tmux send-keys`", &theirs, [1.0, 4.0]);
+    table.sum(&what, &ours, &[("`tmux send-keys`", &theirs)], [1.0, 4.0]);
 }
 
 fn file_system(path: &Path) -> String {

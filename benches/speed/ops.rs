@@ -61,9 +61,9 @@ pub fn measure(table: &mut Table, lab: &Lab, mount: &Mount, pinned: bool) {
     let how = if pinned { "pinned" } else { "unpinned" };
     let trip = ("a control client's round trip", &trip);
     let parts = [("writing an empty message", &nothing), trip];
-    table.sum(&format!("a prompt through `input`, {how}"), &input, parts, [2.0, 5.0]);
+    table.sum(&format!("a prompt through `input`, {how}"), &input, &parts, [2.0, 5.0]);
     let parts = [("reading `.help`", &constant), trip];
-    table.sum(&format!("a fresh `screen`, {how}"), &screen, parts, [2.0, 5.0]);
+    table.sum(&format!("a fresh `screen`, {how}"), &screen, &parts, [2.0, 5.0]);
     let name = |what: &str| format!("{what}, {how}");
     table.ratio(name("a prompt through `input`"), &input, "`tmux send-keys`", &send, 1.0 / 3.0);
     table.ratio(name("a fresh `screen`"), &screen, "`tmux capture-pane -p`", &capture, 0.25);

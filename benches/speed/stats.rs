@@ -66,27 +66,17 @@ impl Table {
         self.row(what, ours.both(), peer, format!("{ratio:.2}"), format!("{limit:.2}"), ratio <= limit);
     }
 
-    /// The ratio of the medians, and that of our slowest hundredth to their median.
-    pub fn against(&mut self, what: &str, ours: &Samples, peer: &str, theirs: &Samples, limits: [f64; 2]) {
-        for (name, share, limit) in [("p50", 0.5, limits[0]), ("p99", 0.99, limits[1])] {
-            let (got, peer) = (ours.at(share), format!("{peer}: {}", theirs.both()));
-            let ratio = got / theirs.p50();
-            let [ratio_text, limit_text] = [ratio, limit].map(|r| format!("{r:.2}"));
-            self.row(format!("{what}, {name}"), time(got), peer, ratio_text, limit_text, ratio <= limit);
-        }
-    }
-
     /// Whether every row keeps to its limit.
     pub fn reached(&self) -> bool {
         self.0.iter().all(|row| row[5] == "yes")
     }
 
-    /// The same against the sum of other medians; the slowest hundredth against the same sum.
-    pub fn sum(&mut self, what: &str, ours: &Samples, parts: [(&str, &Samples); 2], limits: [f64; 2]) {
+    /// The ratio to the sum of other medians; the slowest hundredth against the same sum.
+    pub fn sum(&mut self, what: &str, ours: &Samples, parts: &[(&str, &Samples)], limits: [f64; 2]) {
         let sum: f64 = parts.iter().map(|(_, s)| s.p50()).sum();
-        let [a, b] = parts.map(|(name, s)| format!("{name} {}", time(s.p50())));
+        let each: Vec<String> = parts.iter().map(|(name, s)| format!("{name} {}", time(s.p50()))).collect();
         for (name, got, limit) in [("p50", ours.p50(), limits[0]), ("p99", ours.p99(), limits[1])] {
-            let (ratio, peer) = (got / sum, format!("{a} + {b}"));
+            let (ratio, peer) = (got / sum, each.join(" + "));
             let reached = ratio <= limit;
             self.row(
                 format!("{what}, {name}"),

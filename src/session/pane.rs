@@ -1,8 +1,8 @@
 //! One tmux pane: what tmux says of it, its state, its messages' queue, its logs.
 //!
 //! Belongs to its tmux pane id: handles, queues and logs follow it from session to session.
-//! Lock order: `dying` before `facts`; `facts`, `judge`, `eyes`, `tap` are leaves, never held together or across a
-//! wait.
+//! Lock order: `dying` before `facts`, `facts` before `judge` or `eyes`; `judge`, `eyes`, `tap` are
+//! leaves. None is held across a wait.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -184,13 +184,9 @@ impl Sessions {
 
     /// The session that a local caller runs in, by its id.
     pub(super) fn caller_session(&self, who: &Caller) -> Option<String> {
-        let pid = local_pid(who)?;
-        let env = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let mut vars = env.split(|b| *b == 0);
-        let id = vars.find_map(|v| v.strip_prefix(b"MUXFS_SESSION="))?;
-        let id = std::str::from_utf8(id).ok()?;
+        let id = env::of_process(local_pid(who)?)?.remove("MUXFS_SESSION")?;
         // What stands in an environment is anyone's to write: only a session that is here counts.
-        self.all().iter().any(|s| s.id == id).then(|| id.to_owned())
+        self.all().iter().any(|s| s.id == id).then_some(id)
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::stub_llm::Stub;
-use super::support::{LIMIT, Lab, Mount};
+use super::support::{LIMIT, Lab, Mount, within};
 use super::turns::Fakes;
 
 /// A round of 200 prompts takes a minute, and more on a busy machine.
@@ -117,7 +117,7 @@ impl Fleet {
     fn until_idle(&self, session: &str) {
         let status = |key| self.fakes.status(session, key);
         let (mut before, mut since) = (String::new(), Instant::now());
-        within(&format!("{session} is done"), || {
+        within(ROUND, &format!("{session} is done"), || {
             let now = [status("queue"), status("turn"), status("state")];
             if now == ["0", "-", "ready"] {
                 return Some(());
@@ -142,7 +142,7 @@ impl Fleet {
         let wrote: Vec<(Vec<String>, PathBuf)> = writers
             .into_iter()
             .map(|mut w| {
-                let status = within("a writer ends", || w.child.try_wait().unwrap());
+                let status = within(ROUND, "a writer ends", || w.child.try_wait().unwrap());
                 assert!(status.success(), "{}", w.said());
                 w.check_answers(each);
                 (w.texts, w.log)
@@ -211,7 +211,7 @@ impl Fleet {
             self.fakes.mount.start_again();
         }
         for w in &mut writers {
-            within("a writer ends", || w.child.try_wait().unwrap());
+            within(ROUND, "a writer ends", || w.child.try_wait().unwrap());
         }
         self.until_idle(session);
         self.check_after_crashes(session, mark, &writers, kills);
@@ -297,17 +297,6 @@ fn way(kind: usize, i: usize, name: &str) -> String {
 
 fn of(session: &str, all: Vec<String>) -> Vec<String> {
     all.into_iter().filter(|p| p.starts_with(&format!("<{session} "))).collect()
-}
-
-fn within<T>(what: &str, mut met: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(value) = met() {
-            return value;
-        }
-        assert!(begun.elapsed() < ROUND, "not within {ROUND:?}: {what}");
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
 }
 
 #[test]

@@ -15,13 +15,18 @@ use muxfs::tree::{Caller, Place, Tree, TreePath};
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Waits until `met` gives a value; `what` is said when it never does.
-pub fn until<T>(what: &str, mut met: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, met: impl FnMut() -> Option<T>) -> T {
+    within(LIMIT, what, met)
+}
+
+/// The same with a limit of its own.
+pub fn within<T>(limit: Duration, what: &str, mut met: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(value) = met() {
             return value;
         }
-        assert!(begun.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }

@@ -194,7 +194,7 @@ impl Sessions {
         let pid = pane.fact(|f| f.pid);
         let mut told = None;
         let mut look_up = Instant::now() + LOOK_UP;
-        let (mut again, interrupted) = (0, || session.turns.interrupted.load(Ordering::Acquire));
+        let mut again = 0;
         loop {
             if *over.borrow_and_update() {
                 return None;
@@ -219,20 +219,8 @@ impl Sessions {
                 && pane.has_agent()
                 && Instant::now() >= look_up
             {
-                // An answer can be shorter than the pause between two looks at the screen.
-                if self.has_answered(session, turn, prompt, before).await {
-                    pane.eyes(|e| e.answered());
-                    self.observe(pane);
-                } else if !interrupted() && pane.eyes(|e| e.holds(prompt)).unwrap_or(false) {
-                    // One that is just starting may drop an Enter that looked taken.
-                    if again == ENTERS {
-                        let why = "it stands in the composer; no Enter was taken".to_owned();
-                        return Some(End { stage: Stage::Uncertain, why: Some(why) });
-                    }
-                    again += 1;
-                    if let Err(e) = self.press_again(pane, prompt).await {
-                        session.set_last_error(e.text());
-                    }
+                if let Some(end) = self.look_up(session, pane, turn, prompt, before, &mut again).await {
+                    return Some(end);
                 }
                 look_up = Instant::now() + LOOK_UP;
             }
@@ -247,6 +235,39 @@ impl Sessions {
                 () = tokio::time::sleep(LOOK) => self.observe(pane),
             }
         }
+    }
+
+    /// What a picture of a ready agent does not tell: whether the prompt was answered already, or is
+    /// not even taken. `again` counts the Enters.
+    async fn look_up(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        pane: &Arc<Pane>,
+        turn: &Turn,
+        prompt: &str,
+        before: &Before,
+        again: &mut u32,
+    ) -> Option<End> {
+        // An answer can be shorter than the pause between two looks at the screen.
+        if self.has_answered(session, turn, prompt, before).await {
+            pane.eyes(|e| e.answered());
+            self.observe(pane);
+            return None;
+        }
+        let interrupted = session.turns.interrupted.load(Ordering::Acquire);
+        if interrupted || !pane.eyes(|e| e.holds(prompt)).unwrap_or(false) {
+            return None;
+        }
+        // One that is just starting may drop an Enter that looked taken.
+        if *again == ENTERS {
+            let why = "it stands in the composer; no Enter was taken".to_owned();
+            return Some(End { stage: Stage::Uncertain, why: Some(why) });
+        }
+        *again += 1;
+        if let Err(e) = self.press_again(pane, prompt).await {
+            session.set_last_error(e.text());
+        }
+        None
     }
 
     async fn finish(
