@@ -38,6 +38,7 @@ impl Server {
             return Ok(None);
         }
         let tmux = Tmux::for_socket(&path);
+        tmux.still().await;
         // `-A`: attach where it exists (our own from before a crash), make it otherwise.
         let mut args = session_args(own, &["-A", "-f", "ignore-size,no-output"]);
         args.extend(options());

@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use crate::support::{Lab, Mount, until, until_true};
+use crate::support::{Lab, Mount, Node, until, until_true};
 
 /// What a shell does at the other end of a glob: the names of the node's directories.
 fn names(mux: &Mount) -> Vec<String> {
@@ -125,6 +125,40 @@ fn odd_names_are_addressed_by_path_and_run_nothing() {
     let screens: Vec<_> = odd.iter().map(|(_, shown)| mux.path(shown).join("screen")).collect();
     let shown = |p: &std::path::PathBuf| std::fs::read_to_string(p).unwrap().matches("hello").count();
     assert!(screens.iter().all(|p| shown(p) == 1), "each got its own text and no other's");
+}
+
+/// A control client that attaches while something is told to all of them ends tmux before 3.7.
+#[test]
+fn nobody_attaches_in_the_middle_of_a_script() {
+    let lab = Lab::new();
+    lab.configure("");
+    let (busy, socket) = (lab.path("busy"), lab.socket());
+    std::fs::write(&busy, "").unwrap();
+    // Three, since one alone may be held up for longer than we look.
+    let scripts: Vec<_> = ["a", "b", "c"]
+        .map(|name| {
+            lab.tmux_ok(&["new-session", "-d", "-s", &format!("{name}0"), "cat"]);
+            let script = r#"i=0; while [ -e "$1" ]; do
+                tmux -S "$2" rename-session -t "=$3$i:" "$3$((i+1))" || exit 1; i=$((i+1))
+            done"#;
+            let mut sh = std::process::Command::new("sh");
+            sh.args(["-c", script, "sh"]).arg(&busy).arg(&socket).arg(name).spawn().unwrap()
+        })
+        .into();
+    let node = Node::start_in(lab);
+    let attached = || node.place.tmux_ok(&["list-clients", "-F", "#{client_flags}"]).contains("control-mode");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        assert!(!attached(), "attached while sessions are renamed");
+    }
+    std::fs::remove_file(busy).unwrap();
+    for mut script in scripts {
+        assert!(script.wait().unwrap().success(), "the server lives");
+    }
+    until_true("it attaches when nothing changes any more", attached);
+    until_true("and sees them", || {
+        node.ls("").iter().filter(|n| n.starts_with(['a', 'b', 'c'])).count() >= 3
+    });
 }
 
 fn libc_ebusy() -> i32 {
