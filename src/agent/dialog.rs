@@ -5,7 +5,7 @@
 use regex::Captures;
 
 use super::manifest::Pattern;
-use super::question::{Choice, Form, Found, How, Layout, Question};
+use super::question::{Choice, Form, Found, How, Layout, Own, Question};
 use super::screen::{Row, Screen};
 
 /// A dialog stands at the bottom: an answer above may quote one.
@@ -111,11 +111,19 @@ impl<'a> Dialog<'a> {
         } else {
             let end = self.lines.iter().rposition(|l| !l.is_blank())? + 1;
             let top = self.top(end)?;
-            return Some(ask(form.title.as_deref(), self.texts(top, end), None));
+            let mut question = ask(form.title.as_deref(), self.texts(top, end), None);
+            let is_field = |own: &Pattern| self.screen.rows()[top..].iter().any(|r| own.0.is_match(r.text()));
+            question.own = form.own.as_ref().filter(|own| is_field(own)).map(|_| Own::Field);
+            return Some(question);
         };
         let top = self.top(list.first).unwrap_or_else(|| self.guess_top(list.first));
         let title = list.title.as_deref().or(form.title.as_deref());
-        Some(ask(title, self.texts(top, list.first), Some(list.found)))
+        let mut question = ask(title, self.texts(top, list.first), Some(list.found));
+        question.own = form.own.as_ref().and_then(|own| {
+            let option = question.options.iter().find(|o| own.0.is_match(&o.label))?;
+            Some(Own::Option(option.number, form.own_key.clone()))
+        });
+        Some(question)
     }
 
     fn texts(&self, from: usize, to: usize) -> impl Iterator<Item = &str> {
@@ -156,7 +164,7 @@ impl<'a> Dialog<'a> {
     fn item(&self, row: usize, found: &Captures) -> Item {
         let text = |name: &str| found.name(name).map_or("", |m| m.as_str());
         let (label, about) = apart(text("label"));
-        let label_at = found.name("label").map_or(0, |m| m.start());
+        let label_at = found.name("field").or(found.name("label")).map_or(0, |m| m.start());
         let ticked = found
             .name("box")
             .map(|b| !b.as_str().trim_matches(['[', ']', '(', ')', ' ', '○', '☐']).is_empty());

@@ -40,7 +40,8 @@ pub struct Form {
     pub clip: Option<Pattern>,
     /// A row that is an option, each alike: `(?P<label>…)`, and where they are there
     /// `(?P<mark>…)` (only before the selected one), `(?P<number>…)`, `(?P<about>…)`,
-    /// `(?P<box>…)` (a tick box) and `(?P<more>…)` (the list goes on beyond this row).
+    /// `(?P<box>…)` (a tick box), `(?P<field>…)` (what stands before a label that can be written
+    /// to) and `(?P<more>…)` (the list goes on beyond this row).
     pub option: Option<Pattern>,
     /// The row of the selected option, where only that can be told from text: `(?P<mark>…)` and
     /// `(?P<label>…)`. The others start in the label's column.
@@ -61,6 +62,12 @@ pub struct Form {
     /// The key that ticks a box, as tmux names it. Without it, boxes are not ticked.
     #[serde(default, deserialize_with = "check::key")]
     pub tick: Option<String>,
+    /// The label of the option that takes words of one's own; in a form without options, some row
+    /// of a dialog that is nothing but a field. Where nothing matches, the dialog takes no words.
+    pub own: Option<Pattern>,
+    /// The key that opens that option's field once it is selected. Without it the option is one.
+    #[serde(default, deserialize_with = "check::key")]
+    pub own_key: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -116,6 +123,16 @@ pub struct Question {
     how: How,
     /// The list goes on beyond what is seen.
     more: bool,
+    pub(super) own: Option<Own>,
+}
+
+/// Where words of one's own go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Own {
+    /// The dialog is a field.
+    Field,
+    /// The option of this number, and the key that opens its field.
+    Option(usize, Option<String>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +200,31 @@ impl Question {
         labels.for_each(|o| hash.add(&o.label));
         let id = format!("{:08x}", hash.0);
         let Found { options, selected, how, more } = found;
-        Question { id, header, text, options, selected, how, more }
+        Question { id, header, text, options, selected, how, more, own: None }
+    }
+
+    /// Whether it takes words of one's own where nothing else stands, and may hide them.
+    pub fn is_field(&self) -> bool {
+        self.own == Some(Own::Field)
+    }
+
+    /// What to do next so that words of one's own can be typed. After `Confirm`, and a new picture
+    /// where it has keys, they can.
+    pub fn next_own(&self, now: &Question) -> Step {
+        match &self.own {
+            None => Step::Impossible("it takes no words of one's own"),
+            Some(Own::Field) if now.id == self.id => Step::Confirm(Vec::new()),
+            Some(Own::Field) => Step::Impossible("it is another question now"),
+            Some(Own::Option(number, opens)) => match self.next(now, *number) {
+                Step::Confirm(_) if now.options.iter().any(|o| o.number == *number && o.ticked.is_some()) => {
+                    Step::Impossible("it is a list of boxes to tick: send its keys")
+                }
+                // A digit is taken at once, and opens the field.
+                Step::Confirm(keys) if self.how == How::Digits => Step::Confirm(keys),
+                Step::Confirm(_) => Step::Confirm(opens.iter().map(|key| Key::Name(key.clone())).collect()),
+                step => step,
+            },
+        }
     }
 
     /// What to do next so that option `wanted` of this question is chosen, with what is seen now.

@@ -16,12 +16,23 @@ const STEPS: usize = 20;
 /// How long a dialog may take to show what a key did.
 const SHOWS: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(30);
+/// A dialog takes keys only when people could have read it: claude 2.1.329 drops all that come
+/// within 0.1 s of its appearance, without a word.
+const STOOD: Duration = Duration::from_millis(500);
+/// A question that is never the same for so long cannot be answered.
+const RESTLESS: u32 = 20;
+/// A field takes words only some time after it was opened: claude drops those that come sooner.
+const FIELD: Duration = Duration::from_millis(500);
+/// So many characters of an answer prove that it stands in its field.
+const SEEN: usize = 12;
 
 /// A question as it is shown: its id tells it from the same one asked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     pub id: String,
     pub question: Question,
+    /// When it was seen first.
+    pub since: Instant,
 }
 
 impl Pane {
@@ -59,7 +70,7 @@ impl Sessions {
                             &session.shown(),
                             &format!("answered {number}: {}", first.id),
                         );
-                        return self.until_gone(&pane, &shot).await;
+                        return self.until_gone(&pane, &shot, &now).await;
                     }
                 }
                 Step::Move(keys) => _ = self.press(&server, &pane, &keys, &shot.stand).await?,
@@ -69,26 +80,68 @@ impl Sessions {
         fail(Kind::TimedOut, format!("answer {number}: the dialog does not follow its keys"))
     }
 
-    /// `ctl answer-text TEXT`: types an answer of one's own and presses Enter.
+    /// `ctl answer-text TEXT`: an answer in words of one's own, where the question takes them. In
+    /// any other dialog the first character may choose an option, and Enter gives an approval.
     pub async fn answer_text(self: &Arc<Self>, session: &Arc<Session>, text: &str) -> Result<()> {
         let pane = session.main();
         let text = message::clean(text.as_bytes())?;
         let _queue = pane.queue.clone().lock_owned().await;
         let _life = session.life.read().await;
-        let server = self.server()?;
-        let (shot, _) = self.look_at_question(&pane).await?;
-        pane.input(Instant::now());
-        if input::press_if(&server, &pane.id, &[], &shot.stand).await? == Typed::Moved {
+        let (server, (mut shot, first)) = (self.server()?, self.look_at_question(&pane).await?);
+        let mut now = first.question.clone();
+        for _ in 0..STEPS {
+            let (keys, open) = match first.question.next_own(&now) {
+                Step::Impossible(why) => return fail(Kind::Invalid, format!("answer-text: {why}")),
+                Step::Move(keys) => (keys, false),
+                Step::Confirm(keys) => (keys, true),
+            };
+            pane.input(Instant::now());
+            let pressed = self.press(&server, &pane, &keys, &shot.stand).await?;
+            if !keys.is_empty() {
+                (shot, now) = self.next_look(&pane, &shot).await?;
+            }
+            if open && pressed == Typed::Yes {
+                let masked = first.question.is_field();
+                self.put_words(&server, &pane, &shot, &text, masked).await?;
+                let told = format!("answered in words: {}", first.id);
+                self.journal.log(super::Level::Info, &session.shown(), &told);
+                return Ok(());
+            }
+        }
+        fail(Kind::TimedOut, "answer-text: the dialog does not follow its keys")
+    }
+
+    /// Types into the field that is open. Enter comes once the words are seen there, or where they
+    /// are `masked`, once something is.
+    async fn put_words(
+        self: &Arc<Self>,
+        server: &Server,
+        pane: &Arc<Pane>,
+        before: &tmux::Picture,
+        words: &str,
+        masked: bool,
+    ) -> Result<()> {
+        tokio::time::sleep(FIELD).await;
+        if input::press_if(server, &pane.id, &[], &before.stand).await? == Typed::Moved {
             return fail(Kind::Busy, "answer-text: the dialog changed while it was looked at");
         }
-        input::type_text(&server, &pane.id, &text).await?;
-        let (shot, picture) = self.picture(&pane).await?;
-        let asked = picture.question.is_some();
-        pane.saw(shot.pid, picture);
-        if asked {
-            input::press_if(&server, &pane.id, &["Enter"], &shot.stand).await?;
+        input::type_text(server, &pane.id, words).await?;
+        let begun = Instant::now();
+        while begun.elapsed() < SHOWS {
+            tokio::time::sleep(LOOK).await;
+            let (shot, picture) = self.picture(pane).await?;
+            let asked = picture.question.clone();
+            pane.saw(shot.pid, picture);
+            let taken =
+                if masked { shot.text != before.text } else { gained(&before.text, &shot.text, words) };
+            let Some(asked) = asked else {
+                return fail(Kind::Invalid, "answer-text: nothing is asked any more");
+            };
+            if taken && input::press_if(server, &pane.id, &["Enter"], &shot.stand).await? == Typed::Yes {
+                return self.until_gone(pane, &shot, &asked).await;
+            }
         }
-        self.until_gone(&pane, &shot).await
+        fail(Kind::TimedOut, "answer-text: the dialog does not show the words; they were not confirmed")
     }
 
     async fn look_at_question(&self, pane: &Pane) -> Result<(tmux::Picture, Asked)> {
@@ -96,12 +149,16 @@ impl Sessions {
         if !pane.has_rules() {
             return fail(Kind::Invalid, "answer: what this program asks cannot be told");
         }
-        let (shot, picture) = self.picture(pane).await?;
-        pane.saw(shot.pid, picture);
-        match pane.asked() {
-            Some(asked) => Ok((shot, asked)),
-            None => fail(Kind::Invalid, "answer: nothing is asked"),
+        for _ in 0..RESTLESS {
+            let (shot, picture) = self.picture(pane).await?;
+            pane.saw(shot.pid, picture);
+            let Some(asked) = pane.asked() else { return fail(Kind::Invalid, "answer: nothing is asked") };
+            match STOOD.checked_sub(asked.since.elapsed()) {
+                Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+                _ => return Ok((shot, asked)),
+            }
         }
+        fail(Kind::Busy, "answer: the question does not stand still")
     }
 
     async fn press(&self, server: &Server, pane: &Pane, keys: &[Key], stand: &str) -> Result<Typed> {
@@ -146,20 +203,40 @@ impl Sessions {
         }
     }
 
-    /// The dialog took its answer: the picture changed.
-    async fn until_gone(self: &Arc<Self>, pane: &Arc<Pane>, before: &tmux::Picture) -> Result<()> {
+    /// The dialog took its answer: the question is not there any more, or not as it was. The very
+    /// same one may be asked again at once; something else on the screen has changed then.
+    async fn until_gone(
+        self: &Arc<Self>,
+        pane: &Arc<Pane>,
+        before: &tmux::Picture,
+        asked: &Question,
+    ) -> Result<()> {
         let begun = Instant::now();
-        while begun.elapsed() < SHOWS {
+        loop {
             tokio::time::sleep(LOOK).await;
             let Ok((shot, picture)) = self.picture(pane).await else { return Ok(()) }; // it may have ended of it
+            let same = picture.question.as_ref() == Some(asked);
             pane.saw(shot.pid, picture);
             self.observe_now(pane);
-            if shot.text != before.text {
-                return Ok(());
+            match begun.elapsed() >= SHOWS {
+                _ if !same => return Ok(()),
+                true if shot.text != before.text => return Ok(()),
+                true => return fail(Kind::TimedOut, "answer: the dialog shows no change"),
+                false => {}
             }
         }
-        fail(Kind::TimedOut, "answer: the dialog shows no change")
     }
+}
+
+/// Whether a screen shows words that it did not show before: their beginning or their end, since a
+/// field may wrap or scroll them.
+fn gained(before: &str, after: &str, words: &str) -> bool {
+    let squeezed = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<Vec<char>>();
+    let (before, after, words) = (squeezed(before), squeezed(after), squeezed(words));
+    let part = &words[..words.len().min(SEEN)];
+    let end = &words[words.len() - part.len()..];
+    let count = |text: &[char], part: &[char]| text.windows(part.len()).filter(|w| *w == part).count();
+    !part.is_empty() && [part, end].iter().any(|part| count(&after, part) > count(&before, part))
 }
 
 /// What a question looks like to `cat question`.
@@ -183,7 +260,7 @@ pub fn text(asked: &Asked) -> String {
 }
 
 pub fn json(asked: Option<&Asked>) -> String {
-    let Some(Asked { id, question }) = asked else { return "{}\n".into() };
+    let Some(Asked { id, question, .. }) = asked else { return "{}\n".into() };
     let options: Vec<_> = question
         .options
         .iter()
@@ -201,6 +278,7 @@ pub fn json(asked: Option<&Asked>) -> String {
 pub struct Counter {
     count: u32,
     last: Option<String>,
+    since: Option<Instant>,
 }
 
 impl Counter {
@@ -209,11 +287,13 @@ impl Counter {
         let now = picture.question.as_ref().map(|q| q.id.clone());
         if now.is_some() && now != self.last {
             self.count += 1;
+            self.since = Some(Instant::now());
         }
         self.last = now;
     }
 
-    pub fn name(&self, question: &Question) -> String {
-        format!("{}-{}", question.id, self.count)
+    pub fn asked(&self, question: Question) -> Asked {
+        let id = format!("{}-{}", question.id, self.count);
+        Asked { id, question, since: self.since.unwrap_or_else(Instant::now) }
     }
 }

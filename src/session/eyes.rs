@@ -160,8 +160,7 @@ impl Eyes {
 
     /// What is asked now.
     pub fn asked(&self) -> Option<Asked> {
-        let question = self.picture.question.clone()?;
-        Some(Asked { id: self.asks.name(&question), question })
+        Some(self.asks.asked(self.picture.question.clone()?))
     }
 
     pub fn hook(&mut self, signal: Signal, now: Instant) {

@@ -320,8 +320,9 @@ impl Agent {
         let Phase::Dialog(dialog, _) = &mut self.phase else { return };
         let Some(answer) = dialog.key(key) else { return };
         self.record.log("answer", json!({"answer": format!("{answer:?}")}));
-        let Phase::Dialog(_, job) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        let Phase::Dialog(dialog, job) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         match answer {
+            Answer::Row => self.finish(&format!("it is to be {}", dialog.chosen())),
             Answer::Stay => self.phase = Phase::Dialog(Dialog::login(), None),
             Answer::Leave => self.end = Some(End::Code(1)),
             Answer::Yes | Answer::No => match job {
@@ -369,7 +370,7 @@ impl Agent {
             self.end = Some(End::Code(code));
         } else if job.asks_left > 0 {
             job.asks_left -= 1;
-            let dialog = Dialog::approval();
+            let dialog = if job.plan.question { Dialog::question() } else { Dialog::approval() };
             self.hook("PermissionRequest", json!({"tool_name": "Bash", "tool_input": {"command": "true"}}));
             self.enter(Phase::Dialog(dialog, Some(job)));
         } else {

@@ -14,13 +14,15 @@ pub struct Plan {
     pub slow: Option<u64>,
     /// How often it asks for an approval.
     pub asks: usize,
+    /// What it asks is a question with a field for words of one's own.
+    pub question: bool,
     pub crash: bool,
     pub exit: Option<u8>,
     pub answer: String,
 }
 
 static WORD: LazyLock<Regex> = LazyLock::new(|| {
-    let words = r"\b(?:SLOW(?<slow>\d{1,7})|(?<ask>ASK|Run)|(?<crash>CRASH)|EXIT(?<exit>\d{1,3})|LINES(?<lines>\d{1,6})|(?<spoof>SPOOF))\b|\bSAY\((?<say>[^)]*)\)";
+    let words = r"\b(?:SLOW(?<slow>\d{1,7})|(?<ask>ASK|Run)|(?<which>WHICH)|(?<crash>CRASH)|EXIT(?<exit>\d{1,3})|LINES(?<lines>\d{1,6})|(?<spoof>SPOOF))\b|\bSAY\((?<say>[^)]*)\)";
     Regex::new(words).expect("a regular expression")
 });
 
@@ -31,7 +33,8 @@ pub fn plan(prompt: &str) -> Plan {
         let number = |name: &str| found.name(name).and_then(|m| m.as_str().parse::<u64>().ok());
         let is = |name: &str| found.name(name).is_some();
         plan.slow = number("slow").or(plan.slow);
-        plan.asks += usize::from(is("ask"));
+        plan.asks += usize::from(is("ask") || is("which"));
+        plan.question |= is("which");
         plan.crash |= is("crash");
         plan.exit = number("exit").map(|n| n.min(255) as u8).or(plan.exit);
         if let Some(n) = number("lines") {

@@ -131,6 +131,44 @@ fn enter_comes_only_once_the_wanted_option_is_seen_selected() {
     assert_eq!(ticked.next(&ticked, 1), Step::Confirm(keys(&["Space"])));
 }
 
+/// Into any other dialog a character may choose an option, and Enter gives an approval.
+#[test]
+fn words_of_ones_own_go_only_where_they_are_asked_for() {
+    let catalogue = catalogue();
+    let all = dialogs();
+    let ask = |name: &str| {
+        let s = all.iter().find(|s| s.name == format!("{name}.ansi")).unwrap();
+        question(catalogue.get(&s.agent).unwrap(), &s.screen).unwrap_or_else(|| panic!("{name}"))
+    };
+    for agent in ["claude", "qwen", "gemini", "copilot", "codex"] {
+        let (first, own) = (ask(&format!("{agent}-question")), ask(&format!("{agent}-question-own")));
+        assert_eq!(first.id, own.id, "{agent}");
+        assert_eq!(first.next_own(&first), Step::Move(keys(&["Down", "Down"])), "{agent}");
+        let opens = if agent == "codex" { keys(&["Tab"]) } else { keys(&[]) };
+        assert_eq!(first.next_own(&own), Step::Confirm(opens), "{agent}");
+        assert!(!first.is_field());
+    }
+    let first = ask("opencode-question");
+    assert_eq!(first.next_own(&first), Step::Confirm(vec![Key::Text("3".into())]));
+    let boxes = ask("claude-ask-many");
+    let down = boxes.next_own(&boxes);
+    assert_eq!(down, Step::Move(keys(&["Down"; 3])));
+
+    let saved = all.iter().filter(|s| !s.name.contains("-ask") && !s.name.contains("-question"));
+    let mut refused = 0;
+    let real = real();
+    for s in saved.chain(real.iter().filter(|s| s.state == "blocked")) {
+        let manifest = catalogue.get(&s.agent).unwrap();
+        let Some(asked) = question(manifest, &s.screen) else { continue };
+        let step = asked.next_own(&asked);
+        assert!(asked.is_field() || matches!(step, Step::Impossible(_)), "{}: {step:?}", s.path());
+        refused += usize::from(!asked.is_field());
+    }
+    assert!(refused >= 70, "{refused}");
+    let key = real.iter().find(|s| s.path() == "continue/120x40-firstrun.txt").unwrap();
+    assert!(question(catalogue.get("continue").unwrap(), &key.screen).unwrap().is_field());
+}
+
 fn manifest(tables: &str) -> Manifest {
     let head = "name = 'X'\ncommand = ['x']\n[[rule]]\nstate = 'blocked'\nname = 'any'\nscreen = '.'\n";
     Manifest::parse(&format!("{head}{tables}")).unwrap()

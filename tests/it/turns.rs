@@ -404,6 +404,30 @@ fn a_question_is_told_and_only_it_is_answered() {
 }
 
 #[test]
+fn words_of_ones_own_answer_a_question_and_approve_nothing() {
+    let f = logged("");
+    f.session("fake");
+    let m = &f.mount;
+    m.sh("echo ASK one > fake/input; echo WHICH two > fake/input");
+    f.until_state("fake", "blocked");
+    let before = f.received();
+    let out = m.run("echo 'answer-text 1, if you must' > fake/ctl");
+    assert!(!out.status.success(), "a digit would choose, and Enter would approve");
+    until_true("it is told", || m.read("errors").contains("answer-text: it takes no words of one's own"));
+    assert_eq!(f.received(), before, "not a byte of it was typed");
+    m.sh("echo 'answer 2' > fake/ctl");
+    assert_eq!(m.read("fake/turns/0001/wait"), "done\n");
+    until_true("it asks which", || m.read("fake/question").contains("Which store"));
+    let asked = m.read("fake/question");
+    assert!(asked.contains("> 1. SQLite\n  2. Redis\n  3. Type something\n"), "{asked}");
+    m.sh("echo 'answer-text 1 file, \"$HOME\"; #{pid} for each' > fake/ctl");
+    assert_eq!(m.read("fake/turns/0002/wait"), "done\n");
+    let reply = m.read("fake/turns/0002/reply");
+    assert!(reply.contains("it is to be 1 file, \"$HOME\"; #{pid} for each"), "{reply}");
+    assert!(m.read("logs").contains("answered in words") && !m.read("logs").contains("1 file"));
+}
+
+#[test]
 fn a_draft_is_neither_sent_nor_spoilt_and_the_queue_goes_on_after_it() {
     let f = logged("");
     f.session("fake");

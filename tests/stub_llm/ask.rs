@@ -40,8 +40,12 @@ pub struct Ask {
     pub messages: usize,
     /// The newest message is a tool's result: the same turn goes on.
     pub after_tool: bool,
+    /// That result, as it was sent.
+    pub result: String,
     /// The tool that runs a command of the shell, where one is offered.
     pub shell: Option<String>,
+    /// The tool that asks the user a question, where one is offered.
+    pub question: Option<String>,
     /// Not the talk: a title, a route, a summary, a suggestion.
     pub side: bool,
     /// The answer must be JSON of this schema.
@@ -52,6 +56,7 @@ impl Ask {
     pub fn parse(path: &str, body: &Value) -> Option<Ask> {
         let wire = Wire::of(path)?;
         let (text, after_tool) = newest(wire, body);
+        let sent = body[messages(wire)].as_array().and_then(|all| all.last()).filter(|_| after_tool);
         let tools = tools(body);
         let generation = &body["generationConfig"];
         let schema = ["responseJsonSchema", "responseSchema"].iter().map(|k| &generation[*k]);
@@ -62,9 +67,11 @@ impl Ask {
             stream,
             side: is_side(body, &tools, stream, &text),
             text,
+            result: sent.map(Value::to_string).unwrap_or_default(),
             messages: body[messages(wire)].as_array().map_or(1, Vec::len),
             after_tool,
-            shell: tools.into_iter().find(|t| SHELLS.contains(&t.as_str())),
+            shell: one_of(&tools, SHELLS),
+            question: one_of(&tools, QUESTIONS),
             schema: schema.into_iter().find(|s| s.is_object()).cloned(),
         })
     }
@@ -72,6 +79,13 @@ impl Ask {
 
 const SHELLS: &[&str] =
     &["Bash", "bash", "run_shell_command", "shell", "shell_command", "exec_command", "run_terminal_command"];
+
+const QUESTIONS: &[&str] =
+    &["AskUserQuestion", "ask_user_question", "ask_user", "question", "request_user_input"];
+
+fn one_of(tools: &[String], names: &[&str]) -> Option<String> {
+    tools.iter().find(|t| names.contains(&t.as_str())).cloned()
+}
 
 /// Titles, routes and suggestions are asked without tools, or not as a stream; only aider never
 /// has tools. qwen keeps a memory by a helper that has some.

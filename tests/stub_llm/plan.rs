@@ -7,6 +7,7 @@
 //! | `SLOW5` | the text spread over 5 s |
 //! | `THINK5` | 5 s nothing, then the text |
 //! | `TOOLRUN` | one shell command first, so that approval is asked |
+//! | `ASKME` | a question to the user first, with two options, where the agent has a tool for it; then what was answered |
 //! | `LINES120` | a list of 120 lines below the text |
 //! | `ERR429` | that HTTP error |
 //! | `SAY(text)` | `text`, to the last `)` of its line; `\n` is a line end |
@@ -25,7 +26,7 @@ pub struct Plan {
     pub think: Duration,
     /// From the first word to the last.
     pub over: Duration,
-    /// The shell tool that is called instead of a text.
+    /// The tool that is called instead of a text.
     pub call: Option<String>,
     /// An HTTP status instead of an answer.
     pub error: Option<u16>,
@@ -54,11 +55,17 @@ impl Plan {
             plan.text.push_str(&format!("{line}. the line with the number {line}"));
         }
         if ask.after_tool {
+            if ask.text.contains("ASKME") {
+                plan.text = format!("TOLD {}", ask.result.replace(['`', '*', '_'], " "));
+            }
             return plan;
         }
         plan.think = seconds("THINK");
         plan.over = plan.over.max(seconds("SLOW"));
         plan.error = number("ERR").and_then(|n| u16::try_from(n).ok()).filter(|n| (400..600).contains(n));
+        if ask.text.contains("ASKME") {
+            plan.call = ask.question.clone();
+        }
         if ask.text.contains("TOOLRUN") {
             match &ask.shell {
                 Some(shell) => plan.call = Some(shell.clone()),

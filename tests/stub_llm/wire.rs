@@ -30,6 +30,24 @@ fn data(event: Value) -> Frame {
 }
 
 /// Words with the blanks after them; all together are the text.
+/// One question with two options, as each tool wants it.
+fn question(wire: Wire, tool: Option<&str>) -> Value {
+    let option = |label: &str| json!({"label": label, "description": format!("keeps it in {label}")});
+    let (text, options) = ("Which store should it use?", [option("SQLite"), option("Redis")]);
+    let mut asked = json!({"question": text, "header": "Store", "options": options});
+    match (tool, wire) {
+        (Some("ask_user"), Wire::Gemini) => asked["type"] = json!("choice"),
+        (Some("ask_user"), _) => {
+            let store = json!({"type": "string", "enum": ["SQLite", "Redis"]});
+            let schema = json!({"properties": {"store": store}, "required": ["store"]});
+            return json!({"message": text, "requestedSchema": schema});
+        }
+        (Some("request_user_input"), _) => asked["id"] = json!("store"),
+        _ => asked["multiSelect"] = json!(false),
+    }
+    json!({"questions": [asked]})
+}
+
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive([' ', '\n'])
 }
@@ -78,6 +96,7 @@ impl Writer<'_> {
                 "cmd": COMMAND, "sandbox_permissions": "require_escalated", "justification": "a test asks",
             }),
             Some("shell") => json!({"command": ["bash", "-lc", COMMAND]}),
+            tool if tool.is_some() && tool == self.ask.question.as_deref() => question(self.ask.wire, tool),
             _ => json!({"command": COMMAND, "description": "writes a file"}),
         }
     }

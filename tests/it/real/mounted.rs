@@ -12,7 +12,7 @@ use super::recipe;
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Prompts written at once.
-const TURNS: usize = 10;
+const TURNS: usize = 20;
 
 struct Live {
     mount: Mount,
@@ -181,16 +181,19 @@ fn a_large_prompt_is_asked(l: &Live, size: usize) {
     assert!(differs.is_none() && more <= 4, "{}: {differs:?}, {:?}", l.agent, got.last());
 }
 
+/// The turn of the `n`th prompt after the first ones.
+fn turn(n: usize) -> String {
+    format!("{:04}", TURNS + n)
+}
+
 fn what_comes_while_it_works_waits(l: &Live) {
     l.write("input", "SLOW3 SAY(slow one)");
     l.until("it works", || l.state() == "busy");
     l.write("input", "SAY(after it)");
-    assert_eq!(l.ended("0013"), "done");
-    assert_eq!(l.ended("0014"), "done");
-    assert_eq!(
-        (l.read("turns/0013/reply"), l.read("turns/0014/reply")),
-        ("slow one\n".into(), "after it\n".into())
-    );
+    let (slow, after) = (turn(3), turn(4));
+    assert_eq!((l.ended(&slow), l.ended(&after)), ("done".into(), "done".into()));
+    assert_eq!(l.read(&format!("turns/{slow}/reply")), "slow one\n");
+    assert_eq!(l.read(&format!("turns/{after}/reply")), "after it\n");
 }
 
 fn an_approval_is_asked_for_and_given(l: &Live) {
@@ -204,17 +207,45 @@ fn an_approval_is_asked_for_and_given(l: &Live) {
     let id = question.lines().next().unwrap().trim_start_matches("id: ").to_owned();
     assert!(!l.mount.run(&format!("echo 'answer 1 00000000-9' > {}/ctl", l.agent)).status.success());
     l.write("ctl", &format!("answer 1 {id}\n"));
-    assert_eq!(l.ended("0015"), "done", "{}", l.all());
-    assert_eq!(l.ended("0016"), "done", "{}", l.all());
+    assert_eq!(l.ended(&turn(5)), "done", "{}", l.all());
+    assert_eq!(l.ended(&turn(6)), "done", "{}", l.all());
     assert!(l.mount.lab.path("proj/tool.txt").exists(), "the tool ran\n{}", l.all());
     assert_eq!(l.read("reply"), "later\n");
+}
+
+/// A question of the model's own, with a field beside its options.
+fn a_question_takes_words_of_ones_own(l: &Live) {
+    if l.agent == "codex" {
+        l.write("keys", "BTab\n"); // it asks in plan mode only
+        l.until("it plans", || l.read("screen").contains("Plan mode"));
+    }
+    let asks = |prompt: &str, answer: &str| {
+        let before = l.turns();
+        l.write("input", prompt);
+        let after = l.turns();
+        let name = after.iter().find(|t| !before.contains(t)).unwrap_or_else(|| panic!("{}", l.all()));
+        l.until("it asks", || l.state() == "blocked");
+        l.until("the question is told", || l.read("question").contains("1. SQLite"));
+        let question = l.read("question");
+        assert!(
+            question.contains("Which store should it use?") && question.contains("2. Redis"),
+            "{question}"
+        );
+        l.write("ctl", answer);
+        assert_eq!(l.ended(name), "done", "{}", l.all());
+        words(&l.read(&format!("turns/{name}/reply"))).join(" ")
+    };
+    let told = asks("ASKME", "answer-text 1 file for each\n");
+    assert!(told.contains("1 file for each"), "{told}\n{}", l.all());
+    let told = asks("ASKME again", "answer 2\n");
+    assert!(told.contains("Redis") && !told.contains("1 file for each"), "{told}\n{}", l.all());
 }
 
 fn an_interrupt_ends_a_turn(l: &Live) {
     l.write("input", "SLOW30 SAY(never whole)");
     l.until("it works", || l.state() == "busy");
     l.write("ctl", "interrupt\n");
-    assert_eq!(l.ended("0017"), "interrupted", "{}", l.all());
+    assert_eq!(l.ended(&turn(7)), "interrupted", "{}", l.all());
     let (stage, reply) = l.ask("SAY(goes on)");
     assert_eq!((stage.as_str(), reply.as_str()), ("done", "goes on\n"), "{}", l.all());
 }
@@ -270,6 +301,9 @@ fn all_of_it(agent: &'static str, can_resume: bool, large: usize) {
         a_talk_is_resumed(&l);
     }
     a_new_talk_is_begun(&l);
+    if !["continue", "aider"].contains(&agent) {
+        a_question_takes_words_of_ones_own(&l); // those two have no tool that asks
+    }
     a_large_prompt_is_asked(&l, large);
     nothing_is_left(&l);
 }
