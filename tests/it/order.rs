@@ -284,12 +284,16 @@ fn text(session: &str, mark: &str, n: usize, i: usize) -> String {
 }
 
 /// The ways in which a shell writes a prompt. A name of one's own is tried until it is there.
+///
+/// Where the shell itself opens the file (dash for every `>`, bash for its builtins), it closes it
+/// by dup2(2), which tells no error: a daemon that dies just then is not seen. A program that was
+/// put in the shell's place by `exec` closes it and tells.
 fn way(kind: usize, i: usize, name: &str) -> String {
     match kind % 5 {
-        0 => "/bin/echo \"$P\" > \"$S/input\"".into(),
+        0 => "(exec /bin/echo \"$P\" > \"$S/input\")".into(),
         1 => format!("until cp p{i} \"$S/queue/{name}\" || [ -e \"$S/turns/{name}\" ]; do sleep 0.1; done"),
-        2 => format!("cat p{i} > \"$S/input\""),
-        // A shell does not tell of a close that failed, so this is never counted as acknowledged.
+        2 => format!("(exec cat p{i} > \"$S/input\")"),
+        // Closed by the shell, so this is never counted as acknowledged.
         3 => format!("{{ head -n 1 p{i}; tail -n +2 p{i}; }} > \"$S/input\"; ! :"),
         _ => format!("{{ echo \"$P\" >&3 && cat <&3 > a{i}; }} 3<> \"$S/ask\""),
     }
