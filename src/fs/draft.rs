@@ -91,7 +91,7 @@ impl Draft {
             Some(why) => Err(why),
             None => self.save(door, handle).await,
         };
-        self.unheard = saved.as_ref().err().filter(|_| matches!(end, End::Sync)).cloned();
+        self.unheard = saved.as_ref().err().filter(|_| matches!(end, End::Fsync(_))).cloned();
         saved
     }
 

@@ -306,9 +306,9 @@ impl Filesystem for Fuse {
         self.go(async move { empty(reply, vfs.flush(by, fh.0).await) });
     }
 
-    fn fsync(&self, _: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
-        let vfs = self.vfs.clone();
-        self.go(async move { empty(reply, vfs.fsync(fh.0).await) });
+    fn fsync(&self, req: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
+        let (vfs, by) = (self.vfs.clone(), asker(req, None));
+        self.go(async move { empty(reply, vfs.fsync(by, fh.0).await) });
     }
 
     fn release(

@@ -76,6 +76,8 @@ enum File {
 #[derive(Debug, Clone, Copy)]
 pub enum End {
     Flush(Asker),
+    Fsync(Asker),
+    /// Of ours: nobody closed it.
     Sync,
     Release,
 }
@@ -215,10 +217,14 @@ impl Handle {
                 let Some(text) = pending.end(door, self, end)?.filter(|t| !t.is_empty()) else {
                     return Ok(());
                 };
-                let sent = self.write_whole(door, text);
+                let sent = self.write_whole(door, text.clone());
                 match end {
                     // A person typing may hold it for a minute: Ctrl-C takes it back.
                     End::Flush(by) => door.parking.park_close(by.tid, sent).await?,
+                    End::Fsync(by) => {
+                        drop((sent, pending)); // it may take a minute, which holds up no other's close
+                        door.parking.park_close(by.tid, self.write_through(door, text)).await?
+                    }
                     End::Sync | End::Release => sent.await,
                 }
             }
@@ -274,6 +280,11 @@ impl Handle {
     pub async fn write_whole(&self, door: &Door, text: Bytes) -> Result<()> {
         let (path, id) = self.inode.place().inspect_err(|e| self.refused(door, e))?;
         door.tree.write(&self.who, Place::new(&path, id), text).await.map_err(gone)
+    }
+
+    async fn write_through(&self, door: &Door, text: Bytes) -> Result<()> {
+        let (path, id) = self.inode.place().inspect_err(|e| self.refused(door, e))?;
+        door.tree.write_through(&self.who, Place::new(&path, id), text).await.map_err(gone)
     }
 
     async fn make(&self, door: &Door, text: Bytes) -> Result<()> {
@@ -396,7 +407,7 @@ fn tid(who: &Caller) -> u32 {
 pub fn verdict(writers: &mut super::gesture::Writers, door: &Door, end: End) -> Close {
     match end {
         End::Flush(by) => writers.closes(by, &*door.procs),
-        End::Sync => Close::Done,
+        End::Fsync(_) | End::Sync => Close::Done,
         End::Release => writers.ends(),
     }
 }

@@ -153,7 +153,7 @@ async fn a_message_is_what_came_before_its_openers_close() {
     assert_eq!(k.sent(), ["ab"]);
     k.vfs.flush(by(1), fh).await.unwrap();
     k.vfs.write(by(2), fh, 0, b"c").await.unwrap();
-    k.vfs.fsync(fh).await.unwrap();
+    k.vfs.fsync(by(1), fh).await.unwrap();
     assert_eq!(k.sent(), ["c"], "an fsync ends it, whoever calls");
     k.vfs.write(by(2), fh, 0, b"d").await.unwrap();
     k.vfs.release(fh);
@@ -254,14 +254,14 @@ async fn a_document_is_edited_in_place_and_saved_whole() {
     let fh = k.open("n/s/config", WRONLY).await.unwrap();
     k.vfs.write(by(1), fh, 4, b"7").await.unwrap();
     assert_eq!(k.sent(), [""; 0]);
-    k.vfs.fsync(fh).await.unwrap();
+    k.vfs.fsync(by(1), fh).await.unwrap();
     assert_eq!(k.sent(), ["a = 7\n"]);
     k.close(fh).await.unwrap();
     assert_eq!(k.sent(), [""; 0], "nothing changed since");
     let fh = k.open("n/s/config", RDWR | libc::O_APPEND).await.unwrap();
     k.write(fh, "BAD").await.unwrap();
     assert_eq!(k.read(fh).await.unwrap(), "a = 7\nBAD");
-    assert_eq!(kind(k.vfs.fsync(fh).await), Kind::Invalid);
+    assert_eq!(kind(k.vfs.fsync(by(1), fh).await), Kind::Invalid);
     let ino = k.walk("n/s/config").unwrap();
     let set = SetAttr { size: Some(0), ..SetAttr::default() };
     assert_eq!(k.vfs.setattr(&who(1), ino, set, Some(fh)).await.unwrap().size, 0);
@@ -411,7 +411,7 @@ async fn a_scratch_file_becomes_the_document() {
     let fh = k.create("n/s", "config", TRUNC).await.unwrap();
     assert_eq!(k.fake.text("n/s/config"), "c = 3\n", "settings stay in force");
     k.write(fh, "d = 4\n").await.unwrap();
-    k.vfs.fsync(fh).await.unwrap();
+    k.vfs.fsync(by(1), fh).await.unwrap();
     assert_eq!(k.fake.text("n/s/config"), "d = 4\n");
     k.close(fh).await.unwrap();
     k.unlink("n/s", "config~").await.unwrap();

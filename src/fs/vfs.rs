@@ -244,8 +244,8 @@ impl Vfs {
         self.handle(fh)?.end(&self.door, End::Flush(by)).await
     }
 
-    pub async fn fsync(&self, fh: u64) -> Result<()> {
-        self.handle(fh)?.end(&self.door, End::Sync).await
+    pub async fn fsync(&self, by: Asker, fh: u64) -> Result<()> {
+        self.handle(fh)?.end(&self.door, End::Fsync(by)).await
     }
 
     /// Nobody waits for a release, so what it still delivers goes on by itself.

@@ -109,6 +109,13 @@ impl LocalNode {
         Ok(self.stat_of(&item(turn, ModeSet::default())))
     }
 
+    /// The session whose `input` this is, where its prompts wait for their turn.
+    pub(super) fn takes_turns(&self, at: &TreePath) -> Option<SessionAt> {
+        let names: Vec<&str> = at.names().collect();
+        let [session, "input"] = *names.as_slice() else { return None };
+        self.session(session).ok().filter(|s| self.sessions.turns_on(&s.session))
+    }
+
     /// `rm queue/NAME`.
     pub(super) fn withdraw_prompt(&self, t: &TurnAt) -> Result<()> {
         self.sessions.withdraw(&t.session, &t.turn)
@@ -132,6 +139,14 @@ pub(super) async fn accept(
     let stored =
         tokio::task::spawn_blocking(move || sessions.accept(&session, &who, name.as_deref(), &body)).await;
     stored.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "storing a prompt did not end").because(e)))
+}
+
+/// Stores a prompt and waits until it is delivered.
+pub(super) async fn deliver(s: &SessionAt, who: &Caller, body: Bytes) -> Result<()> {
+    match accept(s, who, None, body).await? {
+        Some(turn) => s.sessions.until_delivered(&s.session, &turn).await,
+        None => Ok(()),
+    }
 }
 
 /// An item's own size and time.

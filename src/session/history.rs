@@ -13,8 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::env::{self, Env};
-use super::{Moved, Session, Sessions};
+use super::program::Agent;
+use super::{Moved, Record, Session, Sessions};
 use crate::agent::history::{self, Adapter, Conversation, Entry, Home, Listing, Mark};
+use crate::config::SessionConfig;
 use crate::error::{Error, Kind, Result, fail};
 
 /// A list this old is made anew when somebody looks at it.
@@ -69,6 +71,14 @@ impl Place {
         self.with(|home| self.adapter.find(home, Some(&self.cwd), id))
     }
 
+    /// Whether the conversation is there. Where nobody can read the agent's files, the agent will
+    /// say.
+    pub async fn has(place: Option<Place>, id: &str) -> Result<bool> {
+        let Some(place) = place else { return Ok(true) };
+        let id = id.to_owned();
+        on_disk(move || place.find(&id).is_some()).await
+    }
+
     pub fn end(&self, c: &Conversation) -> Result<Mark> {
         self.with(|home| self.adapter.end(home, c))
     }
@@ -102,12 +112,24 @@ impl Sessions {
         Some(Place { adapter, env: Arc::new(env), cwd })
     }
 
+    /// The same of a session that tmux has lost.
+    pub(super) async fn place_of_lost(
+        &self,
+        record: &Record,
+        config: &SessionConfig,
+        agent: &Agent,
+    ) -> Option<Place> {
+        let adapter = history::adapter(agent.manifest.history.as_deref()?)?;
+        let env = self.program_env(config, &*self.login_env().await, Some(agent));
+        let cwd = self.start_dir(config, record.cwd.clone(), &env);
+        Some(Place { adapter, env: Arc::new(env), cwd })
+    }
+
     /// The environment that the session's program would get now.
     async fn env_of(&self, session: &Session) -> Env {
-        let mut env = (*self.login_env().await).clone();
-        env.extend(self.config().env.clone());
-        env.extend(session.config().env.clone());
-        env
+        let config = session.config();
+        let agent = Agent::of(&config, &self.catalogue());
+        self.program_env(&config, &*self.login_env().await, agent.as_ref())
     }
 
     /// Makes the list anew, and tells which names came and went.
@@ -205,12 +227,9 @@ impl Sessions {
         Ok(all)
     }
 
-    /// Whether there is such a conversation to go on with. Where nobody can read the agent's
-    /// files, the agent will say.
+    /// Whether there is such a conversation to go on with.
     pub(super) async fn can_resume(&self, session: &Session, id: &str) -> Result<bool> {
-        let Some(place) = self.place(session).await else { return Ok(true) };
-        let id = id.to_owned();
-        on_disk(move || place.find(&id).is_some()).await
+        Place::has(self.place(session).await, id).await
     }
 
     /// The newest conversation that runs nowhere else.

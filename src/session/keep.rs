@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::life::Asked;
+use super::eyes::START;
+use super::history::Place;
+use super::life::{Asked, begin_again};
 use super::program::{Agent, Begin};
 use super::state::Exit;
-use super::{Level, Session, Sessions};
+use super::{Level, Record, Session, Sessions, State};
 use crate::config::SessionConfig;
 use crate::config::schema::Values;
 use crate::config::session::Restart;
+use crate::error::Kind;
 use crate::tree::Caller;
 
 /// Before the first start again; twice as long each time.
@@ -21,7 +24,7 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 /// A program that ran this long begins with [`FIRST`] again.
 const STEADY: Duration = Duration::from_secs(60);
-/// Sessions that are started at the same time after a reboot: agents take their time and memory.
+/// Sessions that start up at the same time after a reboot: agents take their time and memory.
 const ABREAST: usize = 4;
 
 /// How often a program was started again.
@@ -84,39 +87,62 @@ impl Sessions {
         let config = self.config();
         let lost = self.tables.read().lost.clone();
         let listed = config.sessions.iter().map(|(name, set)| (name.clone(), Some(set.clone())));
-        let own = lost.iter().filter(|(name, record)| {
-            let asked = SessionConfig::parse(&record.config, true).is_ok_and(|c| c.autostart);
-            asked && !config.sessions.iter().any(|(n, _)| n == *name)
+        let own = lost.values().filter(|record| {
+            let asked = record.ours && SessionConfig::parse(&record.config, true).is_ok_and(|c| c.autostart);
+            asked && !config.sessions.iter().any(|(n, _)| *n == record.name)
         });
-        let all = listed.chain(own.map(|(name, _)| (name.clone(), None)));
-        let mut todo = all.filter(|(name, _)| self.get(name).is_none()).collect::<Vec<_>>().into_iter();
-        let mut running = FuturesUnordered::new();
-        loop {
-            while running.len() < ABREAST
-                && let Some((name, set)) = todo.next()
-            {
-                running.push(self.autostart_one(name, set));
+        let all = listed.chain(own.map(|record| (record.name.clone(), None)));
+        let mut starting = FuturesUnordered::new();
+        for (name, set) in all {
+            if starting.len() == ABREAST {
+                starting.next().await;
             }
-            if running.next().await.is_none() {
-                return;
+            if let Some(session) = self.autostart_one(&name, set).await {
+                starting.push(started_up(session));
             }
         }
     }
 
-    async fn autostart_one(self: &Arc<Self>, name: String, set: Option<Values>) {
-        let record = self.tables.read().lost.get(&name).cloned();
-        let begin = record.map(|record| {
-            let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
-            let agent = Agent::of(&config, &self.catalogue());
-            let can = agent.is_some_and(|a| !a.manifest.resume.args.is_empty());
-            record.conversation.filter(|_| can).map_or(Begin::Skip, Begin::Resume)
-        });
-        let asked = Asked { set: set.as_ref(), begin: begin.as_ref(), ..Asked::default() };
-        let shown = crate::names::encode(&name, &self.reserved);
-        if let Err(e) = self.make(&Caller::own(), &shown, asked).await {
-            self.journal.trouble(&shown, &format!("autostart: {e}"));
+    async fn autostart_one(self: &Arc<Self>, name: &str, set: Option<Values>) -> Option<Arc<Session>> {
+        let shown = crate::names::encode(name, &self.reserved);
+        if self.get(&shown).is_some() {
+            return None;
         }
+        let record = self.tables.read().lost.get(name).filter(|r| r.ours).cloned();
+        let begin = match record {
+            Some(record) => Some(self.begin_after_loss(&record).await),
+            None => None,
+        };
+        let asked = Asked { set: set.as_ref(), begin: begin.as_ref(), ..Asked::default() };
+        // Nobody's process: where the daemon stands says nothing.
+        let who = Caller { pid: None, ..Caller::own() };
+        match self.make(&who, &shown, asked).await {
+            Ok(session) => return Some(session),
+            Err(e) if e.kind == Kind::Exists => {} // somebody was faster
+            Err(e) => self.journal.trouble(&shown, &format!("autostart: {e}")),
+        }
+        None
     }
+
+    /// With the conversation that it had, where there is something to go on with.
+    async fn begin_after_loss(&self, record: &Record) -> Begin {
+        let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
+        let agent = Agent::of(&config, &self.catalogue());
+        let agent = agent.filter(|a| !a.manifest.resume.args.is_empty());
+        if let (Some(id), Some(agent)) = (&record.conversation, agent) {
+            let place = self.place_of_lost(record, &config, &agent).await;
+            if Place::has(place, id).await.unwrap_or(true) {
+                return Begin::Resume(id.clone());
+            }
+        }
+        begin_again(&config, true)
+    }
+}
+
+/// Its program has started up, or takes too long to: the next one is not held up by it.
+async fn started_up(session: Arc<Session>) {
+    let mut seen = session.main().watch();
+    let _ = tokio::time::timeout(START, seen.wait_for(|s| s.state != State::Starting)).await;
 }
 
 #[cfg(test)]

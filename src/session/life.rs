@@ -103,6 +103,8 @@ impl Sessions {
         };
         let program = self.program(&config, login, &record.id, record.cwd.clone(), &begin).await?;
         record.conversation = program.conversation.clone();
+        // Before there is a session, so that a crash leaves none without a record.
+        self.store.save_config(&record.id, &record.config)?;
         self.store.save(&record)?;
         let made = tmux::session::new_session(
             server,
@@ -129,10 +131,9 @@ impl Sessions {
         Ok(session)
     }
 
-    /// The record of a session of this name that tmux lost, else a new one; on disk in either
-    /// case, so that a crash leaves no session without one.
+    /// The record of a session of this name that tmux lost, else a new one.
     fn record_for(&self, new: &New<'_>) -> Result<Record> {
-        let kept = self.tables.read().lost.get(new.name).cloned();
+        let kept = self.tables.read().lost.get(new.name).filter(|r| r.ours).cloned();
         let mut record = match kept {
             Some(record) => record,
             None => Record {
@@ -149,9 +150,8 @@ impl Sessions {
             },
         };
         record.stopped = false;
-        record.parent = new.parent.clone();
+        record.parent = new.parent.clone().or(record.parent);
         record.cwd = new.here.clone().or(record.cwd);
-        self.store.save_config(&record.id, &record.config)?;
         Ok(record)
     }
 
@@ -545,7 +545,7 @@ fn first_begin(config: &SessionConfig) -> Begin {
 }
 
 /// The same, and without first prompts where `skip` says so.
-fn begin_again(config: &SessionConfig, skip: bool) -> Begin {
+pub(super) fn begin_again(config: &SessionConfig, skip: bool) -> Begin {
     match first_begin(config) {
         Begin::Fresh if skip => Begin::Skip,
         begin => begin,

@@ -139,17 +139,7 @@ impl Sessions {
     ) -> Result<Program> {
         let node = self.config();
         let agent = Agent::of(config, &self.catalogue());
-        let mut env = login.clone();
-        env.extend(node.env.clone());
-        if let Some(agent) = &agent {
-            env.extend(agent.manifest.env.clone());
-            if danger(config, &node, &agent.key) {
-                env.extend(agent.manifest.danger.env.clone());
-            }
-            env.extend(node.agents.get(&agent.key).map(|a| a.env.clone()).unwrap_or_default());
-            env.insert("MUXFS_AGENT".into(), agent.key.clone());
-        }
-        env.extend(config.env.clone());
+        let mut env = self.program_env(config, login, agent.as_ref());
         env.insert("MUXFS_SESSION".into(), id.to_owned());
         let mut env = env::with_locale(env);
         let (bound, conversation) = match &agent {
@@ -162,12 +152,33 @@ impl Sessions {
         };
         env.extend(hooks.env);
         let command = command(config, &node, agent.as_ref(), bound, hooks.args);
-        let set = |s: &String| !s.is_empty();
-        let cwd =
-            config.cwd.clone().or(here).or(Some(node.cwd.clone()).filter(set)).unwrap_or_else(|| "~".into());
-        let cwd = env::expand_home(&cwd, &env);
+        let cwd = self.start_dir(config, here, &env);
         must_be_there(cwd.clone()).await?;
         Ok(Program { command, cwd, env: env.into_iter().collect(), conversation })
+    }
+
+    /// What stands in the settings over the login shell's: the node's, the agent's, the session's.
+    pub(super) fn program_env(&self, config: &SessionConfig, login: &Env, agent: Option<&Agent>) -> Env {
+        let node = self.config();
+        let mut env = login.clone();
+        env.extend(node.env.clone());
+        if let Some(agent) = agent {
+            env.extend(agent.manifest.env.clone());
+            if danger(config, &node, &agent.key) {
+                env.extend(agent.manifest.danger.env.clone());
+            }
+            env.extend(node.agents.get(&agent.key).map(|a| a.env.clone()).unwrap_or_default());
+            env.insert("MUXFS_AGENT".into(), agent.key.clone());
+        }
+        env.extend(config.env.clone());
+        env
+    }
+
+    /// Where a program starts: as its settings say, else where its maker stood, else as the node's.
+    pub(super) fn start_dir(&self, config: &SessionConfig, here: Option<String>, env: &Env) -> String {
+        let node = Some(self.config().cwd.clone()).filter(|s| !s.is_empty());
+        let cwd = config.cwd.clone().or(here).or(node).unwrap_or_else(|| "~".into());
+        env::expand_home(&cwd, env)
     }
 
     /// The directory a local caller stands in, unless it is inside one of our own mounts: a

@@ -251,8 +251,8 @@ impl Sessions {
             .clone()
             .unwrap_or_else(|| format!("t{}-{}", server.info().start_time, info.id.trim_start_matches('$')));
         let mut tables = self.tables.write();
-        let lost = tables.lost.values().find(|r| r.id == id).map(|r| r.name.clone());
-        if let Some(record) = lost.and_then(|name| tables.lost.remove(&name)) {
+        let lost = tables.lost.iter().find(|(_, r)| r.id == id).map(|(key, _)| key.clone());
+        if let Some(record) = lost.and_then(|key| tables.lost.remove(&key)) {
             return record;
         }
         drop(tables);

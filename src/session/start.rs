@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::{Dirs, Journal, Level, NodeText, Sessions, Tables, engine, observer, output, record, settings};
+use super::{
+    Dirs, Journal, Level, NodeText, Record, Sessions, Tables, engine, observer, output, record, settings,
+};
 use crate::config::{NodeConfig, file};
 use crate::error::Result;
 use crate::log::LogLimits;
@@ -91,7 +93,9 @@ impl Sessions {
         for e in bad {
             sessions.journal.trouble("sessions", e.text());
         }
-        let lost: BTreeMap<_, _> = records.into_iter().map(|r| (r.name.clone(), r)).collect();
+        // A session of others is known by its id alone: its name is no claim to one of ours.
+        let key = |r: &Record| if r.ours { r.name.clone() } else { r.id.clone() };
+        let lost: BTreeMap<_, _> = records.into_iter().map(|r| (key(&r), r)).collect();
         sessions.tables.write().lost = lost;
         sessions.journal.log(Level::Info, "", &format!("muxfs {} starts", env!("CARGO_PKG_VERSION")));
         tokio::spawn(observer::run(Arc::downgrade(&sessions), looks));

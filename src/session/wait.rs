@@ -60,7 +60,10 @@ impl Wait {
         if stuck && seen.at >= self.since {
             return Some(seen.state);
         }
-        let turns = self.session.turns.load() != (0, false) && !seen.state.ended();
+        let (queued, running) = self.session.turns.load();
+        // With turns off what is queued stays so.
+        let goes = queued > 0 && self.sessions.turns_on(&self.session);
+        let turns = (running || goes) && !seen.state.ended();
         let settled = seen.state.ended() || !turns && matches!(seen.state, State::Ready | State::Unknown);
         (settled && seen.fresh && seen.at >= self.since && !busy && !restart && !changing)
             .then_some(seen.state)

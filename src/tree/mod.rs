@@ -89,7 +89,7 @@ pub trait Lines: Send {
 
 /// Every door serves this, every node implements it.
 ///
-/// Paths are relative to the tree's own root. Errors of `write`, `make`, `remove`, `rename` and
+/// Paths are relative to the tree's own root. Errors of `write`, `write_through`, `make`, `remove`, `rename` and
 /// `set_mode` are recorded in the node's `errors` by the tree; a door reports what it refused
 /// without asking through [`Tree::refused`].
 #[async_trait]
@@ -114,6 +114,12 @@ pub trait Tree: Send + Sync + 'static {
     /// One whole message, command line, document or entry, by the file's shape. A document's own
     /// text again leaves it as it is, its mtime too, and takes an earlier refusal back.
     async fn write(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()>;
+
+    /// The same, and a prompt that waits for its turn is waited for until it is delivered: a minute
+    /// at most, after which it stays queued (`TimedOut`).
+    async fn write_through(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
+        self.write(who, at, body).await
+    }
 
     /// A prompt and its answer. Dropping the future leaves the prompt in the queue.
     async fn ask(&self, who: &Caller, at: Place<'_>, question: Bytes) -> Result<Bytes>;

@@ -164,6 +164,11 @@ impl Tree for Union {
         tree.write(who, Place { path: &path, id: inner(slot, at.id)? }, body).await
     }
 
+    async fn write_through(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
+        let (slot, tree, path) = self.find(at.path);
+        tree.write_through(who, Place { path: &path, id: inner(slot, at.id)? }, body).await
+    }
+
     async fn ask(&self, who: &Caller, at: Place<'_>, question: Bytes) -> Result<Bytes> {
         let (slot, tree, path) = self.find(at.path);
         tree.ask(who, Place { path: &path, id: inner(slot, at.id)? }, question).await

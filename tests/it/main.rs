@@ -26,6 +26,7 @@ mod fs_door;
 mod history;
 mod hook;
 mod input;
+mod life;
 mod logs;
 mod model;
 mod mounting;

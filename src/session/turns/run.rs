@@ -155,8 +155,12 @@ impl Sessions {
             State::Unknown => !pane.has_rules(),
             _ => false,
         };
+        if !self.turns_on(session) {
+            pane.set_held(Some("turns-off"));
+            return Ok(false);
+        }
         let changing = session.life.try_read().is_err() || session.pending_restart();
-        if !ready || !seen.fresh || changing || !self.turns_on(session) {
+        if !ready || !seen.fresh || changing {
             return Ok(false);
         }
         let typed = match self.clients.read().is_empty() {

@@ -1,6 +1,7 @@
-//! Waiting for a turn's end.
+//! Waiting for a turn's delivery, and for its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -8,6 +9,9 @@ use super::super::{Session, Sessions};
 use super::turn::{Stage, Turn};
 use crate::error::{Kind, Result, fail};
 use crate::tree::Lines;
+
+/// How long an fsync waits (TREE.md, "Delivery").
+const DELIVERED: Duration = Duration::from_secs(60);
 
 /// One turn's `wait`: its stage when it ended.
 pub struct TurnWait {
@@ -39,11 +43,16 @@ impl Lines for TurnWait {
 /// The turn when nothing more happens to it; none where the session ended, or the turn is no
 /// longer known.
 async fn ended(session: &Session, number: u64) -> Option<Turn> {
+    reached(session, number, |turn| turn.stage.ended()).await
+}
+
+/// The turn when it is as `met` says.
+async fn reached(session: &Session, number: u64, met: fn(&Turn) -> bool) -> Option<Turn> {
     let mut changed = session.turns.watch();
     let mut over = session.ended.subscribe();
     loop {
         let turn = session.turns.book()?.by_number(number)?;
-        if turn.stage.ended() {
+        if met(&turn) {
             return Some(turn);
         }
         if *over.borrow_and_update() {
@@ -57,6 +66,24 @@ async fn ended(session: &Session, number: u64) -> Option<Turn> {
 }
 
 impl Sessions {
+    /// Waits until the agent has taken the prompt `turn`.
+    pub async fn until_delivered(&self, session: &Session, turn: &Turn) -> Result<()> {
+        let name = &turn.name;
+        let off_the_queue = |turn: &Turn| !matches!(turn.stage, Stage::Queued | Stage::Typing);
+        let Ok(now) = tokio::time::timeout(DELIVERED, reached(session, turn.number, off_the_queue)).await
+        else {
+            let seconds = DELIVERED.as_secs();
+            return fail(Kind::TimedOut, format!("{name}: not delivered in {seconds} s; it stays queued"));
+        };
+        match now {
+            None => fail(Kind::Gone, format!("{}: ended", session.shown())),
+            Some(t) if t.stage == Stage::Uncertain || t.sent.is_none() => {
+                fail(Kind::Gone, format!("{name}: {}", t.why.unwrap_or_else(|| t.stage.word().to_owned())))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
     /// The answer to the prompt `turn`, when its turn is over.
     pub async fn answer(&self, session: &Session, turn: &Turn) -> Result<String> {
         let name = &turn.name;
