@@ -123,7 +123,9 @@ fn after_a_reboot_they_return_with_their_talks_and_nothing_is_sent() {
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         f.mount.sh("echo SLOW60000 > a-own/input; echo never > a-own/input");
         f.until_state("a-own", "busy");
-        let (before, last) = (f.taken(), f.status("a-own", "turn"));
+        let last = format!("a-own/turns/{}/status", f.status("a-own", "turn"));
+        until_true("it is taken", || f.mount.read(&last).contains("state: running\n"));
+        let before = f.taken();
         reboot(&mut f, signal);
         for name in again {
             until_back(&f, name, "ready");
@@ -136,7 +138,7 @@ fn after_a_reboot_they_return_with_their_talks_and_nothing_is_sent() {
         assert_eq!(f.status("a-own", "parent"), "zeta");
         assert!(f.mount.read("a-own/screen").contains("remember 17"), "{}", f.mount.read("a-own/screen"));
         assert_eq!(f.taken(), before, "neither first prompts nor those of before");
-        assert!(f.mount.read(&format!("a-own/turns/{last}/status")).contains("state: failed\n"));
+        assert!(f.mount.read(&last).contains("state: failed\n"), "{}", f.mount.read(&last));
         let errors = f.mount.read("errors");
         assert!(errors.contains("failed: the tmux server ended before"), "{errors}");
     }
