@@ -230,10 +230,14 @@ impl Handle {
             }
             File::Item(pending) => {
                 let mut pending = pending.lock().await;
-                match pending.end(door, self, end)? {
-                    Some(text) => self.make(door, text).await,
-                    None => Ok(()),
+                let Some(text) = pending.end(door, self, end)? else { return Ok(()) };
+                self.make(door, text).await?;
+                if let End::Fsync(by) = end {
+                    drop(pending);
+                    let path = self.inode.path();
+                    door.parking.park_close(by.tid, door.tree.delivered(&self.who, &path)).await??;
                 }
+                Ok(())
             }
             File::Document(draft) => draft.lock().await.end(door, self, end).await,
             File::Ask(exchange) => exchange.end(door, self, end).await,

@@ -524,6 +524,11 @@ impl Tree for LocalNode {
         self.noted(who, at, made)
     }
 
+    async fn delivered(&self, who: &Caller, at: &TreePath) -> Result<()> {
+        let delivered = self.prompt_delivered(at).await;
+        self.noted(who, at, delivered)
+    }
+
     async fn remove(&self, who: &Caller, at: &TreePath) -> Result<()> {
         let removed = self.remove_session(who, at).await;
         self.noted(who, at, removed)

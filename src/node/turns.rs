@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::row::{At, Bound, File, Row};
 use super::subject::{SessionAt, TurnAt};
-use super::{LocalNode, PER_OBJECT, Shows, Spot, find, no_file, rows_turn};
+use super::{LocalNode, PANES, PER_OBJECT, Shows, Spot, find, no_file, rows_turn};
 use crate::error::{Error, Kind, Result, fail};
 use crate::session::ModeSet;
 use crate::session::record::from_millis;
@@ -112,8 +112,27 @@ impl LocalNode {
     /// The session whose `input` this is, where its prompts wait for their turn.
     pub(super) fn takes_turns(&self, at: &TreePath) -> Option<SessionAt> {
         let names: Vec<&str> = at.names().collect();
-        let [session, "input"] = *names.as_slice() else { return None };
-        self.session(session).ok().filter(|s| self.sessions.turns_on(&s.session))
+        let (session, pane) = match *names.as_slice() {
+            [session, "input"] => (session, None),
+            [session, PANES, pane, "input"] => (session, Some(pane)),
+            _ => return None,
+        };
+        let s = self.session(session).ok().filter(|s| self.sessions.turns_on(&s.session))?;
+        let main = s.session.main();
+        let is_main =
+            |p: &str| s.session.panes().iter().any(|(name, it)| name == p && Arc::ptr_eq(it, &main));
+        pane.is_none_or(is_main).then_some(s)
+    }
+
+    /// Waits until the prompt `queue/NAME` is delivered.
+    pub(super) async fn prompt_delivered(&self, at: &TreePath) -> Result<()> {
+        let names: Vec<&str> = at.names().collect();
+        let [session, QUEUE, name] = *names.as_slice() else { return Ok(()) };
+        let s = self.session(session)?;
+        match s.session.turns.book().and_then(|b| b.get(name)) {
+            Some(turn) => self.sessions.until_delivered(&s.session, &turn).await,
+            None => Ok(()), // so long ago that it is no longer shown
+        }
     }
 
     /// `rm queue/NAME`.

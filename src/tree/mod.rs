@@ -127,6 +127,11 @@ pub trait Tree: Send + Sync + 'static {
     /// A directory (`body` is `None`), or an item with its text.
     async fn make(&self, who: &Caller, at: &TreePath, body: Option<Bytes>) -> Result<Stat>;
 
+    /// Waits until an item that was made is delivered: as [`Tree::write_through`] does.
+    async fn delivered(&self, _: &Caller, _: &TreePath) -> Result<()> {
+        Ok(())
+    }
+
     /// Ends a session, withdraws an item.
     async fn remove(&self, who: &Caller, at: &TreePath) -> Result<()>;
 

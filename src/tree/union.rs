@@ -182,6 +182,11 @@ impl Tree for Union {
         Ok(outer(slot, tree.make(who, &path, body).await?))
     }
 
+    async fn delivered(&self, who: &Caller, at: &TreePath) -> Result<()> {
+        let (_, tree, path) = self.find(at);
+        tree.delivered(who, &path).await
+    }
+
     async fn remove(&self, who: &Caller, at: &TreePath) -> Result<()> {
         let (_, tree, path) = self.find(at);
         if path.is_root() {

@@ -180,7 +180,8 @@ fn many_listed_sessions_start_a_few_at_a_time() {
 #[test]
 fn one_that_cannot_start_is_told_of_and_a_new_daemon_starts_nothing_twice() {
     let mut f = configured("", |_| {
-        "[session]\ninit = ['first']\n[[sessions]]\nname = 'none'\ncommand = '/nonexistent/agent'\n\
+        "[session]\ninit = ['first']\n[[sessions]]\nname = 'wrong'\nagent = 'clade'\n\
+         [[sessions]]\nname = 'none'\ncommand = '/nonexistent/agent'\n\
          [[sessions]]\nname = 'fake-1'\n[[sessions]]\nname = 'fake-1'\n\
          [[sessions]]\nname = 'gone'\ncwd = '/nonexistent/dir'\n"
             .into()
@@ -192,7 +193,8 @@ fn one_that_cannot_start_is_told_of_and_a_new_daemon_starts_nothing_twice() {
     until_back(&f, "none", "exited%20127");
     until_true("a line of the directory", || told(&f) == 1);
     assert!(f.mount.read("errors").contains("none exited 127: its program was not found"));
-    assert!(!f.mount.path("gone").exists());
+    assert!(f.mount.read("errors").contains("wrong autostart: unknown agent \"clade\""));
+    assert!(!f.mount.path("gone").exists() && !f.mount.path("wrong").exists());
     let pid = f.status("fake-1", "pid");
     f.mount.kill9();
     f.mount.start_again();
@@ -201,7 +203,7 @@ fn one_that_cannot_start_is_told_of_and_a_new_daemon_starts_nothing_twice() {
     assert_eq!(f.mount.read("fake-1/wait"), "ready\n");
     assert_eq!((f.status("fake-1", "pid"), f.taken()), (pid, vec!["first".to_owned()]));
     assert_eq!(f.status("none", "state"), "exited%20127");
-    assert_eq!(f.mount.read("errors").matches("autostart").count(), 2, "{}", f.mount.read("errors"));
+    assert_eq!(f.mount.read("errors").matches(" autostart: ").count(), 4, "{}", f.mount.read("errors"));
     // What was never made leaves nothing.
     let state = f.lab().path("state");
     let kinds = f.mount.sh(&format!("find {} -name '*.toml' | wc -l; ls -d fake-1 none", state.display()));
@@ -395,13 +397,13 @@ fn a_question_suspends_its_turn() {
 /// Writes a prompt, syncs it, and says where it is then.
 const SYNC: &str = "
 import os, sys
-fd = os.open('fake/input', os.O_WRONLY)
-os.write(fd, sys.argv[1].encode())
+fd = os.open('fake/' + sys.argv[1], os.O_WRONLY | os.O_CREAT)
+os.write(fd, sys.argv[2].encode())
 try:
     os.fsync(fd)
 except OSError as e:
     sys.exit(os.strerror(e.errno))
-print(open('fake/turns/' + sys.argv[2] + '/status').read())
+print(open('fake/turns/' + sys.argv[3] + '/status').read())
 os.close(fd)
 ";
 
@@ -410,22 +412,24 @@ fn an_fsync_returns_when_its_prompt_is_delivered() {
     let f = logged("--busy 1000");
     f.session("fake");
     let m = &f.mount;
-    let sync = |text: &str, turn: &str| {
+    let sync = |file: &str, text: &str, turn: &str| {
         let mut python = m.command("python3");
-        python.args(["-c", SYNC, text, turn]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        python.args(["-c", SYNC, file, text, turn]).stdout(Stdio::piped()).stderr(Stdio::piped());
         python.spawn().unwrap()
     };
     m.sh("echo one > fake/input");
     f.until_state("fake", "busy");
-    let out = sync("two\n", "0002").wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success() && said.contains("state: running\n"), "{out:?}");
-    assert_eq!(f.taken(), ["one", "two"]);
-    let waits = sync("three\n", "0003");
+    for (file, turn) in [("input", "0002"), ("queue/own", "own"), ("panes/0.0/input", "0004")] {
+        let out = sync(file, turn, turn).wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert!(out.status.success() && said.contains("state: running\n"), "{file}: {out:?}");
+        assert_eq!(f.taken().last().map(String::as_str), Some(turn));
+    }
+    let waits = sync("input", "late", "0005");
     until_true("it is queued", || f.status("fake", "queue") == "1");
-    m.sh("rm fake/queue/0003");
+    m.sh("rm fake/queue/0005");
     let out = waits.wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&out.stderr).contains("No such device"), "withdrawn: {out:?}");
     assert_eq!(m.read("fake/wait"), "ready\n");
-    assert_eq!((m.sh("ls fake/turns"), f.taken().len()), ("0001\n0002\n0003\n".into(), 2), "once each");
+    assert_eq!(f.taken(), ["one", "0002", "own", "0004"], "once each");
 }
