@@ -2,6 +2,7 @@
 //! as `autostart` and `[[sessions]]` say.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -96,6 +97,9 @@ impl Sessions {
         for (name, set) in all {
             if starting.len() == ABREAST {
                 starting.next().await;
+            }
+            if self.closing.load(Ordering::Acquire) {
+                return; // it ended before they were all up
             }
             if let Some(session) = self.autostart_one(&name, set).await {
                 starting.push(started_up(session));

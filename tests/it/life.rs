@@ -299,7 +299,7 @@ fn a_shell_takes_turns_where_its_settings_say_so() {
 #[test]
 fn anothers_session_of_an_agent_takes_turns_when_it_is_told_which() {
     let mut f = logged("");
-    let command = format!("{} --busy 600 --log {}", program().display(), f.log().display());
+    let command = format!("{} --log {}", program().display(), f.log().display());
     let dir = work(&f);
     f.lab().tmux_ok(&["new-session", "-d", "-s", "theirs", "-c", dir.to_str().unwrap(), &command]);
     until_true("it is shown", || f.mount.path("theirs/config").exists());
