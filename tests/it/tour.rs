@@ -169,6 +169,15 @@ fn make_mount_mounts_and_prints_a_tour_that_works() {
         assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
     }
 
+    let ask = "mkdir e && echo 'env | grep ^MAKE; echo asked' > e/input && cat e/wait && cat e/output";
+    let out = std::process::Command::new("timeout")
+        .args(["20", "sh", "-c", ask])
+        .current_dir(mux.join(".self"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(said.contains("\nasked\n") && !said.contains("MAKELEVEL="), "{said}");
+
     let again = make.run("mount");
     assert!(String::from_utf8_lossy(&again.stdout).contains("mounted already"), "{again:?}");
     assert!(make.run("umount").status.success());
