@@ -433,6 +433,14 @@ pub(super) const DIALOGS: &[Asked] = &[
         Some(1),
     ),
     ("gemini", "gemini-approval", "Shell  touch stub_was_here", GEMINI_TEXT, GEMINI, Some(1)),
+    (
+        "opencode",
+        "opencode-permission-wide",
+        "Permission required",
+        &["# Shell command", "$ echo tool-was-run > tool.txt"],
+        &["Allow once", "Allow always", "Reject"],
+        Some(1),
+    ),
     ("opencode", "opencode-always", "Always allow", &["- touch *"], &["Confirm", "Cancel"], Some(1)),
     ("opencode", "opencode-always-right", "Always allow", &["- touch *"], &["Confirm", "Cancel"], Some(2)),
     ("qwen", "qwen-approval", QWEN_ASKS, QWEN_TEXT, QWEN, Some(1)),
@@ -558,7 +566,7 @@ pub(super) const DIALOGS: &[Asked] = &[
     ),
     (
         "opencode",
-        "opencode-question opencode-question-own opencode-question-typed",
+        "opencode-question opencode-question-own opencode-question-typed opencode-question-wide",
         "Which store should it use?",
         &[],
         &["SQLite", "Redis", "Type your own answer"],

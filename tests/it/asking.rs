@@ -68,6 +68,12 @@ fn dialogs_that_are_narrow_or_have_boxes_are_taken_apart() {
     assert_eq!(ticked("claude-ask-ticked.ansi"), [Some(false), Some(true), Some(false), Some(false)]);
     assert_eq!(ticked("qwen-ask-ticked.ansi"), [Some(true), Some(false), Some(false)]);
     assert_eq!(ticked("claude-ask.ansi"), [None; 5]);
+    // What stands beside a dialog is no part of it.
+    for wide in all.iter().filter(|s| s.name.ends_with("-wide.ansi")) {
+        let got = asked(catalogue.get(&wide.agent).unwrap(), &wide.screen);
+        assert!(!got.text.contains("/home/me/proj"), "{got:?}");
+        assert!(got.options.iter().all(|o| !o.about.contains("/home/me/proj")), "{got:?}");
+    }
 }
 
 fn screen<'a>(all: &'a [Saved], path: &str) -> &'a Screen {
