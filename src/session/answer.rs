@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::eyes::Picture;
 use super::{Pane, Session, Sessions, message};
 use crate::agent::question::{Key, Question, Step};
 use crate::error::{Kind, Result, fail};
@@ -19,6 +18,8 @@ const LOOK: Duration = Duration::from_millis(30);
 /// A dialog takes keys only when people could have read it: claude 2.1.329 drops all that come
 /// within 0.1 s of its appearance, without a word.
 const STOOD: Duration = Duration::from_millis(500);
+/// A dialog is painted in less.
+const TORN: Duration = Duration::from_millis(500);
 /// A question that is never the same for so long cannot be answered.
 const RESTLESS: u32 = 20;
 /// A field takes words only some time after it was opened: claude drops those that come sooner.
@@ -127,6 +128,7 @@ impl Sessions {
         }
         input::type_text(server, &pane.id, words).await?;
         let begun = Instant::now();
+        let mut last = None;
         while begun.elapsed() < SHOWS {
             tokio::time::sleep(LOOK).await;
             let (shot, picture) = self.picture(pane).await?;
@@ -134,9 +136,8 @@ impl Sessions {
             pane.saw(shot.pid, picture);
             let taken =
                 if masked { shot.text != before.text } else { gained(&before.text, &shot.text, words) };
-            let Some(asked) = asked else {
-                return fail(Kind::Invalid, "answer-text: nothing is asked any more");
-            };
+            let twice = last.replace(asked.clone()) == Some(asked.clone());
+            let Some(asked) = asked.filter(|_| twice) else { continue };
             if taken && input::press_if(server, &pane.id, &["Enter"], &shot.stand).await? == Typed::Yes {
                 return self.until_gone(pane, &shot, &asked).await;
             }
@@ -189,16 +190,20 @@ impl Sessions {
     /// The picture after a step; the same one where nothing shows in time.
     async fn next_look(&self, pane: &Pane, before: &tmux::Picture) -> Result<(tmux::Picture, Question)> {
         let begun = Instant::now();
+        let mut last = None;
         loop {
             tokio::time::sleep(LOOK).await;
             let (shot, picture) = self.picture(pane).await?;
             let question = picture.question.clone();
             pane.saw(shot.pid, picture);
-            let Some(question) = question else {
-                return fail(Kind::Invalid, "answer: nothing is asked any more");
-            };
-            if shot.text != before.text || begun.elapsed() >= SHOWS {
-                return Ok((shot, question));
+            // A dialog that is half painted is another one, or none.
+            let twice = last.replace(question.clone()) == Some(question.clone());
+            let waited = begun.elapsed();
+            let done = twice && (shot.text != before.text || waited >= SHOWS) || waited >= SHOWS * 2;
+            match question {
+                Some(question) if done => return Ok((shot, question)),
+                None if twice || done => return fail(Kind::Invalid, "answer: nothing is asked any more"),
+                _ => {}
             }
         }
     }
@@ -212,14 +217,15 @@ impl Sessions {
         asked: &Question,
     ) -> Result<()> {
         let begun = Instant::now();
+        let mut gone = 0; // looks in a row: a dialog that is half painted is another one
         loop {
             tokio::time::sleep(LOOK).await;
             let Ok((shot, picture)) = self.picture(pane).await else { return Ok(()) }; // it may have ended of it
-            let same = picture.question.as_ref() == Some(asked);
+            gone = if picture.question.as_ref() == Some(asked) { 0 } else { gone + 1 };
             pane.saw(shot.pid, picture);
             self.observe_now(pane);
             match begun.elapsed() >= SHOWS {
-                _ if !same => return Ok(()),
+                _ if gone == 2 => return Ok(()),
                 true if shot.text != before.text => return Ok(()),
                 true => return fail(Kind::TimedOut, "answer: the dialog shows no change"),
                 false => {}
@@ -277,23 +283,72 @@ pub fn json(asked: Option<&Asked>) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Counter {
     count: u32,
-    last: Option<String>,
-    since: Option<Instant>,
+    now: Option<Counted>,
+    /// What was asked right before, without a look between that showed no question.
+    before: Option<Counted>,
+}
+
+#[derive(Debug, Clone)]
+struct Counted {
+    id: String,
+    number: u32,
+    since: Instant,
 }
 
 impl Counter {
-    /// After each look.
-    pub fn look(&mut self, picture: &Picture) {
-        let now = picture.question.as_ref().map(|q| q.id.clone());
-        if now.is_some() && now != self.last {
-            self.count += 1;
-            self.since = Some(Instant::now());
+    /// After each look, at what it showed.
+    pub fn look(&mut self, question: Option<&Question>, at: Instant) {
+        let Some(question) = question else {
+            (self.now, self.before) = (None, None);
+            return;
+        };
+        if self.now.as_ref().is_some_and(|now| now.id == question.id) {
+            return;
         }
-        self.last = now;
+        let last = self.now.take();
+        // One that comes back at once was not gone: the other was it, half painted.
+        let torn = last.as_ref().is_some_and(|last| at.saturating_duration_since(last.since) < TORN);
+        let back = self.before.take().filter(|before| torn && before.id == question.id);
+        self.now = back.or_else(|| {
+            self.count += 1;
+            Some(Counted { id: question.id.clone(), number: self.count, since: at })
+        });
+        self.before = last;
     }
 
     pub fn asked(&self, question: Question) -> Asked {
-        let id = format!("{}-{}", question.id, self.count);
-        Asked { id, question, since: self.since.unwrap_or_else(Instant::now) }
+        let (number, since) =
+            self.now.as_ref().map_or_else(|| (0, Instant::now()), |now| (now.number, now.since));
+        Asked { id: format!("{}-{number}", question.id), question, since }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::manifest::Manifest;
+    use crate::agent::question;
+    use crate::agent::screen::Screen;
+
+    #[test]
+    fn a_question_keeps_its_id_while_it_is_painted_and_has_another_when_it_is_asked_again() {
+        let rule = "[[rule]]\nstate = 'blocked'\nname = 'any'\nscreen = '.'\n";
+        let manifest = Manifest::parse(&format!("name = 'X'\ncommand = ['x']\n{rule}")).unwrap();
+        let asks = |text: &str| question::asked(&manifest, &Screen::parse(text));
+        let (whole, torn) = (asks("Run it?"), asks("Run"));
+        let (mut counter, at) = (Counter::default(), Instant::now());
+        let mut id = |seen: &Question, ms: u64| {
+            counter.look(Some(seen), at + Duration::from_millis(ms));
+            counter.asked(seen.clone()).id
+        };
+        let first = id(&whole, 0);
+        assert_ne!(id(&torn, 5000), first);
+        assert_eq!(id(&whole, 5050), first, "it was being painted");
+        id(&torn, 6000);
+        let second = id(&whole, 9000);
+        assert_ne!(second, first, "another was asked between");
+        counter.look(None, at + Duration::from_millis(9100));
+        counter.look(Some(&whole), at + Duration::from_millis(9110));
+        assert_ne!(counter.asked(whole).id, second, "it was gone, and is asked again");
     }
 }

@@ -152,7 +152,7 @@ impl Eyes {
     }
 
     fn believe(&mut self, picture: Picture) {
-        self.asks.look(&picture);
+        self.asks.look(picture.question.as_ref(), Instant::now());
         let known = self.picture.until.filter(|_| self.picture.until_words == picture.until_words);
         let until = known.or(picture.until);
         self.picture = Picture { until, ..picture };
