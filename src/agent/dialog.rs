@@ -120,8 +120,11 @@ impl<'a> Dialog<'a> {
         let title = list.title.as_deref().or(form.title.as_deref());
         let mut question = ask(title, self.texts(top, list.first), Some(list.found));
         question.own = form.own.as_ref().and_then(|own| {
-            let option = question.options.iter().find(|o| own.0.is_match(&o.label))?;
-            Some(Own::Option(option.number, form.own_key.clone()))
+            if let Some(option) = question.options.iter().find(|o| own.0.is_match(&o.label)) {
+                return Some(Own::Option(option.number, form.own_key.clone()));
+            }
+            let typed = self.screen.rows()[list.first..].iter().any(|r| own.0.is_match(r.text()));
+            typed.then_some(Own::Typed)
         });
         Some(question)
     }

@@ -97,7 +97,7 @@ pub const ENTRIES: &[Entry] = &[
     row("[question]", "letters", REGEX, "", "A last row that takes a letter: `(?P<options>...)` such as `(Y)es/(N)o`, `(?P<title>...)`, and `(?P<default>...)` for what Enter alone takes."),
     row("[question]", "digits", BOOL, "false", "A number typed is taken at once and nothing shows a selection; for `option`."),
     row("[question]", "tick", "a key", "", "The key that ticks a box. Without it boxes are not ticked."),
-    row("[question]", "own", REGEX, "", "The label of the option that takes words of one's own; in a form without options, some row of a dialog that is nothing but a field. Without it `ctl answer-text` is refused."),
+    row("[question]", "own", REGEX, "", "The label of the option that takes words of one's own, or a row below the options that says to type; in a form without options, some row of a dialog that is nothing but a field. Without it `ctl answer-text` is refused."),
     row("[question]", "own_key", "a key", "", "The key that opens that option's field once it is selected. Without it the option is one."),
 
     row("composer", "screen", REGEX, "", "The composer with what is around it, in all rows of the screen; `(?P<text>...)` is what it holds. Of several matches the last counts. Must be given."),

@@ -62,8 +62,9 @@ pub struct Form {
     /// The key that ticks a box, as tmux names it. Without it, boxes are not ticked.
     #[serde(default, deserialize_with = "check::key")]
     pub tick: Option<String>,
-    /// The label of the option that takes words of one's own; in a form without options, some row
-    /// of a dialog that is nothing but a field. Where nothing matches, the dialog takes no words.
+    /// The label of the option that takes words of one's own; else a row of the dialog as it
+    /// stands on the screen: below the options one that says to type, in a form without options
+    /// any, since that is nothing but a field. Where nothing matches, the dialog takes no words.
     pub own: Option<Pattern>,
     /// The key that opens that option's field once it is selected. Without it the option is one.
     #[serde(default, deserialize_with = "check::key")]
@@ -131,6 +132,8 @@ pub struct Question {
 pub(super) enum Own {
     /// The dialog is a field.
     Field,
+    /// What is typed opens a field, wherever the selection stands.
+    Typed,
     /// The option of this number, and the key that opens its field.
     Option(usize, Option<String>),
 }
@@ -213,8 +216,8 @@ impl Question {
     pub fn next_own(&self, now: &Question) -> Step {
         match &self.own {
             None => Step::Impossible("it takes no words of one's own"),
-            Some(Own::Field) if now.id == self.id => Step::Confirm(Vec::new()),
-            Some(Own::Field) => Step::Impossible("it is another question now"),
+            Some(Own::Field | Own::Typed) if now.id == self.id => Step::Confirm(Vec::new()),
+            Some(Own::Field | Own::Typed) => Step::Impossible("it is another question now"),
             Some(Own::Option(number, opens)) => match self.next(now, *number) {
                 Step::Confirm(_) if now.options.iter().any(|o| o.number == *number && o.ticked.is_some()) => {
                     Step::Impossible("it is a list of boxes to tick: send its keys")

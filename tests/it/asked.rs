@@ -572,4 +572,13 @@ pub(super) const DIALOGS: &[Asked] = &[
         &["SQLite", "Redis", "Type your own answer"],
         None,
     ),
+    ("continue", "continue-question", "Which store should it use?", &[], &["SQLite", "Redis"], Some(1)),
+    (
+        "continue",
+        "continue-question-typed",
+        "Which store should it use?",
+        &[],
+        &["1 in my own words▊"],
+        Some(1),
+    ),
 ];

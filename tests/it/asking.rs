@@ -154,6 +154,9 @@ fn words_of_ones_own_go_only_where_they_are_asked_for() {
         assert_eq!(first.next_own(&own), Step::Confirm(opens), "{agent}");
         assert!(!first.is_field());
     }
+    let first = ask("continue-question");
+    assert_eq!(first.next_own(&first), Step::Confirm(keys(&[])));
+    assert!(!first.is_field(), "what is typed there is seen");
     let first = ask("opencode-question");
     assert_eq!(first.next_own(&first), Step::Confirm(vec![Key::Text("3".into())]));
     let boxes = ask("claude-ask-many");

@@ -81,7 +81,7 @@ const SHELLS: &[&str] =
     &["Bash", "bash", "run_shell_command", "shell", "shell_command", "exec_command", "run_terminal_command"];
 
 const QUESTIONS: &[&str] =
-    &["AskUserQuestion", "ask_user_question", "ask_user", "question", "request_user_input"];
+    &["AskUserQuestion", "AskQuestion", "ask_user_question", "ask_user", "question", "request_user_input"];
 
 fn one_of(tools: &[String], names: &[&str]) -> Option<String> {
     tools.iter().find(|t| names.contains(&t.as_str())).cloned()

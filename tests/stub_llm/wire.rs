@@ -42,6 +42,7 @@ fn question(wire: Wire, tool: Option<&str>) -> Value {
             let schema = json!({"properties": {"store": store}, "required": ["store"]});
             return json!({"message": text, "requestedSchema": schema});
         }
+        (Some("AskQuestion"), _) => return json!({"question": text, "options": ["SQLite", "Redis"]}),
         (Some("request_user_input"), _) => asked["id"] = json!("store"),
         _ => asked["multiSelect"] = json!(false),
     }

@@ -301,8 +301,8 @@ fn all_of_it(agent: &'static str, can_resume: bool, large: usize) {
         a_talk_is_resumed(&l);
     }
     a_new_talk_is_begun(&l);
-    if !["continue", "aider"].contains(&agent) {
-        a_question_takes_words_of_ones_own(&l); // those two have no tool that asks
+    if agent != "aider" {
+        a_question_takes_words_of_ones_own(&l); // it has no tool that asks
     }
     a_large_prompt_is_asked(&l, large);
     nothing_is_left(&l);
