@@ -36,9 +36,9 @@ impl Catalogue {
     pub fn load(dir: &Path) -> Self {
         let mut all = Catalogue::default();
         for (key, text) in BUILT_IN {
-            match Manifest::parse(text) {
+            match Manifest::built_in(text) {
                 Ok(manifest) => _ = all.agents.insert((*key).to_owned(), Arc::new(manifest)),
-                Err(fault) => all.wrong.push((format!("{key}.toml (built in)").into(), fault.to_string())),
+                Err(e) => all.wrong.push((format!("{key}.toml (built in)").into(), e.to_string())),
             }
         }
         let found = std::fs::read_dir(dir).into_iter().flatten().flatten().take(MOST);
@@ -97,6 +97,9 @@ mod tests {
     fn all_that_is_built_in_is_right() {
         let all = Catalogue::load(Path::new("/nonexistent"));
         assert_eq!(all.wrong, []);
+        for (key, text) in BUILT_IN {
+            assert!(Manifest::parse(text).is_ok(), "{key}: {:?}", Manifest::parse(text).err());
+        }
         let keys: Vec<_> = all.all().map(|(k, _)| k).collect();
         let wanted =
             "agy aider amp claude codex continue copilot cursor gemini goose grok kiro opencode plandex qwen";

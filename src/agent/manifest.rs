@@ -2,7 +2,9 @@
 //!
 //! Pure. Knows the file's keys; must not know where the file is or whether the program is.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use regex::Regex;
@@ -202,15 +204,31 @@ fn default_rows() -> usize {
     14
 }
 
-/// A regular expression; rows are matched one by one (`(?m)`).
+/// A regular expression; rows are matched one by one (`(?m)`). One that is built in is compiled
+/// when it is first used: those of agents nobody runs would take memory and time of every start.
 #[derive(Debug, Clone)]
-pub struct Pattern(pub Regex);
+pub struct Pattern(pub Arc<LazyLock<Regex, Compile>>);
+
+type Compile = Box<dyn FnOnce() -> Regex + Send>;
+
+thread_local! {
+    /// What is parsed on this thread is built in.
+    static BUILT_IN: Cell<bool> = const { Cell::new(false) };
+}
+
+fn compile(text: &str) -> Result<Regex, regex::Error> {
+    regex::RegexBuilder::new(text).multi_line(true).size_limit(1 << 20).build()
+}
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        let made = regex::RegexBuilder::new(&text).multi_line(true).size_limit(1 << 20).build();
-        made.map(Pattern).map_err(|e| {
+        let lazy = |compile: Compile| Pattern(Arc::new(LazyLock::new(compile)));
+        if BUILT_IN.get() {
+            // A test compiles all that is built in.
+            return Ok(lazy(Box::new(move || compile(&text).expect("a regular expression"))));
+        }
+        compile(&text).map(|regex| lazy(Box::new(move || regex))).map_err(|e| {
             // The crate draws the pattern over several lines; the last says what is wrong.
             let why = e.to_string();
             let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -220,6 +238,14 @@ impl<'de> Deserialize<'de> for Pattern {
 }
 
 impl Manifest {
+    /// One that is known to be right.
+    pub(super) fn built_in(text: &str) -> Result<Self, toml_edit::de::Error> {
+        BUILT_IN.set(true);
+        let manifest = toml_edit::de::from_str(text);
+        BUILT_IN.set(false);
+        manifest
+    }
+
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let manifest: Manifest = toml_edit::de::from_str(text).map_err(|e| {
             let what = e.message().lines().next().unwrap_or("not TOML").to_owned();
