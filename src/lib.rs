@@ -1,6 +1,6 @@
 //! muxfs: every tmux session as files.
 //!
-//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, keys, error, clock, later}`
+//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, keys, error, clock, later, locks}`
 
 pub mod agent;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod error;
 pub mod fs;
 pub mod keys;
 pub mod later;
+pub mod locks;
 pub mod log;
 pub mod names;
 pub mod node;

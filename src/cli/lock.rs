@@ -9,12 +9,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result, fail};
+use crate::locks::take_left;
 
 /// Who holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,10 +31,6 @@ pub struct Holder {
 pub struct InstanceLock {
     _file: File,
 }
-
-/// How long the lock of a dead holder may last: a child that it was just starting has the lock's
-/// descriptor too, until its exec closes it.
-const LEFT_OVER: Duration = Duration::from_secs(2);
 
 fn is_dead(holder: &Holder) -> bool {
     !Path::new(&format!("/proc/{}", holder.pid)).exists()
@@ -59,18 +55,13 @@ impl InstanceLock {
         let mut open = OpenOptions::new();
         open.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = open.custom_flags(libc::O_NOFOLLOW).open(&path).map_err(failed)?;
-        let begun = Instant::now();
-        loop {
-            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
-                Ok(_) => break,
-                Err(nix::Error::EAGAIN | nix::Error::EACCES) => {}
-                Err(e) => return Err(failed(e.into())),
-            }
-            let holder = read(&mut file);
-            if !holder.as_ref().is_some_and(is_dead) || begun.elapsed() >= LEFT_OVER {
-                return refuse(holder);
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
+        let take = || match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
+            Ok(_) => Ok(Some(())),
+            Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(None),
+            Err(e) => Err(failed(e.into())),
+        };
+        if take_left(take, || read(&file).as_ref().is_some_and(is_dead))?.is_none() {
+            return refuse(read(&file));
         }
         let dir = holder.dir.as_deref().map(Path::to_string_lossy).unwrap_or_default();
         let text = format!("{} {} {dir}\n", holder.pid, holder.verb);
@@ -95,7 +86,7 @@ fn refuse<T>(holder: Option<Holder>) -> Result<T> {
     fail(Kind::Exists, format!("{who}; a user has one node"))
 }
 
-fn read(file: &mut File) -> Option<Holder> {
+fn read(mut file: &File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().and_then(|()| file.take(8192).read_to_string(&mut text)).ok()?;
     let mut words = text.strip_suffix('\n')?.splitn(3, ' ');
@@ -108,7 +99,7 @@ fn read(file: &mut File) -> Option<Holder> {
 /// Who holds the lock of the state directory `dir`; takes nothing and waits for nothing.
 pub fn holder(dir: &Path) -> Result<Option<Holder>> {
     let path = dir.join("lock");
-    let mut file = match File::open(&path) {
+    let file = match File::open(&path) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io(path.display(), e)),
@@ -117,11 +108,13 @@ pub fn holder(dir: &Path) -> Result<Option<Holder>> {
     let mut question = whole();
     question.l_type = libc::F_RDLCK as _;
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut question)).map_err(|e| Error::io(path.display(), e.into()))?;
-    Ok(if question.l_type == libc::F_UNLCK as libc::c_short { None } else { read(&mut file) })
+    Ok(if question.l_type == libc::F_UNLCK as libc::c_short { None } else { read(&file) })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -217,15 +217,14 @@ impl Handle {
                 let Some(text) = pending.end(door, self, end)?.filter(|t| !t.is_empty()) else {
                     return Ok(());
                 };
-                let sent = self.write_whole(door, text.clone());
                 match end {
                     // A person typing may hold it for a minute: Ctrl-C takes it back.
-                    End::Flush(by) => door.parking.park_close(by.tid, sent).await?,
+                    End::Flush(by) => door.parking.park_close(by.tid, self.write_whole(door, text)).await?,
                     End::Fsync(by) => {
-                        drop((sent, pending)); // it may take a minute, which holds up no other's close
+                        drop(pending); // it may take a minute, which holds up no other's close
                         door.parking.park_close(by.tid, self.write_through(door, text)).await?
                     }
-                    End::Sync | End::Release => sent.await,
+                    End::Sync | End::Release => self.write_whole(door, text).await,
                 }
             }
             File::Item(pending) => {

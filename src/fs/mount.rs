@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fuser::{Config, MountOption, Session, SessionACL};
 use nix::errno::Errno;
@@ -26,6 +26,7 @@ use super::notify::Queue;
 use super::procs::Linux;
 use super::vfs::{Look, Vfs};
 use crate::error::{Error, Kind, Result, fail};
+use crate::locks::take_left;
 use crate::tree::Tree;
 
 /// As `mount` and /proc/mounts show it.
@@ -338,10 +339,6 @@ fn resolve(dir: &Path) -> Result<PathBuf> {
     }
 }
 
-/// How long the lock of a daemon that died may last: a child that it was just starting has the
-/// lock's descriptor too, until its exec closes it.
-const LEFT_OVER: Duration = Duration::from_secs(2);
-
 /// One daemon a directory, also while neither has mounted yet.
 fn lock(locks: &Path, dir: &Path, owner: Option<(u32, u32)>) -> Result<Flock<File>> {
     let path = locks.join(format!("mount-{}.lock", mounts::short(dir)));
@@ -351,21 +348,22 @@ fn lock(locks: &Path, dir: &Path, owner: Option<(u32, u32)>) -> Result<Flock<Fil
         // Or the user could not mount there without root later. Who is not root owns it already.
         let _ = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
     }
-    let begun = Instant::now();
-    let mut file = file;
-    loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((again, Errno::EWOULDBLOCK)) if begun.elapsed() < LEFT_OVER && !is_served(dir) => {
-                file = again
-            }
-            Err((_, Errno::EWOULDBLOCK)) => {
-                let text = format!("{}: another muxfs mounts it or has it mounted", dir.display());
-                return fail(Kind::Busy, text);
-            }
-            Err((_, e)) => return Err(Error::io(path.display(), e.into())),
+    let mut file = Some(file);
+    let take = || match file.take().map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock)) {
+        Some(Err((again, Errno::EWOULDBLOCK))) => {
+            file = Some(again);
+            Ok(None)
         }
-        std::thread::park_timeout(Duration::from_millis(5));
+        Some(Err((_, e))) => Err(Error::io(path.display(), e.into())),
+        Some(Ok(lock)) => Ok(Some(lock)),
+        None => Ok(None), // it is given back above
+    };
+    match take_left(take, || !is_served(dir))? {
+        Some(lock) => Ok(lock),
+        None => {
+            let text = format!("{}: another muxfs mounts it or has it mounted", dir.display());
+            fail(Kind::Busy, text)
+        }
     }
 }
 

@@ -55,30 +55,16 @@ impl Sessions {
         let pane = session.main();
         let _queue = pane.queue.clone().lock_owned().await;
         let _life = session.life.read().await;
-        let (server, (mut shot, first)) = (self.server()?, self.look_at_question(&pane).await?);
+        let (server, (shot, first)) = (self.server()?, self.look_at_question(&pane).await?);
         if let Some(id) = id.filter(|id| *id != first.id) {
             return fail(Kind::Invalid, format!("answer: {id} is not asked; {} is", first.id));
         }
-        let mut now = first.question.clone();
-        for _ in 0..STEPS {
-            match first.question.next(&now, number) {
-                Step::Impossible(why) => return fail(Kind::Invalid, format!("answer {number}: {why}")),
-                Step::Confirm(keys) => {
-                    pane.input(Instant::now());
-                    if self.press(&server, &pane, &keys, &shot.stand).await? == Typed::Yes {
-                        self.journal.log(
-                            super::Level::Info,
-                            &session.shown(),
-                            &format!("answered {number}: {}", first.id),
-                        );
-                        return self.until_gone(&pane, &shot, &now).await;
-                    }
-                }
-                Step::Move(keys) => _ = self.press(&server, &pane, &keys, &shot.stand).await?,
-            }
-            (shot, now) = self.next_look(&pane, &shot).await?;
-        }
-        fail(Kind::TimedOut, format!("answer {number}: the dialog does not follow its keys"))
+        let what = format!("answer {number}");
+        let step = |now: &Question| first.question.next(now, number);
+        let (shot, now, _) = self.walk(&server, &pane, &what, (shot, &first.question), step).await?;
+        let told = format!("answered {number}: {}", first.id);
+        self.journal.log(super::Level::Info, &session.shown(), &told);
+        self.until_gone(&pane, &shot, &now).await
     }
 
     /// `ctl answer-text TEXT`: an answer in words of one's own, where the question takes them. In
@@ -88,28 +74,46 @@ impl Sessions {
         let text = message::clean(text.as_bytes())?;
         let _queue = pane.queue.clone().lock_owned().await;
         let _life = session.life.read().await;
-        let (server, (mut shot, first)) = (self.server()?, self.look_at_question(&pane).await?);
-        let mut now = first.question.clone();
+        let (server, (shot, first)) = (self.server()?, self.look_at_question(&pane).await?);
+        let step = |now: &Question| first.question.next_own(now);
+        let (mut shot, _, keys) =
+            self.walk(&server, &pane, "answer-text", (shot, &first.question), step).await?;
+        if !keys.is_empty() {
+            (shot, _) = self.next_look(&pane, &shot).await?; // they opened the field
+        }
+        self.put_words(&server, &pane, &shot, &text, first.question.is_field()).await?;
+        let told = format!("answered in words: {}", first.id);
+        self.journal.log(super::Level::Info, &session.shown(), &told);
+        Ok(())
+    }
+
+    /// Goes where `step` says until it confirms, and presses those keys too. What was seen right
+    /// before them, and them.
+    async fn walk(
+        &self,
+        server: &Server,
+        pane: &Pane,
+        what: &str,
+        (mut shot, first): (tmux::Picture, &Question),
+        step: impl Fn(&Question) -> Step,
+    ) -> Result<(tmux::Picture, Question, Vec<Key>)> {
+        let mut now = first.clone();
         for _ in 0..STEPS {
-            let (keys, open) = match first.question.next_own(&now) {
-                Step::Impossible(why) => return fail(Kind::Invalid, format!("answer-text: {why}")),
+            let (keys, last) = match step(&now) {
+                Step::Impossible(why) => return fail(Kind::Invalid, format!("{what}: {why}")),
                 Step::Move(keys) => (keys, false),
                 Step::Confirm(keys) => (keys, true),
             };
-            pane.input(Instant::now());
-            let pressed = self.press(&server, &pane, &keys, &shot.stand).await?;
-            if !keys.is_empty() {
-                (shot, now) = self.next_look(&pane, &shot).await?;
+            if last {
+                pane.input(Instant::now());
             }
-            if open && pressed == Typed::Yes {
-                let masked = first.question.is_field();
-                self.put_words(&server, &pane, &shot, &text, masked).await?;
-                let told = format!("answered in words: {}", first.id);
-                self.journal.log(super::Level::Info, &session.shown(), &told);
-                return Ok(());
+            let pressed = self.press(server, pane, &keys, &shot.stand).await?;
+            if last && pressed == Typed::Yes {
+                return Ok((shot, now, keys));
             }
+            (shot, now) = self.next_look(pane, &shot).await?;
         }
-        fail(Kind::TimedOut, "answer-text: the dialog does not follow its keys")
+        fail(Kind::TimedOut, format!("{what}: the dialog does not follow its keys"))
     }
 
     /// Types into the field that is open. Enter comes once the words are seen there, or where they
@@ -130,10 +134,7 @@ impl Sessions {
         let begun = Instant::now();
         let mut last = None;
         while begun.elapsed() < SHOWS {
-            tokio::time::sleep(LOOK).await;
-            let (shot, picture) = self.picture(pane).await?;
-            let asked = picture.question.clone();
-            pane.saw(shot.pid, picture);
+            let (shot, asked) = self.look_again(pane).await?;
             let taken =
                 if masked { shot.text != before.text } else { gained(&before.text, &shot.text, words) };
             let twice = last.replace(asked.clone()) == Some(asked.clone());
@@ -187,15 +188,21 @@ impl Sessions {
         input::press_if(server, &pane.id, &names, stand).await
     }
 
+    /// A picture a moment later, and what it asks.
+    async fn look_again(&self, pane: &Pane) -> Result<(tmux::Picture, Option<Question>)> {
+        tokio::time::sleep(LOOK).await;
+        let (shot, picture) = self.picture(pane).await?;
+        let question = picture.question.clone();
+        pane.saw(shot.pid, picture);
+        Ok((shot, question))
+    }
+
     /// The picture after a step; the same one where nothing shows in time.
     async fn next_look(&self, pane: &Pane, before: &tmux::Picture) -> Result<(tmux::Picture, Question)> {
         let begun = Instant::now();
         let mut last = None;
         loop {
-            tokio::time::sleep(LOOK).await;
-            let (shot, picture) = self.picture(pane).await?;
-            let question = picture.question.clone();
-            pane.saw(shot.pid, picture);
+            let (shot, question) = self.look_again(pane).await?;
             // A dialog that is half painted is another one, or none.
             let twice = last.replace(question.clone()) == Some(question.clone());
             let waited = begun.elapsed();
@@ -219,10 +226,8 @@ impl Sessions {
         let begun = Instant::now();
         let mut gone = 0; // looks in a row: a dialog that is half painted is another one
         loop {
-            tokio::time::sleep(LOOK).await;
-            let Ok((shot, picture)) = self.picture(pane).await else { return Ok(()) }; // it may have ended of it
-            gone = if picture.question.as_ref() == Some(asked) { 0 } else { gone + 1 };
-            pane.saw(shot.pid, picture);
+            let Ok((shot, now)) = self.look_again(pane).await else { return Ok(()) }; // it may have ended of it
+            gone = if now.as_ref() == Some(asked) { 0 } else { gone + 1 };
             self.observe_now(pane);
             match begun.elapsed() >= SHOWS {
                 _ if gone == 2 => return Ok(()),

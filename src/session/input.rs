@@ -180,7 +180,7 @@ impl Sessions {
         let server = self.server()?;
         // Keys and text reach a pane whatever a person does there: that is what they are for.
         if matches!(message, Message::Prompt(_)) {
-            self.until_free(&server, session, pane, hold).await?;
+            self.until_free(session, pane, hold).await?;
             started(pane).await;
             check_lines(pane, message)?;
         }
@@ -207,21 +207,20 @@ impl Sessions {
         }
     }
 
-    /// Waits while a client that shows this pane typed a moment ago.
-    async fn until_free(
-        &self,
-        server: &Server,
-        session: &Session,
-        pane: &Pane,
-        hold: Duration,
-    ) -> Result<()> {
-        let begun = Instant::now();
+    /// Whether a client that shows this pane typed a moment ago.
+    pub(super) async fn typed_by_hand(&self, pane: &Pane) -> Result<bool> {
         // No client of a person anywhere: nothing to ask, and no round trip.
-        while !self.clients.read().is_empty() {
-            let typed = tmux::input::typed_recently(server, &pane.id).await?;
-            if typed.is_none_or(|ago| ago >= TYPED) {
-                break;
-            }
+        if self.clients.read().is_empty() {
+            return Ok(false);
+        }
+        let typed = tmux::input::typed_recently(&self.server()?, &pane.id).await?;
+        Ok(typed.is_some_and(|ago| ago < TYPED))
+    }
+
+    /// Waits while a client that shows this pane typed a moment ago.
+    async fn until_free(&self, session: &Session, pane: &Pane, hold: Duration) -> Result<()> {
+        let begun = Instant::now();
+        while self.typed_by_hand(pane).await? {
             pane.set_held(Some("draft"));
             pane.check_alive()?;
             if begun.elapsed() >= hold {

@@ -18,8 +18,6 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOOK_UP: Duration = Duration::from_millis(500);
 /// How often Enter is pressed again on a prompt that stands in the composer still.
 const ENTERS: u32 = 3;
-/// As for messages: a client that typed this recently holds delivery.
-pub(super) const TYPED: Duration = Duration::from_secs(3);
 
 /// How a turn ended.
 struct End {
@@ -163,13 +161,7 @@ impl Sessions {
         if !ready || !seen.fresh || changing {
             return Ok(false);
         }
-        let typed = match self.clients.read().is_empty() {
-            true => None,
-            false => Some(self.server()?),
-        };
-        if let Some(server) = typed
-            && tmux::input::typed_recently(&server, &pane.id).await?.is_some_and(|ago| ago < TYPED)
-        {
+        if self.typed_by_hand(pane).await? {
             pane.set_held(Some("draft"));
             return Ok(false);
         }

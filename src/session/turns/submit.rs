@@ -186,10 +186,7 @@ impl Sessions {
         let server = self.server()?;
         let (shot, picture) = self.picture(pane).await?;
         pane.saw(shot.pid, picture);
-        let by_hand = !self.clients.read().is_empty();
-        if by_hand
-            && input::typed_recently(&server, &pane.id).await?.is_some_and(|ago| ago < super::run::TYPED)
-        {
+        if self.typed_by_hand(pane).await? {
             return Ok(()); // a person stopped it, and has it back
         }
         if pane.eyes(|e| e.holds(prompt)).unwrap_or(false) {
