@@ -48,14 +48,13 @@ awk '/^<!-- tour -->/ { t = 1; next } t && /^```sh/ { p = 1; next } p && /^```/ 
   | sed "s|/mux/|$$dir/|g; s|^|    |"
 endef
 
-# Under sudo the sessions are those of the user who called it: nothing of tmux runs as root. What
-# make says to makes below it is nothing to the sessions.
+# Under sudo the sessions are those of the user who called it: nothing of tmux runs as root.
 mount: build
 	@$(FIND_DIR); \
 	if findmnt -n -t fuse.muxfs "$$dir" >/dev/null && ls "$$dir" >/dev/null 2>&1; then \
 	  echo "mounted already: $$dir"; \
 	else \
-	  env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES $(BIN) mount $${SUDO_USER:+-o setuid=$$SUDO_USER} "$$dir"; \
+	  $(BIN) mount $${SUDO_USER:+-o setuid=$$SUDO_USER} "$$dir"; \
 	  echo "mounted: $$dir"; \
 	fi; \
 	echo; echo 'Try this, line by line:'; echo; \

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 use crate::error::{Error, Kind, Result, fail};
+use crate::tmux::process::OF_A_JOB;
 
 /// How long a login shell may take to start up (TREE.md).
 const LIMIT: Duration = Duration::from_secs(15);
@@ -68,7 +69,8 @@ pub fn own() -> Env {
 }
 
 fn tidy(mut env: Env) -> Env {
-    env.retain(|k, _| !NOT_OURS.contains(&k.as_str()) && !k.starts_with("MUXFS_"));
+    let strange = |k: &str| NOT_OURS.contains(&k) || OF_A_JOB.contains(&k) || k.starts_with("MUXFS_");
+    env.retain(|k, _| !strange(k));
     env
 }
 

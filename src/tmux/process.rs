@@ -178,6 +178,13 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// What a build or a make says to the programs it runs. Nothing of it is for a session, whose
+/// terminal a person may sit at: with CI set, what is drawn by ink shows nothing before its end
+/// (continue 1.5.47) and gemini takes its prompt from a pipe or leaves (0.61.0, also for
+/// GITHUB_ACTIONS). Who wants one of them there sets it in `env`.
+pub const OF_A_JOB: &[&str] =
+    &["CI", "CONTINUOUS_INTEGRATION", "GITHUB_ACTIONS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"];
+
 /// A tmux binary and the socket it is to use.
 #[derive(Debug, Clone)]
 pub struct Tmux {
@@ -230,6 +237,10 @@ impl Tmux {
             let limit = DESCRIPTORS.get().map_or_else(String::new, u64::to_string);
             p.args(["-c", "test -z \"$0\" || ulimit -Sn \"$0\"; exec \"$@\"", &limit]).arg(&self.program);
             let mut p = self.prepare(p);
+            // What the server starts with, all its sessions have.
+            for name in OF_A_JOB {
+                p.env_remove(name);
+            }
             let child = p.args(args).spawn().map_err(cannot_run)?;
             let (ok, said) = finish(child).await?;
             if ok || said.contains("duplicate session") {
