@@ -94,9 +94,9 @@ impl Pane {
 
     fn until_dead(&self) -> (String, String) {
         // tmux knows that it is dead before it knows of what, and 3.3a may miss that for good unless
-        // another child ends.
+        // another child ends; the end of that one as well, so nobody waits for it.
         until("the pane's death", || {
-            self.lab.tmux_ok(&["run-shell", "true"]);
+            self.lab.tmux_ok(&["run-shell", "-b", "true"]);
             let told = self.ask("#{pane_dead} #{pane_dead_status} #{pane_dead_signal}");
             let (status, signal) = told.strip_prefix("1 ")?.split_once(' ')?;
             (!(status.is_empty() && signal.is_empty())).then(|| (status.to_owned(), signal.to_owned()))
