@@ -396,7 +396,7 @@ fn the_hidden_session_shows_nowhere_holds_nobody_and_goes_last() {
     until_true("the tree recovers", || names(&mux) == ["again"]);
 }
 
-/// With 256 descriptors, 150 sessions before the mount and 50 after it.
+/// With 256 descriptors, 91 sessions before the mount and 110 after it.
 #[test]
 fn a_server_short_of_descriptors_stays_usable() {
     let lab = Lab::new();
@@ -440,6 +440,7 @@ fn a_server_short_of_descriptors_stays_usable() {
     assert_eq!(mux.read("index").lines().count(), 201);
     mux.sh("echo hello > first/input");
     until_true("typed", || mux.read("first/output").starts_with("hello\nhello\n"));
-    let status = mux.read("s199/status");
-    assert!(status.contains("descriptors%20in%20use)"), "{status}");
+    until_true("the last one is told why it has none", || {
+        mux.read("s199/status").contains("descriptors%20in%20use)")
+    });
 }
