@@ -196,11 +196,15 @@ impl Inodes {
         }
     }
 
+    /// Whether the inode's path leads to it.
+    pub fn is_named(&self, inode: &Arc<Inode>) -> bool {
+        self.by_path.get(&inode.path()).is_some_and(|named| Arc::ptr_eq(named, inode))
+    }
+
     /// The inode's path leads to it no more.
     pub fn unname(&mut self, inode: &Arc<Inode>) {
-        let path = inode.path();
-        if self.by_path.get(&path).is_some_and(|other| Arc::ptr_eq(other, inode)) {
-            self.by_path.remove(&path);
+        if self.is_named(inode) {
+            self.by_path.remove(&inode.path());
         }
     }
 
@@ -219,19 +223,20 @@ impl Inodes {
         }
     }
 
-    /// `from`, and all that is below it, is called `to` now.
+    /// `from`, and all that is below it, is called `to` now; also what is open there and has no name.
     pub fn renamed(&mut self, from: &TreePath, to: &TreePath) {
-        let moved: Vec<(Arc<TreePath>, TreePath)> = self
-            .by_path
-            .keys()
-            .filter(|path| !path.is_root())
-            .filter_map(|path| path.strip(from).map(|tail| (path.clone(), to.under(&tail))))
-            .collect();
-        for (old, new) in moved {
-            if let Some(inode) = self.by_path.remove(&old) {
-                let new = Arc::new(new);
-                inode.state.lock().path = new.clone();
-                self.by_path.insert(new, inode);
+        for (inode, _) in self.by_ino.values() {
+            let old = inode.path();
+            let Some(tail) = Some(&old).filter(|path| !path.is_root()).and_then(|path| path.strip(from))
+            else {
+                continue;
+            };
+            let new = Arc::new(to.under(&tail));
+            let named = self.by_path.get(&old).is_some_and(|other| Arc::ptr_eq(other, inode));
+            inode.state.lock().path = new.clone();
+            if named {
+                self.by_path.remove(&old);
+                self.by_path.insert(new, inode.clone());
             }
         }
     }
@@ -291,5 +296,9 @@ mod tests {
         assert_eq!(c.path().as_str(), "n/ab");
         assert!(inodes.at(&path("n/x/status")).is_some_and(|i| Arc::ptr_eq(&i, &b)));
         assert!(inodes.at(&path("n/a")).is_none());
+        inodes.unname(&b);
+        inodes.renamed(&path("n/x"), &path("n/y"));
+        assert_eq!(b.path().as_str(), "n/y/status", "open, without a name");
+        assert!(inodes.at(&path("n/y/status")).is_none());
     }
 }

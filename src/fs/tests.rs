@@ -139,6 +139,23 @@ async fn until(mut done: impl FnMut() -> bool) {
     panic!("the condition never held");
 }
 
+/// The kernel locks an inode through its fsync, and who writes to the same one waits unkillably.
+#[tokio::test]
+async fn an_fsync_leaves_the_name_to_others() {
+    let k = Kernel::new();
+    let old = k.walk("n/s/input").unwrap();
+    let fh = k.open("n/s/input", WRONLY).await.unwrap();
+    k.vfs.write(by(1), fh, 0, b"a").await.unwrap();
+    k.vfs.fsync(by(1), fh).await.unwrap();
+    assert_eq!(kind(k.vfs.open(&who(2), old, WRONLY).await), Kind::Stale);
+    let new = k.walk("n/s/input").unwrap();
+    assert_ne!(new, old);
+    k.vfs.open(&who(2), new, WRONLY).await.unwrap();
+    k.vfs.write(by(1), fh, 1, b"b").await.unwrap();
+    k.vfs.flush(by(1), fh).await.unwrap();
+    assert_eq!(k.sent(), ["a", "b"]);
+}
+
 #[tokio::test]
 async fn a_message_is_what_came_before_its_openers_close() {
     let k = Kernel::new();

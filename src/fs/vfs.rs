@@ -219,9 +219,11 @@ impl Vfs {
     }
 
     pub async fn open(&self, who: &Caller, ino: u64, flags: i32) -> Result<Opened> {
-        let inode = self.inode(ino)?;
-        let handle = Handle::open(&self.door, &inode, who, Mode::of(flags)).await?;
-        Ok(self.keep(handle))
+        let (inode, mode) = (self.inode(ino)?, Mode::of(flags));
+        if mode.access.writes() && fsync_waits(&inode) && !self.inodes.lock().is_named(&inode) {
+            return fail(Kind::Stale, "its name leads to another inode by now");
+        }
+        Ok(self.keep(Handle::open(&self.door, &inode, who, mode).await?))
     }
 
     pub(super) fn keep(&self, handle: Handle) -> Opened {
@@ -244,8 +246,26 @@ impl Vfs {
         self.handle(fh)?.end(&self.door, End::Flush(by)).await
     }
 
+    /// The kernel locks an inode until its fsync returns, and who writes to it meanwhile waits for
+    /// that beyond any signal. So the name of a file whose fsync may take a minute leads to another
+    /// inode from then on.
     pub async fn fsync(&self, by: Asker, fh: u64) -> Result<()> {
-        self.handle(fh)?.end(&self.door, End::Fsync(by)).await
+        let handle = self.handle(fh)?;
+        if fsync_waits(&handle.inode) {
+            self.let_go(&handle.inode);
+        }
+        handle.end(&self.door, End::Fsync(by)).await
+    }
+
+    fn let_go(&self, inode: &Arc<Inode>) {
+        let path = inode.path();
+        let mut inodes = self.inodes.lock();
+        inodes.unname(inode);
+        let dir = inodes.at(&path.parent());
+        drop(inodes);
+        if let Some(dir) = dir {
+            self.notes.entry(dir.ino, path.name());
+        }
     }
 
     /// Nobody waits for a release, so what it still delivers goes on by itself.
@@ -416,6 +436,11 @@ impl Vfs {
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.inodes.lock().len(), self.handles.read().len(), self.dirs.read().len())
     }
+}
+
+/// Whether an fsync may wait for others: of what is written there, somebody else takes each message.
+fn fsync_waits(inode: &Inode) -> bool {
+    matches!(inode.state().stat.shape, Shape::Append | Shape::Sink(_) | Shape::Ctl)
 }
 
 /// A name that can be one of the tree's.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -425,11 +425,25 @@ fn an_fsync_returns_when_its_prompt_is_delivered() {
         assert!(out.status.success() && said.contains("state: running\n"), "{file}: {out:?}");
         assert_eq!(f.taken().last().map(String::as_str), Some(turn));
     }
-    let waits = sync("input", "late", "0005");
+    for (file, turn) in [("input", "0005"), ("queue/other", "other")] {
+        let waits = sync(file, "late", turn);
+        until_true("it is queued", || f.status("fake", "queue") == "1");
+        m.sh(&format!("timeout 5 rm fake/queue/{turn}"));
+        let out = waits.wait_with_output().unwrap();
+        assert!(String::from_utf8_lossy(&out.stderr).contains("No such device"), "withdrawn: {out:?}");
+    }
+
+    f.until_state("fake", "ready");
+    m.sh("echo 'ASK it' > fake/input");
+    f.until_state("fake", "blocked");
+    let waits = sync("input", "after it", "0008");
     until_true("it is queued", || f.status("fake", "queue") == "1");
-    m.sh("rm fake/queue/0005");
+    let begun = Instant::now();
+    m.sh("echo another > fake/input");
+    assert!(begun.elapsed() < Duration::from_secs(5), "a sync holds up nobody: {:?}", begun.elapsed());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(waits.id().cast_signed()), Signal::SIGINT).unwrap();
     let out = waits.wait_with_output().unwrap();
-    assert!(String::from_utf8_lossy(&out.stderr).contains("No such device"), "withdrawn: {out:?}");
-    assert_eq!(m.read("fake/wait"), "ready\n");
-    assert_eq!(f.taken(), ["one", "0002", "own", "0004"], "once each");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("KeyboardInterrupt"), "{out:?}");
+    m.sh("echo 'answer 1' > fake/ctl; cat fake/wait");
+    assert_eq!(f.taken(), ["one", "0002", "own", "0004", "ASK it", "after it", "another"], "once each");
 }
