@@ -289,6 +289,15 @@ fn first_prompts_come_first_and_once() {
     f.until_state("second", "ready");
     assert_eq!(m.read("second/wait"), "ready\n");
     assert_eq!(f.taken()[2..], ["node first", "own one", "own two"]);
+
+    // Where nobody waits for their ends, they go 0.5 s apart.
+    m.sh("echo 'new third fake - { turns = \"off\", init = [\"a\", \"b\"] }' > ctl");
+    until_true("all came", || f.taken().len() >= 8);
+    assert_eq!(f.taken()[5..], ["node first", "a", "b"]);
+    let rows = f.rows();
+    let times: Vec<u64> =
+        rows.iter().filter(|r| r["type"] == "prompt").map(|r| r["time"].as_u64().unwrap()).collect();
+    assert!(times[5..].windows(2).all(|two| two[1] - two[0] > 400), "{times:?}");
     assert_eq!(m.read("errors"), "");
 }
 
