@@ -38,7 +38,7 @@ pub static KEYS: &[Key] = &[
         name: "session.env",
         kind: Kind::Map,
         default: "",
-        about: "Environment of every session made here, over that of your login shell.",
+        about: "Environment of every session made here, over that of your login shell. What a build or a make says to its programs (CI, CONTINUOUS_INTEGRATION, GITHUB_ACTIONS, MAKEFLAGS, MAKELEVEL, MAKEOVERRIDES, MFLAGS) is not taken from there.",
         env: None,
     },
     Key {
