@@ -1,5 +1,6 @@
-//! How sessions come to be and come back: listed ones, those of before a reboot, their environment
-//! and directory; and turns that are switched while prompts wait. On a real mount, with real tmux.
+//! How sessions come to be and come back: listed ones, those of before a reboot, their environment,
+//! directory and first prompts; and turns that are switched while prompts wait. On a real mount, with
+//! real tmux.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -446,4 +447,31 @@ fn an_fsync_returns_when_its_prompt_is_delivered() {
     assert!(String::from_utf8_lossy(&out.stderr).contains("KeyboardInterrupt"), "{out:?}");
     m.sh("echo 'answer 1' > fake/ctl; cat fake/wait");
     assert_eq!(f.taken(), ["one", "0002", "own", "0004", "ASK it", "after it", "another"], "once each");
+}
+
+#[test]
+fn first_prompts_come_first_and_once() {
+    let lab = Fakes::prepared(Lab::new());
+    let args = format!("--log {} --start 500", lab.path("taken").display());
+    let f =
+        Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "[session]\ninit = ['node first']\n")) };
+    f.begin("fake");
+    let m = &f.mount;
+    m.sh("echo mine > fake/input");
+    assert_eq!(m.read("fake/turns/0002/wait"), "done\n");
+    assert_eq!(f.taken(), ["node first", "mine"]);
+    m.sh("echo 'new second fake - { init = [\"own one\", \"own two\"] }' > ctl");
+    f.until_state("second", "ready");
+    assert_eq!(m.read("second/wait"), "ready\n");
+    assert_eq!(f.taken()[2..], ["node first", "own one", "own two"]);
+
+    // Where nobody waits for their ends, they go 0.5 s apart.
+    m.sh("echo 'new third fake - { turns = \"off\", init = [\"a\", \"b\"] }' > ctl");
+    until_true("all came", || f.taken().len() >= 8);
+    assert_eq!(f.taken()[5..], ["node first", "a", "b"]);
+    let rows = f.rows();
+    let times: Vec<u64> =
+        rows.iter().filter(|r| r["type"] == "prompt").map(|r| r["time"].as_u64().unwrap()).collect();
+    assert!(times[5..].windows(2).all(|two| two[1] - two[0] > 400), "{times:?}");
+    assert_eq!(m.read("errors"), "");
 }
