@@ -225,14 +225,10 @@ impl Inodes {
 
     /// `from`, and all that is below it, is called `to` now; also what is open there and has no name.
     pub fn renamed(&mut self, from: &TreePath, to: &TreePath) {
-        for (inode, _) in self.by_ino.values() {
-            let old = inode.path();
-            let Some(tail) = Some(&old).filter(|path| !path.is_root()).and_then(|path| path.strip(from))
-            else {
-                continue;
-            };
+        for (inode, _) in self.by_ino.values().filter(|(inode, _)| inode.ino != ROOT) {
+            let (old, named) = (inode.path(), self.is_named(inode));
+            let Some(tail) = old.strip(from) else { continue };
             let new = Arc::new(to.under(&tail));
-            let named = self.by_path.get(&old).is_some_and(|other| Arc::ptr_eq(other, inode));
             inode.state.lock().path = new.clone();
             if named {
                 self.by_path.remove(&old);

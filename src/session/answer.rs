@@ -137,7 +137,7 @@ impl Sessions {
             let (shot, asked) = self.look_again(pane).await?;
             let taken =
                 if masked { shot.text != before.text } else { gained(&before.text, &shot.text, words) };
-            let twice = last.replace(asked.clone()) == Some(asked.clone());
+            let twice = seen_twice(&mut last, &asked);
             let Some(asked) = asked.filter(|_| twice) else { continue };
             if taken && input::press_if(server, &pane.id, &["Enter"], &shot.stand).await? == Typed::Yes {
                 return self.until_gone(pane, &shot, &asked).await;
@@ -203,8 +203,7 @@ impl Sessions {
         let mut last = None;
         loop {
             let (shot, question) = self.look_again(pane).await?;
-            // A dialog that is half painted is another one, or none.
-            let twice = last.replace(question.clone()) == Some(question.clone());
+            let twice = seen_twice(&mut last, &question);
             let waited = begun.elapsed();
             let done = twice && (shot.text != before.text || waited >= SHOWS) || waited >= SHOWS * 2;
             match question {
@@ -237,6 +236,11 @@ impl Sessions {
             }
         }
     }
+}
+
+/// Whether two looks in a row show the same: a dialog that is half painted is another one, or none.
+fn seen_twice(last: &mut Option<Option<Question>>, now: &Option<Question>) -> bool {
+    last.replace(now.clone()).as_ref() == Some(now)
 }
 
 /// Whether a screen shows words that it did not show before: their beginning or their end, since a

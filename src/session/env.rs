@@ -137,6 +137,13 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_names_all_that_is_left_out() {
+        let key = crate::config::node::KEYS.iter().find(|k| k.name == "session.env").unwrap();
+        let words: Vec<&str> = key.about.split(|c: char| !c.is_ascii_uppercase() && c != '_').collect();
+        assert!(OF_A_JOB.iter().all(|name| words.contains(name)), "{}", key.about);
+    }
+
+    #[test]
     fn home_is_the_environments() {
         let e = env(&[("HOME", "/home/x")]);
         for (path, full) in [("~", "/home/x"), ("~/a", "/home/x/a"), ("/b", "/b"), ("~other", "~other")] {

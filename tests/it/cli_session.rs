@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use super::support::{Lab, Mount, until, until_true};
-use super::turns::{Fakes, logged};
+use super::support::{Lab, until, until_true};
+use super::turns::{Fakes, configured, logged};
 
 /// `muxfs session ARGS` for this node's user, standing in the directory `work`.
 fn command(f: &Fakes, args: &[&str]) -> Command {
@@ -126,10 +126,7 @@ fn what_start_is_given_is_in_the_settings() {
 
 #[test]
 fn first_prompts_are_left_out_where_that_is_said() {
-    let lab = Fakes::prepared(Lab::new());
-    let args = format!("--log {}", lab.path("taken").display());
-    let f =
-        Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "[session]\ninit = ['node first']\n")) };
+    let f = configured("", |_| "[session]\ninit = ['node first']\n".into());
     ok(&f, &["start", "fake", "--skip-init"]);
     assert!(ok(&f, &["ask", "fake", "mine"]).contains("echo: mine"));
     assert_eq!(f.taken(), ["mine"]);

@@ -11,15 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::fake_agent::program;
 use super::support::{Lab, Mount, until, until_true};
-use super::turns::{Fakes, logged};
-
-/// A node whose fake agents write down what they take, with more settings.
-fn configured(args: &str, more: impl Fn(&Lab) -> String) -> Fakes {
-    let lab = Fakes::prepared(Lab::new());
-    let args = format!("--log {} {args}", lab.path("taken").display());
-    let config = Fakes::config(&args, &more(&lab));
-    Fakes { mount: Mount::configured(lab, &config) }
-}
+use super::turns::{Fakes, configured, logged};
 
 fn work(f: &Fakes) -> PathBuf {
     f.lab().path("work")
@@ -451,10 +443,7 @@ fn an_fsync_returns_when_its_prompt_is_delivered() {
 
 #[test]
 fn first_prompts_come_first_and_once() {
-    let lab = Fakes::prepared(Lab::new());
-    let args = format!("--log {} --start 500", lab.path("taken").display());
-    let f =
-        Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "[session]\ninit = ['node first']\n")) };
+    let f = configured("--start 500", |_| "[session]\ninit = ['node first']\n".into());
     f.begin("fake");
     let m = &f.mount;
     m.sh("echo mine > fake/input");

@@ -8,14 +8,12 @@ use std::time::Instant;
 
 use super::examples::{example, run, said, text};
 use super::stub_llm::Stub;
-use super::support::{Lab, Mount, until_true};
-use super::turns::Fakes;
+use super::support::{Lab, until_true};
+use super::turns::{Fakes, configured};
 
 /// Agents whose answers are read from their history, to the letter.
 fn fakes(args: &str, settings: &str) -> Fakes {
-    let lab = Fakes::prepared(Lab::new());
-    let args = format!("--claude-history --log {} {args}", lab.path("taken").display());
-    Fakes { mount: Mount::configured(lab, &Fakes::config(&args, settings)) }
+    configured(&format!("--claude-history {args}"), |_| settings.into())
 }
 
 /// Agents that ask a model.

@@ -95,9 +95,14 @@ impl Fakes {
 
 /// With a log that [`Fakes::taken`] reads.
 pub fn logged(args: &str) -> Fakes {
+    configured(args, |_| String::new())
+}
+
+/// The same, with `more` in the node's settings file.
+pub fn configured(args: &str, more: impl Fn(&Lab) -> String) -> Fakes {
     let lab = Fakes::prepared(Lab::new());
     let args = format!("--log {} {args}", lab.path("taken").display());
-    let config = Fakes::config(&args, "");
+    let config = Fakes::config(&args, &more(&lab));
     Fakes { mount: Mount::configured(lab, &config) }
 }
 
@@ -276,9 +281,7 @@ fn what_was_typed_when_the_daemon_died_is_uncertain_and_never_sent_again() {
 
 #[test]
 fn an_agent_that_hangs_at_login_is_told_of_and_gets_nothing() {
-    let lab = Fakes::prepared(Lab::new());
-    let args = format!("--log {} --login", lab.path("taken").display());
-    let f = Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "[session]\ninit = ['first']\n")) };
+    let f = configured("--login", |_| "[session]\ninit = ['first']\n".into());
     f.begin("fake");
     f.mount.sh("echo mine > fake/input");
     until_true("a word of it", || f.mount.read("errors").contains("not ready 10 s after its start: blocked"));
