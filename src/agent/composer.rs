@@ -1,9 +1,13 @@
-//! Whether an agent's composer holds a draft, and which.
+//! What an agent's composer holds, where it stands, and what an Enter in it would do.
 //!
 //! Pure. Knows the manifest's table of it; must not know any agent.
 
+use std::ops::Range;
+
+use regex::Captures;
 use serde::{Deserialize, Deserializer};
 
+use super::check;
 use super::manifest::{Manifest, Pattern, State};
 use super::rules;
 use super::screen::{Screen, Style, is_look};
@@ -25,6 +29,26 @@ pub struct Field {
     pub placeholder: Option<Pattern>,
     #[serde(default)]
     pub cursor: Cursor,
+    /// Other modes than the one in which text is a prompt.
+    #[serde(default, rename = "mode")]
+    pub modes: Vec<Mode>,
+    /// An open list of completions, in all rows of the screen; only blank rows may stand between
+    /// it and the composer. `(?P<takes>…)` is the entry that Enter would take.
+    pub popup: Option<Pattern>,
+    /// What stands for a paste that is not shown: `(?P<lines>…)` counts its lines, `(?P<more>…)`
+    /// its line feeds, `(?P<chars>…)` its characters.
+    pub folded: Option<Pattern>,
+}
+
+/// A mode in which what is typed is no prompt.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mode {
+    /// For people: `shell`.
+    #[serde(deserialize_with = "check::text")]
+    pub name: String,
+    /// What shows it, from the first row of the composer's pattern to the end of the screen.
+    pub screen: Pattern,
 }
 
 /// What the terminal's cursor says of the composer.
@@ -40,17 +64,62 @@ pub enum Cursor {
     Needed,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Composer {
-    /// Nothing, or a hint.
+    /// Nothing, or a hint. A prompt may be typed into this alone.
     Empty,
     /// This, as far as it is seen.
     Draft(String),
-    /// There is none on the picture.
-    Hidden,
-    /// There is text, and it cannot be told from a hint; or nobody knows where one writes.
-    #[default]
-    Unsure,
+    /// It is in another mode: text in it would not be a prompt.
+    Other { mode: String, text: String },
+    /// There is none on the picture, and why.
+    Hidden(&'static str),
+    /// What it holds cannot be told, and why.
+    Unsure(&'static str),
+}
+
+impl Default for Composer {
+    fn default() -> Self {
+        Composer::Unsure("nothing was seen yet")
+    }
+}
+
+impl Composer {
+    /// Why no prompt may be typed into it, in words for a person. None where one may.
+    pub fn unfit(&self) -> Option<String> {
+        match self {
+            Composer::Empty => None,
+            Composer::Draft(_) => Some("a draft stands in the composer".into()),
+            Composer::Other { mode, .. } => Some(format!("the composer is in {mode} mode")),
+            Composer::Hidden(why) | Composer::Unsure(why) => Some((*why).into()),
+        }
+    }
+
+    /// What is written in it, in whatever mode.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Composer::Empty => Some(""),
+            Composer::Draft(text) | Composer::Other { text, .. } => Some(text),
+            Composer::Hidden(_) | Composer::Unsure(_) => None,
+        }
+    }
+}
+
+/// What a picture says of where one writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub composer: Composer,
+    /// The rows of its text, from the one with its mark on; without its borders. Empty where there
+    /// is none.
+    pub rows: Range<usize>,
+    pub popup: Option<Popup>,
+}
+
+/// An open list of completions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Popup {
+    /// The entry that Enter would take; empty where it is not seen which.
+    pub takes: String,
 }
 
 fn looks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
@@ -75,14 +144,25 @@ struct Cell {
 
 /// What the composer holds. A dialog hides it, also one that leaves it in sight.
 pub fn composer(manifest: &Manifest, screen: &Screen) -> Composer {
-    let Some(field) = &manifest.composer else { return Composer::Unsure };
+    read(manifest, screen).composer
+}
+
+/// Reads the composer.
+pub fn read(manifest: &Manifest, screen: &Screen) -> Reading {
+    let nowhere = |composer| Reading { composer, ..Reading::default() };
+    let Some(field) = &manifest.composer else {
+        return nowhere(Composer::Unsure("its manifest does not say where one writes"));
+    };
     if rules::judge(manifest, screen).state == State::Blocked {
-        return Composer::Hidden;
+        return nowhere(Composer::Hidden("a dialog stands in its place"));
     }
     let all = screen.rows().iter().map(|r| r.text()).collect::<Vec<_>>().join("\n");
-    let Some(last) = field.screen.0.captures_iter(&all).last() else { return Composer::Hidden };
+    let Some(last) = field.screen.0.captures_iter(&all).last() else {
+        return nowhere(Composer::Hidden("no composer is seen"));
+    };
     let text = last.name("text");
-    let first = all[..text.map_or(0, |t| t.start())].matches('\n').count();
+    let whole = last.get(0).map_or(0..0, |m| m.range());
+    let first = all[..text.map_or(whole.start, |t| t.start())].matches('\n').count();
     let mut rows = Vec::new();
     let mut from = text.map_or(0, |t| all[..t.start()].rfind('\n').map_or(t.start(), |n| t.start() - n - 1));
     let start = screen.rows().get(first).map_or(0, |r| r.text()[..from].chars().count());
@@ -92,9 +172,81 @@ pub fn composer(manifest: &Manifest, screen: &Screen) -> Composer {
     }
     let here = cursor(screen, first, rows.len(), start);
     if field.cursor == Cursor::Needed && here.is_none() {
-        return Composer::Hidden;
+        return nowhere(Composer::Hidden("the cursor stands elsewhere"));
     }
-    held(field, screen.has_colours(), &rows, here.filter(|_| field.cursor != Cursor::Nothing))
+    let mut composer =
+        held(field, screen.has_colours(), &rows, here.filter(|_| field.cursor != Cursor::Nothing));
+    if let Some(mode) = field.modes.iter().find(|m| m.screen.0.is_match(&all[whole.start..])) {
+        let text = composer.text().unwrap_or_default().to_owned();
+        composer = Composer::Other { mode: mode.name.clone(), text };
+    }
+    let popup = field.popup.as_ref().and_then(|p| popup(p, &all, &whole));
+    Reading { composer, rows: first..first + rows.len(), popup }
+}
+
+/// The list that touches the composer, which stands at `composer`.
+fn popup(pattern: &Pattern, all: &str, composer: &Range<usize>) -> Option<Popup> {
+    let row = all[..composer.start].rfind('\n').map_or(0, |feed| feed + 1);
+    let composer = row..all[composer.end..].find('\n').map_or(all.len(), |feed| composer.end + feed);
+    let touches = |list: &Range<usize>| {
+        let between = list.end.min(composer.end)..composer.start.max(list.start);
+        all.get(between).is_none_or(|gap| gap.trim().is_empty())
+    };
+    let found = pattern.0.captures_iter(all).find(|c| c.get(0).is_some_and(|m| touches(&m.range())))?;
+    Some(Popup { takes: found.name("takes").map_or("", |m| m.as_str()).trim().to_owned() })
+}
+
+/// Whether a composer that shows `shown` holds exactly `text`, as far as it shows it: rows are
+/// wrapped, blanks at their ends are not seen, a large paste is folded, and of a text that is
+/// higher than the composer only a part is seen.
+pub fn shows(manifest: &Manifest, shown: &str, text: &str) -> bool {
+    let folded = manifest.composer.as_ref().and_then(|f| f.folded.as_ref());
+    if let Some(found) = folded.and_then(|p| p.0.captures(shown)) {
+        let whole = found.get(0).map_or(0..0, |m| m.range());
+        return unfolded(&found, &shown[..whole.start], &shown[whole.end..], text);
+    }
+    let (seen, wanted) = (squeeze(shown), squeeze(text));
+    // Fewer rows than this are no view of a higher text.
+    let part = shown.lines().count() >= LEAST_ROWS && seen.chars().count() >= LEAST_CHARS;
+    seen == wanted || part && wanted.contains(&seen)
+}
+
+/// A composer that shows a part of its text shows at least so much.
+const LEAST_ROWS: usize = 3;
+const LEAST_CHARS: usize = 12;
+
+/// Without what a terminal does not show or shows in another way.
+fn squeeze(text: &str) -> String {
+    text.chars().filter(|c| is_seen(*c)).collect()
+}
+
+fn is_seen(c: char) -> bool {
+    !(c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'))
+}
+
+fn next_seen(chars: &mut impl Iterator<Item = (usize, char)>) -> Option<char> {
+    chars.map(|(_, c)| c).find(|c| is_seen(*c))
+}
+
+/// Whether `text` is a paste of the size that is told, between `before` and `after`.
+fn unfolded(found: &Captures, before: &str, after: &str, text: &str) -> bool {
+    let mut start = text.char_indices();
+    let before = squeeze(before).chars().all(|wanted| next_seen(&mut start) == Some(wanted));
+    let rest = start.as_str();
+    let mut end = rest.char_indices();
+    let after = squeeze(after).chars().rev().all(|wanted| next_seen(&mut end.by_ref().rev()) == Some(wanted));
+    let paste = end.as_str();
+    let count = |name: &str| found.name(name).and_then(|m| m.as_str().parse::<usize>().ok());
+    let feeds = paste.matches('\n').count();
+    let near = |told: Option<usize>, is: usize, slack: usize| told.is_none_or(|t| t.abs_diff(is) <= slack);
+    before
+        && after
+        && !paste.trim().is_empty()
+        && near(count("lines"), feeds + 1, 1)
+        && near(count("more"), feeds, 1)
+        && near(count("chars"), paste.chars().count(), 2)
 }
 
 /// What is text in a part of a row that starts at byte `from` of it.
@@ -130,7 +282,10 @@ fn held(field: &Field, colours: bool, rows: &[Vec<Cell>], behind: Option<bool>) 
         return Composer::Draft(trim_rows(&whole));
     }
     if !colours {
-        return if behind == Some(true) { Composer::Draft(trim_rows(&whole)) } else { Composer::Unsure };
+        return match behind {
+            Some(true) => Composer::Draft(trim_rows(&whole)),
+            _ => Composer::Unsure("without colours its text cannot be told from a hint"),
+        };
     }
     let is_hint = |cell: &Cell| field.hint.iter().any(|word| cell.style.has(word));
     let written = rows.iter().map(|row| {
@@ -158,6 +313,8 @@ fn trim_rows(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const UNSURE: Composer = Composer::Unsure("without colours its text cannot be told from a hint");
 
     fn held(cursor: &str, at: Option<(u16, u16)>, text: &str) -> Composer {
         let head = "name = 'X'\ncommand = ['x']\n[composer]\nscreen = '─\\n>(?: (?P<text>(?s:.*?)))?\\n─'\n";
@@ -191,14 +348,14 @@ mod tests {
     #[test]
     fn without_colours_the_cursor_tells_or_nothing_does() {
         for (cursor, at, wanted) in [
-            ("nothing", Some((9, 2)), Composer::Unsure),
-            ("tells", None, Composer::Unsure),
-            ("tells", Some((2, 2)), Composer::Unsure),
-            ("tells", Some((9, 1)), Composer::Unsure),
+            ("nothing", Some((9, 2)), UNSURE),
+            ("tells", None, UNSURE),
+            ("tells", Some((2, 2)), UNSURE),
+            ("tells", Some((9, 1)), UNSURE),
             ("tells", Some((3, 2)), Composer::Draft("fix it".into())),
             ("needed", Some((3, 2)), Composer::Draft("fix it".into())),
-            ("needed", Some((2, 4)), Composer::Hidden),
-            ("needed", None, Composer::Hidden),
+            ("needed", Some((2, 4)), Composer::Hidden("the cursor stands elsewhere")),
+            ("needed", None, Composer::Hidden("the cursor stands elsewhere")),
         ] {
             assert_eq!(held(cursor, at, "fix it"), wanted, "{cursor} {at:?}");
         }
@@ -208,10 +365,75 @@ mod tests {
     #[test]
     fn what_is_not_described_or_not_there_is_no_empty_composer() {
         let without = Manifest::parse("name = 'X'\ncommand = ['x']\n").unwrap();
-        assert_eq!(composer(&without, &Screen::parse("> ")), Composer::Unsure);
+        assert!(matches!(composer(&without, &Screen::parse("> ")), Composer::Unsure(_)));
         let all = held("nothing", None, "x\n───\n  Press enter to confirm");
-        assert_eq!(all, Composer::Unsure, "up to the first rule");
+        assert_eq!(all, UNSURE, "up to the first rule");
         let manifest = "name = 'X'\ncommand = ['x']\n[composer]\nscreen = '─\\n>(?P<text>.*)'\n";
-        assert_eq!(composer(&Manifest::parse(manifest).unwrap(), &Screen::parse("> a")), Composer::Hidden);
+        let hidden = Composer::Hidden("no composer is seen");
+        assert_eq!(composer(&Manifest::parse(manifest).unwrap(), &Screen::parse("> a")), hidden);
+    }
+
+    fn manifest(composer: &str) -> Manifest {
+        Manifest::parse(&format!("name = 'X'\ncommand = ['x']\n[composer]\n{composer}")).unwrap()
+    }
+
+    #[test]
+    fn another_mode_and_a_list_of_completions_are_told() {
+        let x = manifest(
+            r"screen = '─\n[>!](?: (?P<text>(?s:.*?)))?\n─'
+            popup = '(?:^  .*\n)*^ >(?P<takes>.*)\n(?:^  .*\n)*'
+            [[composer.mode]]
+            name = 'shell'
+            screen = '\A─\n!'
+            [[composer.mode]]
+            name = 'vim normal'
+            screen = '^NORMAL$'",
+        );
+        let see = |text: &str| read(&x, &Screen::parse(text));
+        let other = |mode: &str, text: &str| Composer::Other { mode: mode.into(), text: text.into() };
+        let ordinary = see("NORMAL\n!\n───\n> a\nb\n───\nfooter\n");
+        assert_eq!((ordinary.composer, ordinary.rows), (Composer::Draft("a\nb".into()), 3..5));
+        assert_eq!(see("───\n! ls\n───\n").composer, other("shell", "ls"));
+        assert_eq!(see("───\n!\n───\n").composer, other("shell", ""));
+        assert_eq!(see("───\n>\n───\nNORMAL\n").composer, other("vim normal", ""));
+        assert_eq!(other("shell", "").unfit().unwrap(), "the composer is in shell mode");
+        let takes = |text: &str| see(text).popup.map(|p| p.takes);
+        assert_eq!(takes("  /a\n > /clear\n  /c\n\n───\n> /c\n───\n").as_deref(), Some("/clear"));
+        assert_eq!(takes("───\n> /c\n───\n > /clear\n  /c\n").as_deref(), Some("/clear"));
+        assert_eq!(takes(" > quoted\ntext\n───\n> /c\n───\n"), None, "it does not touch the composer");
+    }
+
+    #[test]
+    fn a_composer_shows_a_text_as_far_as_it_does() {
+        let x = manifest(
+            r"screen = '>(?P<text>.*)'
+            folded = '\[(?:Text \+(?P<more>\d+)|(?P<lines>\d+) lines|(?P<chars>\d+) chars)\]'",
+        );
+        let yes = |shown: &str, text: &str| assert!(shows(&x, shown, text), "{shown:?} {text:?}");
+        let no = |shown: &str, text: &str| assert!(!shows(&x, shown, text), "{shown:?} {text:?}");
+        yes("", "");
+        yes("one two\nthree", "one two three");
+        yes("a\n\n  b", "a\n\n\tb  \n");
+        yes("\u{2764}", "\u{2764}\u{fe0f}");
+        no("one two", "one two three");
+        no("one two three x", "one two three");
+        no("", "one");
+        no("two", "one two three");
+        let long: Vec<String> = (0..40).map(|n| format!("row {n} of it")).collect();
+        yes(&long[30..].join("\n"), &long.join("\n"));
+        yes(&long[..9].join("\n"), &long.join("\n"));
+        no(&format!("{}\nmine", long[30..].join("\n")), &long.join("\n"));
+        let text = long.join("\n");
+        yes("[Text +39]", &text);
+        yes("[40 lines]", &text);
+        yes(&format!("[{} chars]", text.chars().count()), &text);
+        no("[Text +36]", &text);
+        no("[43 lines]", &text);
+        no("[9 chars]", &text);
+        no("mine [40 lines]", &text);
+        no("[40 lines] mine", &text);
+        yes("go: [40 lines] end", &format!("go: {text} end"));
+        no("go: [40 lines] end", &text);
+        no("[40 lines]", "");
     }
 }

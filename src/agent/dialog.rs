@@ -2,10 +2,12 @@
 //!
 //! Pure. Knows the forms of a manifest; must not know any agent, nor how an option is chosen.
 
+use std::ops::Range;
+
 use regex::Captures;
 
 use super::manifest::Pattern;
-use super::question::{Choice, Form, Found, How, Layout, Own, Question};
+use super::question::{Choice, Form, Found, How, Layout, Own, Place, Question};
 use super::screen::{Row, Screen};
 
 /// A dialog stands at the bottom: an answer above may quote one.
@@ -47,7 +49,10 @@ pub(super) fn read(forms: &[Form], screen: &Screen) -> Question {
         let tail = screen.tail(14).plain;
         let widest = widest(screen);
         let rows: Vec<String> = tail.lines().map(|row| line(row, widest).text).collect();
-        ask(None, rows.iter().map(String::as_str), None)
+        let mut question = ask(None, rows.iter().map(String::as_str), None);
+        let last = screen.rows().iter().rposition(|r| !r.text().is_empty()).map_or(0, |row| row + 1);
+        question.place.rows = last.saturating_sub(rows.len())..last;
+        question
     })
 }
 
@@ -62,12 +67,16 @@ struct List {
     first: usize,
     title: Option<String>,
     found: Found,
+    /// Of each option.
+    rows: Vec<Range<usize>>,
 }
 
 /// A list that is being read: rows that are options, and those that say more of them.
 #[derive(Debug, Clone, Default)]
 struct Item {
     row: usize,
+    /// How many rows below that one are of it.
+    below: usize,
     number: Option<usize>,
     label: String,
     about: String,
@@ -112,6 +121,7 @@ impl<'a> Dialog<'a> {
             let end = self.lines.iter().rposition(|l| !l.is_blank())? + 1;
             let top = self.top(end)?;
             let mut question = ask(form.title.as_deref(), self.texts(top, end), None);
+            question.place.rows = self.first_full(top, end)..end;
             let is_field = |own: &Pattern| self.screen.rows()[top..].iter().any(|r| own.0.is_match(r.text()));
             question.own = form.own.as_ref().filter(|own| is_field(own)).map(|_| Own::Field);
             return Some(question);
@@ -119,6 +129,8 @@ impl<'a> Dialog<'a> {
         let top = self.top(list.first).unwrap_or_else(|| self.guess_top(list.first));
         let title = list.title.as_deref().or(form.title.as_deref());
         let mut question = ask(title, self.texts(top, list.first), Some(list.found));
+        let end = list.rows.last().map_or(list.first, |last| last.end);
+        question.place = Place { rows: self.first_full(top, end)..end, options: list.rows };
         question.own = form.own.as_ref().and_then(|own| {
             if let Some(option) = question.options.iter().find(|o| own.0.is_match(&o.label)) {
                 return Some(Own::Option(option.number, form.own_key.clone()));
@@ -127,6 +139,11 @@ impl<'a> Dialog<'a> {
             typed.then_some(Own::Typed)
         });
         Some(question)
+    }
+
+    /// The first row from `from` that holds text.
+    fn first_full(&self, from: usize, end: usize) -> usize {
+        (from..end).find(|row| !self.lines[*row].is_blank()).unwrap_or(end)
     }
 
     fn texts(&self, from: usize, to: usize) -> impl Iterator<Item = &str> {
@@ -173,6 +190,7 @@ impl<'a> Dialog<'a> {
             .map(|b| !b.as_str().trim_matches(['[', ']', '(', ')', ' ', '○', '☐']).is_empty());
         Item {
             row,
+            below: 0,
             number: text("number").parse().ok(),
             label: label.to_owned(),
             about: format!("{} {about}", text("about")).trim().to_owned(),
@@ -241,6 +259,7 @@ impl<'a> Dialog<'a> {
         let rest = self.lines[row].text.trim();
         let word = rest.split(' ').next().unwrap_or("").chars().count();
         let wrapped = above.len() + 1 + word + SLACK > above.edge;
+        item.below = item.below.max(row.saturating_sub(item.row));
         let to = if wrapped && item.about.is_empty() { &mut item.label } else { &mut item.about };
         if !to.is_empty() {
             to.push(' ');
@@ -272,7 +291,8 @@ impl<'a> Dialog<'a> {
         let blocks = self.form.layout == Layout::Blocks;
         let mut runs = self.lines[first..end].split(|line| line.is_blank());
         if blocks && runs.any(|run| run.len() > MOST_BLOCK) {
-            return Some(List { first: end, title: None, found: found(Vec::new(), None, How::None, false) });
+            let found = found(Vec::new(), None, How::None, false);
+            return Some(List { first: end, title: None, found, rows: Vec::new() });
         }
         self.list(self.blocks(first, end, start.column, item))
     }
@@ -285,6 +305,7 @@ impl<'a> Dialog<'a> {
             match self.form.layout {
                 Layout::Blocks if block.len() > 1 => {
                     let mut one = item(block[0]);
+                    one.below = block.len() - 1;
                     block[1..].iter().for_each(|row| {
                         one.about =
                             format!("{} {}", one.about, self.lines[*row].text.trim()).trim().to_owned();
@@ -317,7 +338,8 @@ impl<'a> Dialog<'a> {
         let digits = self.form.digits;
         let how = if digits { How::Digits } else { How::Arrows("Up", "Down", self.form.tick.clone()) };
         let more = items.iter().any(|i| i.more);
-        Some(List { first, title: None, found: found(items, selected, how, more) })
+        let rows = rows_of(&items);
+        Some(List { first, title: None, found: found(items, selected, how, more), rows })
     }
 
     /// The one option with another background than `plain` has.
@@ -359,6 +381,7 @@ impl<'a> Dialog<'a> {
         self.at_bottom(row).then(|| List {
             first: row,
             title: None,
+            rows: rows_of(&items),
             found: found(items, selected, how, false),
         })
     }
@@ -384,7 +407,8 @@ impl<'a> Dialog<'a> {
         let default = all.name("default").map_or("", |m| m.as_str());
         let selected = items.iter().position(|i| i.label.eq_ignore_ascii_case(default));
         let title = all.name("title").map(|t| t.as_str().trim().to_owned());
-        Some(List { first: row, title, found: found(items, selected, How::Letters(keys), false) })
+        let rows = rows_of(&items);
+        Some(List { first: row, title, found: found(items, selected, How::Letters(keys), false), rows })
     }
 
     /// A list in a dialog painted over other rows.
@@ -427,8 +451,13 @@ impl<'a> Dialog<'a> {
         let first = items.first()?.row - headed;
         let how = How::Arrows("Up", "Down", None);
         // Nothing marks where such a list was cut off.
-        Some(List { first, title: None, found: found(items, selected, how, false) })
+        let rows = rows_of(&items);
+        Some(List { first, title: None, found: found(items, selected, how, false), rows })
     }
+}
+
+fn rows_of(items: &[Item]) -> Vec<Range<usize>> {
+    items.iter().map(|i| i.row..i.row + i.below + 1).collect()
 }
 
 fn found(items: Vec<Item>, selected: Option<usize>, how: How, more: bool) -> Found {

@@ -109,6 +109,12 @@ pub struct Keys {
     /// Pressed again and again until the composer is empty.
     #[serde(deserialize_with = "check::keys")]
     pub clear: Vec<String>,
+    /// Closes a list of completions and leaves the text as it is.
+    #[serde(deserialize_with = "check::keys_or_none")]
+    pub close: Vec<String>,
+    /// Ends the word before the cursor, so that no list of completions is open for it.
+    #[serde(deserialize_with = "check::keys_or_none")]
+    pub end_word: Vec<String>,
 }
 
 impl Default for Keys {
@@ -117,6 +123,8 @@ impl Default for Keys {
             interrupt: vec!["Escape".into()],
             pause: Duration::from_millis(300),
             clear: vec!["C-u".into(), "BSpace".into()],
+            close: Vec::new(),
+            end_word: vec!["Space".into()],
         }
     }
 }

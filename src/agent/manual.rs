@@ -64,6 +64,8 @@ pub const ENTRIES: &[Entry] = &[
     row("keys", "interrupt", KEYS, "[\"Escape\"]", "What ends its work; pressed only while it is busy."),
     row("keys", "pause", SPAN, "\"300ms\"", "Between two keys of an interrupt."),
     row("keys", "clear", KEYS, "[\"C-u\", \"BSpace\"]", "What empties the composer, pressed again and again until it is empty."),
+    row("keys", "close", "list of keys", "[]", "What closes a list of completions and leaves the text as it is."),
+    row("keys", "end_word", "list of keys", "[\"Space\"]", "What ends the word before the cursor, so that no list of completions is open for it."),
 
     row("resume", "args", LIST, "[]", "Right after the command; `{id}` is the conversation's id."),
     row("resume", "latest", LIST, "[]", "Goes on with the newest conversation of the directory."),
@@ -105,6 +107,12 @@ pub const ENTRIES: &[Entry] = &[
     row("composer", "hint", "list of looks", "[]", "How placeholders and suggestions look, a word each: bold, dim, italic, underline, reverse, fg0 to fg255, fg#rrggbb."),
     row("composer", "placeholder", REGEX, "", "Texts that are no draft however they look."),
     row("composer", "cursor", "nothing, tells or needed", "\"nothing\"", "What the terminal's cursor says: nothing, because the agent draws its own; that behind its start there is a draft; or that without it in the text there is no composer."),
+    row("composer", "popup", REGEX, "", "An open list of completions, in all rows of the screen, with blank rows at most between it and the composer; `(?P<takes>...)` is the entry that Enter would take."),
+    row("composer", "folded", REGEX, "", "What stands for a paste that is not shown: `(?P<lines>...)` counts its lines, `(?P<more>...)` its line feeds, `(?P<chars>...)` its characters."),
+    row("composer", "mode", TABLES, "", "Modes in which what is typed is no prompt."),
+
+    row("[composer.mode]", "name", TEXT, "", "For people: `shell`. Must be given."),
+    row("[composer.mode]", "screen", REGEX, "", "What shows it, from the composer's first row to the end of the screen. Must be given."),
 ];
 
 #[cfg(test)]
@@ -121,6 +129,9 @@ mod tests {
             "[rule]" => "[[rule]]\nstate = 'busy'\nname = 'a'\ntitle = 'x'\n",
             "[question]" => "[[question]]\nname = 'a'\n",
             "composer" => "[composer]\nscreen = '(?P<text>x)'\n",
+            "[composer.mode]" => {
+                "[composer]\nscreen = '(?P<text>x)'\n[[composer.mode]]\nname = 'a'\nscreen = 'x'\n"
+            }
             "danger" => "[danger]\n",
             "submit" => "[submit]\n",
             "keys" => "[keys]\n",
@@ -143,7 +154,7 @@ mod tests {
     fn every_key_that_the_parser_takes_has_its_line_and_no_other() {
         let mut tables: Vec<&str> = ENTRIES.iter().map(|e| e.table).collect();
         tables.dedup();
-        assert_eq!(tables.len(), 9, "each table stands together: {tables:?}");
+        assert_eq!(tables.len(), 10, "each table stands together: {tables:?}");
         for table in tables {
             let mut told: Vec<&str> = ENTRIES.iter().filter(|e| e.table == table).map(|e| e.name).collect();
             told.sort_unstable();

@@ -3,6 +3,8 @@
 //! Pure. Knows what a question is and the manifest's table of it; must not know how a dialog is
 //! drawn (that is [`super::dialog`]) nor how keys are sent.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 
 use super::check;
@@ -125,6 +127,16 @@ pub struct Question {
     /// The list goes on beyond what is seen.
     more: bool,
     pub(super) own: Option<Own>,
+    pub place: Place,
+}
+
+/// Where a question stands on the screen, in rows from 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// From its title to its last option.
+    pub rows: Range<usize>,
+    /// The rows of each option, in the order of [`Question::options`].
+    pub options: Vec<Range<usize>>,
 }
 
 /// Where words of one's own go.
@@ -203,7 +215,13 @@ impl Question {
         labels.for_each(|o| hash.add(&o.label));
         let id = format!("{:08x}", hash.0);
         let Found { options, selected, how, more } = found;
-        Question { id, header, text, options, selected, how, more, own: None }
+        Question { id, header, text, options, selected, how, more, own: None, place: Place::default() }
+    }
+
+    /// The rows of the selected option, where it is seen.
+    pub fn marked_rows(&self) -> Option<Range<usize>> {
+        let at = self.options.iter().position(|o| Some(o.number) == self.selected)?;
+        self.place.options.get(at).cloned()
     }
 
     /// Whether it takes words of one's own where nothing else stands, and may hide them.

@@ -103,11 +103,11 @@ fn wanted(s: &Saved) -> Composer {
         Some(text) => Composer::Draft(text),
         // Its label goes by the request; the screen shows it answered.
         None if s.path() == "aider/old-blocked.txt" => Composer::Empty,
-        None if s.state == "blocked" || s.state == "unknown" => Composer::Hidden,
+        None if s.state == "blocked" || s.state == "unknown" => Composer::Hidden(""),
         // Its prompt is there only while it reads.
-        None if s.agent == "aider" && s.state != "ready" => Composer::Hidden,
+        None if s.agent == "aider" && s.state != "ready" => Composer::Hidden(""),
         // A menu in its place.
-        None if s.situation() == "sub-limit-options" => Composer::Hidden,
+        None if s.situation() == "sub-limit-options" => Composer::Hidden(""),
         None => Composer::Empty,
     }
 }
@@ -122,24 +122,25 @@ fn drafts_are_told_from_hints() {
         match (&got, &wanted) {
             (Composer::Draft(a), Composer::Draft(b)) if a == b => drafts += 1,
             // These two draw their cursor, so without colours nothing tells a draft from a hint.
-            (Composer::Unsure, Composer::Draft(_))
+            (Composer::Unsure(_), Composer::Draft(_))
                 if !s.screen.has_colours() && ["continue", "gemini"].contains(&s.agent.as_str()) =>
             {
                 unsure += 1;
             }
             // A suggestion in the placeholder's place, without its colours.
-            (Composer::Unsure, Composer::Empty)
+            (Composer::Unsure(_), Composer::Empty)
                 if ["qwen/old-done.txt", "qwen/old-ready.txt"].contains(&&*s.path()) =>
             {
                 unsure += 1;
             }
+            (Composer::Hidden(_), Composer::Hidden(_)) => others += 1,
             (a, b) if a == b => others += 1,
             // The same situations with other prompts.
             (Composer::Draft(a), _) if AGAIN.contains(&(&*s.agent, s.situation(), a)) => drafts += 1,
             // The key had not arrived.
             (Composer::Empty, _) if s.path() == "claude/200x50-slash.ansi" => others += 1,
             // The menu of commands leaves no room for it.
-            (Composer::Hidden, _) if s.path() == "continue/80x24-slash.ansi" => others += 1,
+            (Composer::Hidden(_), _) if s.path() == "continue/80x24-slash.ansi" => others += 1,
             _ => wrong.push(format!("{} ({}): {got:?}, is {wanted:?}", s.path(), s.state)),
         }
     }

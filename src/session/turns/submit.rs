@@ -215,7 +215,9 @@ impl Sessions {
                 || match &picture.composer {
                     Composer::Empty => true,
                     Composer::Draft(_) => false,
-                    Composer::Hidden | Composer::Unsure => shot.text != before.text,
+                    Composer::Other { .. } | Composer::Hidden(_) | Composer::Unsure(_) => {
+                        shot.text != before.text
+                    }
                 };
             pane.saw(shot.pid, picture);
             self.observe_now(pane);
@@ -277,7 +279,7 @@ impl Sessions {
             let (ready, limited) =
                 (picture.state == Some(Shows::Ready), picture.state == Some(Shows::Limited));
             let draft = matches!(picture.composer, Composer::Draft(_));
-            let unsure = picture.composer == Composer::Unsure;
+            let unsure = matches!(picture.composer, Composer::Unsure(_));
             pane.saw(shot.pid, picture);
             let ready =
                 ready || limited && pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false);
