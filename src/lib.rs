@@ -1,6 +1,6 @@
 //! muxfs: every tmux session as files.
 //!
-//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, keys, error, clock, later, locks}`
+//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, keys, error, clock, later, locks, foreign}`
 
 pub mod agent;
 pub mod cli;
@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod doc;
 pub mod error;
+pub mod foreign;
 pub mod fs;
 pub mod keys;
 pub mod later;

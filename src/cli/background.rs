@@ -8,9 +8,10 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -38,6 +39,8 @@ pub fn start(args: &[OsString], env: Option<Vec<(OsString, OsString)>>) -> Resul
 /// Runs `muxfs ARGS` in place of this process, with `env` as its whole environment. Returns
 /// only where that fails.
 pub fn replace(args: &[OsString], env: Vec<(OsString, OsString)>) -> Error {
+    // The process becomes another user's, who could reach into what root's caller left open.
+    crate::sys::keep_descriptors_from_children();
     match again(args, Some(env)) {
         Ok(mut command) => Error::io("running the program anew", command.exec()),
         Err(error) => error,
@@ -80,13 +83,7 @@ fn wait_ready(mut command: Command, limit: Duration) -> Result<u8> {
         match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
             Err(nix::Error::EINTR) => continue,
             Err(e) => return Err(Error::io("waiting for the background process", e.into())),
-            Ok(0) => {
-                // SIGTERM: it takes its half-made mount away again.
-                let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-                let secs = limit.as_secs();
-                return fail(Kind::TimedOut, format!("the mount did not answer within {secs} s"));
-            }
+            Ok(0) => return Err(give_up(&child, limit)),
             Ok(_) => {}
         }
         let mut buf = [0; 64];
@@ -99,13 +96,29 @@ fn wait_ready(mut command: Command, limit: Duration) -> Result<u8> {
         if said.starts_with(OK) {
             return Ok(0);
         }
+        said.truncate(OK.len()); // whatever else it says is no answer
     }
-    let status = child.wait().map_err(|e| Error::io("waiting for the background process", e))?;
+    // It closed its output, so it ends now. One that does not is no reason to wait longer.
+    let status = loop {
+        match child.try_wait().map_err(|e| Error::io("waiting for the background process", e))? {
+            Some(status) => break status,
+            None if Instant::now() >= until => return Err(give_up(&child, limit)),
+            None => std::thread::park_timeout(Duration::from_millis(5)),
+        }
+    };
     match status.code() {
         // It said what was wrong; a second line would only repeat it.
         Some(code @ 1..=255) => Ok(code as u8),
         _ => fail(Kind::Bug, format!("the background process ended before the mount answered: {status}")),
     }
+}
+
+/// Ends a process that did not get ready in time; the error to be told.
+fn give_up(child: &Child, limit: Duration) -> Error {
+    // SIGTERM: it takes its half-made mount away again.
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+    Error::new(Kind::TimedOut, format!("the mount did not answer within {} s", limit.as_secs()))
 }
 
 /// The second process's side: whom to tell that the mount answers, if anyone waits.
@@ -149,7 +162,10 @@ impl Ready {
 
 fn open_log(path: Option<&PathBuf>) -> Result<std::fs::File> {
     let path = path.map_or(std::path::Path::new("/dev/null"), PathBuf::as_path);
-    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    // Whoever runs the command names the file, and it may be a device or a FIFO. Neither the open
+    // nor a later write waits for its other end.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = std::fs::OpenOptions::new().append(true).create(true).custom_flags(flags).open(path);
     file.map_err(|e| Error::io(path.display(), e))
 }
 

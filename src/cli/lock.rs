@@ -14,6 +14,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result, fail};
+use crate::foreign::{self, Links};
 use crate::locks::take_left;
 
 /// Who holds the lock.
@@ -54,7 +55,7 @@ impl InstanceLock {
         let failed = |e| Error::io(path.display(), e);
         let mut open = OpenOptions::new();
         open.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = open.custom_flags(libc::O_NOFOLLOW).open(&path).map_err(failed)?;
+        let mut file = foreign::open_with(&mut open, &path).map_err(failed)?;
         let take = || match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
             Ok(_) => Ok(Some(())),
             Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(None),
@@ -99,7 +100,7 @@ fn read(mut file: &File) -> Option<Holder> {
 /// Who holds the lock of the state directory `dir`; takes nothing and waits for nothing.
 pub fn holder(dir: &Path) -> Result<Option<Holder>> {
     let path = dir.join("lock");
-    let file = match File::open(&path) {
+    let file = match foreign::open(&path, Links::Refuse) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io(path.display(), e)),

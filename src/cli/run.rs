@@ -11,7 +11,7 @@ use super::{paths::Paths, privileges, tables};
 use crate::agent::catalogue::Catalogue;
 use crate::config::{NodeConfig, agents, file};
 use crate::error::{Error, Kind, Result, fail};
-use crate::fs::mount::{Device, MountOptions, serve};
+use crate::fs::mount::{Device, MountOptions, guard, serve};
 use crate::node::{LocalNode, NODE_SERIAL, modes::NodeModes, root::Root, rows_node};
 use crate::session::{Dirs, Sessions, settings};
 use crate::tmux::{OwnProgram, Socket, process};
@@ -38,7 +38,8 @@ pub fn mount(job: MountJob) -> Result<()> {
         ..MountOptions::new(&job.dir)
     };
     // mount(2) while still root; nothing of tmux before the user is the right one.
-    let device = Device::open(&options, Some((job.user.uid, job.user.gid)), &job.paths.runtime)?;
+    let guard = privileges::as_user(&job.user, || guard(&job.paths.runtime, &job.dir))?;
+    let device = Device::open(&options, Some((job.user.uid, job.user.gid)), guard)?;
     if job.become_user {
         privileges::become_user(&job.user)?;
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
 
-use super::privileges::User;
+use super::privileges::{self, User};
 use super::{facts, lock, paths};
 use crate::error::{Error, Kind, Result, fail};
 use crate::fs::mounts::{self, MOUNTINFO, Mount};
@@ -37,12 +37,16 @@ pub fn umount(dir: &Path, lazy: bool) -> Result<()> {
 /// The process behind a mount, by the lock of the user who has it.
 fn daemon(mount: &Mount) -> Option<u32> {
     let own = nix::unistd::geteuid().as_raw();
-    let paths = match mount.owner().map(|(uid, _)| uid) {
-        // Another user's variables are not ours: their daemon's places are the default ones.
-        Some(uid) if uid != own => paths::Paths::of(&User::find(&uid.to_string()).ok()?, &|_| None),
-        _ => paths::Paths::own(),
+    let holder = match mount.owner().map(|(uid, _)| uid) {
+        // Another user's variables are not ours: their daemon's places are the default ones. What
+        // lies there is read with their rights, or a link would show them where root's lead.
+        Some(uid) if uid != own => {
+            let user = User::find(&uid.to_string()).ok()?;
+            let paths = paths::Paths::of(&user, &|_| None);
+            privileges::as_user(&user, || lock::holder(&paths.state)).ok()??
+        }
+        _ => lock::holder(&paths::Paths::own().state).ok()??,
     };
-    let holder = lock::holder(&paths.state).ok()??;
     (holder.dir.as_ref() == Some(&mount.dir)).then_some(holder.pid)
 }
 

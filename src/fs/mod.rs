@@ -33,4 +33,4 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-pub use mount::{Device, MountOptions, Mounted, serve};
+pub use mount::{Device, MountOptions, Mounted, guard, serve};

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,6 +27,7 @@ use super::notify::Queue;
 use super::procs::Linux;
 use super::vfs::{Look, Vfs};
 use crate::error::{Error, Kind, Result, fail};
+use crate::foreign;
 use crate::locks::take_left;
 use crate::tree::Tree;
 
@@ -123,12 +125,12 @@ pub struct Device {
 }
 
 impl Device {
-    /// Guards the directory with a lock in `locks` (a directory of the user's), takes a dead mount
-    /// of ours over, and refuses what is in use. As root it mounts for `owner` (default: root),
-    /// and privileges may be dropped after it.
-    pub fn open(options: &MountOptions, owner: Option<(u32, u32)>, locks: &Path) -> Result<Device> {
+    /// Guards the directory with a lock on `guard` (see [`guard`]), takes a dead mount of ours
+    /// over, and refuses what is in use. As root it mounts for `owner` (default: root), and
+    /// privileges may be dropped after it.
+    pub fn open(options: &MountOptions, owner: Option<(u32, u32)>, guard: File) -> Result<Device> {
         let dir = resolve(&options.dir)?;
-        let lock = lock(locks, &dir, owner)?;
+        let lock = lock(guard, &dir)?;
         clear(&dir)?;
         check_dir(&dir)?;
         let mut device = Device { options: options.clone(), fd: None, point: None, dir, _lock: lock };
@@ -339,22 +341,25 @@ fn resolve(dir: &Path) -> Result<PathBuf> {
     }
 }
 
-/// One daemon a directory, also while neither has mounted yet.
-fn lock(locks: &Path, dir: &Path, owner: Option<(u32, u32)>) -> Result<Flock<File>> {
+/// Opens, or makes, the file whose lock keeps a second daemon from the same directory `dir`. It
+/// lies in `locks`, a directory of the user whose node it is: call this with the rights of that
+/// user, who may have laid anything there.
+pub fn guard(locks: &Path, dir: &Path) -> Result<File> {
     let path = locks.join(format!("mount-{}.lock", mounts::short(dir)));
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|e| Error::io(path.display(), e))?;
-    if let Some((uid, gid)) = owner {
-        // Or the user could not mount there without root later. Who is not root owns it already.
-        let _ = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
-    }
-    let mut file = Some(file);
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    foreign::open_with(&mut options, &path).map_err(|e| Error::io(path.display(), e))
+}
+
+/// One daemon a directory, also while neither has mounted yet.
+fn lock(guard: File, dir: &Path) -> Result<Flock<File>> {
+    let mut file = Some(guard);
     let take = || match file.take().map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock)) {
         Some(Err((again, Errno::EWOULDBLOCK))) => {
             file = Some(again);
             Ok(None)
         }
-        Some(Err((_, e))) => Err(Error::io(path.display(), e.into())),
+        Some(Err((_, e))) => Err(Error::io(format!("locking {}", dir.display()), e.into())),
         Some(Ok(lock)) => Ok(Some(lock)),
         None => Ok(None), // it is given back above
     };

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use fake::Fake;
 use muxfs::error::Kind;
-use muxfs::fs::{Device, MountOptions, Mounted, serve};
+use muxfs::fs::{Device, MountOptions, Mounted, guard, serve};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -40,7 +40,7 @@ impl Mux {
         let rt = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut options = MountOptions::new(dir.path());
         change(&mut options);
-        let device = Device::open(&options, None, locks.path()).unwrap();
+        let device = Device::open(&options, None, guard(locks.path(), &options.dir).unwrap()).unwrap();
         let mounted = serve(device, fake.clone(), rt.handle().clone()).unwrap();
         Mux { fake, mounted, rt: Some(rt), dir, _locks: locks }
     }

@@ -305,17 +305,9 @@ fn processes_of(lab: &Lab) -> Vec<(u32, String, String)> {
     found
 }
 
-#[test]
-fn setuid_drops_root_before_anything_of_tmux() {
-    if not_root() {
-        return;
-    }
-    let lab = Lab::new();
-    own_mounts();
-    program(&lab);
-    users_place(&lab);
-    let _ended = UsersOwn::of(&lab);
-    // The account as it would be for a person: a home and a shell, in a user database of our own.
+/// The account as it would be for a person: a home and a shell, in a user database of our own. The
+/// home, and the user's number.
+fn person(lab: &Lab) -> (PathBuf, u32) {
     let user = account(USER);
     let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
     let home = lab.path("uhome");
@@ -332,6 +324,100 @@ fn setuid_drops_root_before_anything_of_tmux() {
         .collect();
     std::fs::write(lab.path("passwd"), passwd).unwrap();
     mount(Some(&lab.path("passwd")), "/etc/passwd", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    (home, uid)
+}
+
+#[test]
+fn root_follows_nothing_that_the_user_of_setuid_laid() {
+    if not_root() {
+        return;
+    }
+    let lab = Lab::new();
+    own_mounts();
+    program(&lab);
+    users_place(&lab);
+    let (home, uid) = person(&lab);
+    let dir = lab.path("umux");
+    let of_root = lab.path("of-root");
+    let precious = of_root.join("shadow");
+    std::fs::create_dir(&of_root).unwrap();
+    std::fs::write(&precious, "secret of root").unwrap();
+    std::fs::set_permissions(&precious, PermissionsExt::from_mode(0o600)).unwrap();
+    let muxfs = |words: &[&str]| {
+        let mut command = Command::new("timeout");
+        command.args(["-k", "1", "25"]).arg(lab.path("muxfs")).args(words).arg(&dir).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", "/root");
+        command.env("MUXFS_TMUX_SOCKET", lab.path("urun/tmux")).env("MUXFS_NODE_NAME", "honey");
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let mount_it = || muxfs(&["mount", "-o", &format!("setuid={USER}")]);
+    let state = home.join(".local/state/muxfs");
+    let runtime = match Path::new(&format!("/run/user/{uid}")) {
+        dir if dir.is_dir() => dir.join("muxfs"),
+        _ => PathBuf::from(format!("/tmp/muxfs-{uid}")),
+    };
+    let guard = runtime.join(format!("mount-{}.lock", muxfs::fs::mounts::short(&dir)));
+    let lay = |what: &str, place: &Path| {
+        let (above, place) = (place.parent().unwrap().display(), place.display());
+        let what = match what {
+            "fifo" => format!("mkfifo {place}"),
+            "link to a file" => format!("ln -s {} {place}", precious.display()),
+            _ => format!("ln -s {} {place}", of_root.display()),
+        };
+        let out = as_user(USER, &format!("umask 077; mkdir -p {above} && rm -rf {place} && {what}"));
+        assert!(out.status.success(), "{}", said(&out));
+    };
+    let whole = || {
+        let meta = std::fs::metadata(&precious).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o777), (0, 0o600));
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "secret of root");
+        assert_eq!(std::fs::read_dir(&of_root).unwrap().count(), 1, "nothing was made in root's directory");
+    };
+    let state_lock = state.join("lock");
+    let traps = [
+        ("link to a file", &guard),
+        ("fifo", &guard),
+        ("link to a file", &state_lock),
+        ("fifo", &state_lock),
+        ("link to a directory", &state),
+        ("link to a directory", &home.join(".local")),
+    ];
+    for (what, place) in traps {
+        lay(what, place);
+        let out = mount_it();
+        whole();
+        assert!(no_mount_at(&dir), "{what} at {}: {}", place.display(), said(&out));
+        let named = said(&out).contains(&place.display().to_string());
+        assert!(!out.status.success() && named, "{what} at {}: {}", place.display(), said(&out));
+        assert!(as_user(USER, &format!("rm -rf {}", place.display())).status.success());
+    }
+    // Nor does root's umount, which asks the lock for the daemon behind the mount.
+    let _ended = UsersOwn::of(&lab);
+    for what in ["fifo", "link to a file"] {
+        let out = mount_it();
+        assert!(out.status.success(), "{}", said(&out));
+        let lock = std::fs::read_to_string(&state_lock).unwrap();
+        let pid = lock.split(' ').next().unwrap();
+        lay(what, &state_lock);
+        let out = muxfs(&["umount"]);
+        assert!(out.status.success(), "{what}: {}", said(&out));
+        whole();
+        until_true("the daemon has ended", || !Path::new(&format!("/proc/{pid}")).exists());
+        assert!(as_user(USER, &format!("rm -f {}", state_lock.display())).status.success());
+    }
+}
+
+#[test]
+fn setuid_drops_root_before_anything_of_tmux() {
+    if not_root() {
+        return;
+    }
+    let lab = Lab::new();
+    own_mounts();
+    program(&lab);
+    users_place(&lab);
+    let _ended = UsersOwn::of(&lab);
+    let (home, uid) = person(&lab);
     // Whoever runs tmux or a shell writes down as whom; root must not be among them.
     let log = lab.path("uhome/who");
     std::fs::write(home.join(".bashrc"), format!("echo $EUID:$HOME:$USER >> {}\n", log.display())).unwrap();

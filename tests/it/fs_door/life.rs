@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn open(options: &MountOptions, locks: &Path) -> muxfs::error::Result<Device> {
+    Device::open(options, None, guard(locks, &options.dir)?)
+}
+
 #[test]
 fn an_unmount_ends_blocked_readers_and_leaves_nothing() {
     let mux = Mux::new();
@@ -52,7 +56,7 @@ fn a_directory_in_use_is_refused_and_a_dead_mount_taken_over() {
         .unwrap();
     until("the other mount", || dir.path().join("n/s/status").exists());
     let options = MountOptions::new(dir.path());
-    let refused = |locks: &Path| Device::open(&options, None, locks).err().unwrap();
+    let refused = |locks: &Path| open(&options, locks).err().unwrap();
     assert_eq!(refused(locks.path()).kind, Kind::Busy, "by its lock");
     let elsewhere = TempDir::new().unwrap();
     let why = refused(elsewhere.path());
@@ -63,18 +67,18 @@ fn a_directory_in_use_is_refused_and_a_dead_mount_taken_over() {
     child.kill().unwrap();
     child.wait().unwrap();
     until("the mount's death", || nix::sys::statvfs::statvfs(dir.path()).is_err());
-    let device = Device::open(&options, None, locks.path()).unwrap();
+    let device = open(&options, locks.path()).unwrap();
     drop(device);
     assert!(!is_mounted(dir.path()), "a device that is not served leaves nothing");
     let mut holder = holder.unwrap();
     holder.kill().unwrap();
     holder.wait().unwrap();
-    let proc = Device::open(&MountOptions::new("/proc"), None, locks.path()).err().unwrap();
+    let proc = open(&MountOptions::new("/proc"), locks.path()).err().unwrap();
     assert!(proc.kind == Kind::Busy && proc.text().contains("type proc"), "{proc}");
     std::fs::write(dir.path().join("file"), "").unwrap();
     assert_eq!(refused(locks.path()).kind, Kind::NotEmpty);
     let missing = MountOptions::new(dir.path().join("missing"));
-    assert_eq!(Device::open(&missing, None, locks.path()).err().unwrap().kind, Kind::NotFound);
+    assert_eq!(open(&missing, locks.path()).err().unwrap().kind, Kind::NotFound);
 }
 
 /// The other process of other tests: mounts where it is told to, and unmounts when its standard
@@ -86,7 +90,8 @@ fn holds_a_mount_for_another_test() {
     let owner: Option<u32> = std::env::var("MUXFS_TEST_OWNER").ok().map(|id| id.parse().unwrap());
     let rt = Runtime::new().unwrap();
     let owners = owner.map(|id| (id, id));
-    let device = Device::open(&MountOptions::new(dir), owners, Path::new(&locks)).unwrap();
+    let file = guard(Path::new(&locks), Path::new(&dir)).unwrap();
+    let device = Device::open(&MountOptions::new(dir), owners, file).unwrap();
     if let Some(id) = owner {
         nix::unistd::setgid(id.into()).unwrap();
         nix::unistd::setuid(id.into()).unwrap();
