@@ -1,6 +1,6 @@
 //! muxfs: every tmux session as files.
 //!
-//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, keys, error, clock, later, locks, foreign}`
+//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, keys, error, clock, later, locks, foreign, offload}`
 
 pub mod agent;
 pub mod cli;
@@ -16,6 +16,7 @@ pub mod locks;
 pub mod log;
 pub mod names;
 pub mod node;
+pub mod offload;
 pub mod session;
 pub mod sys;
 pub mod tmux;

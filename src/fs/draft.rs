@@ -82,7 +82,7 @@ impl Draft {
                 (self.changed, self.emptied) = (false, false);
                 return Ok(());
             }
-            Close::Done if matches!(end, End::Flush(_)) && !self.changed => return Ok(()),
+            Close::Done if matches!(end, End::Flush(..)) && !self.changed => return Ok(()),
             Close::Done => {}
         }
         (self.changed, self.emptied) = (false, false);
@@ -98,7 +98,7 @@ impl Draft {
     /// Emacs takes an fsync's EINVAL for "cannot be synced" and goes on: the close says it too.
     fn say_again(&mut self, door: &Door, end: End) -> Result<()> {
         match (&self.unheard, end) {
-            (Some(why), End::Flush(_)) if verdict(&mut self.writers, door, end) == Close::Done => {
+            (Some(why), End::Flush(..)) if verdict(&mut self.writers, door, end) == Close::Done => {
                 Err(why.clone())
             }
             _ => Ok(()),

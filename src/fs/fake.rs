@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -39,6 +40,10 @@ pub struct Fake {
     changes: broadcast::Sender<Change>,
     /// `false` holds every answer back.
     pub answering: watch::Sender<bool>,
+    /// Paths whose operations wait, see [`Fake::stall`].
+    stalled: watch::Sender<HashSet<String>>,
+    /// Operations that wait there.
+    waiting: AtomicUsize,
 }
 
 struct Inner {
@@ -113,6 +118,8 @@ impl Fake {
             inner: Mutex::new(inner),
             changes: broadcast::channel(64).0,
             answering: watch::channel(true).0,
+            stalled: watch::channel(HashSet::new()).0,
+            waiting: AtomicUsize::new(0),
         };
         {
             let mut inner = fake.inner.lock();
@@ -145,6 +152,38 @@ impl Fake {
             Some(kind) => inner.refuse.insert(at.to_owned(), kind),
             None => inner.refuse.remove(at),
         };
+    }
+
+    /// From now on, reading, writing, making, removing, renaming and changing the mode of `at` wait
+    /// before they have done anything; until they are let go with `false`.
+    pub fn stall(&self, at: &str, on: bool) {
+        self.stalled.send_modify(|paths| {
+            if on {
+                paths.insert(at.to_owned());
+            } else {
+                paths.remove(at);
+            }
+        });
+    }
+
+    /// How many operations wait because of [`Fake::stall`].
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    async fn pass(&self, at: &TreePath) {
+        struct Waits<'a>(&'a AtomicUsize);
+        impl Drop for Waits<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let mut stalled = self.stalled.subscribe();
+        if stalled.borrow().contains(at.as_str()) {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let _waits = Waits(&self.waiting);
+            let _ = stalled.wait_for(|paths| !paths.contains(at.as_str())).await;
+        }
     }
 
     pub fn log(&self, at: &str, text: &str) {
@@ -282,6 +321,7 @@ impl Tree for Fake {
     }
 
     async fn read(&self, _: &Caller, at: Place<'_>) -> Result<Bytes> {
+        self.pass(at.path).await;
         Ok(self.inner.lock().place(at)?.text.clone())
     }
 
@@ -299,6 +339,7 @@ impl Tree for Fake {
     }
 
     async fn write(&self, _: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
+        self.pass(at.path).await;
         let mut inner = self.inner.lock();
         let text = String::from_utf8_lossy(&body).into_owned();
         let verdict = {
@@ -333,6 +374,7 @@ impl Tree for Fake {
     }
 
     async fn make(&self, _: &Caller, at: &TreePath, body: Option<Bytes>) -> Result<Stat> {
+        self.pass(at).await;
         let stat = {
             let mut inner = self.inner.lock();
             if inner.nodes.contains_key(at) || !inner.used.insert(at.clone()) {
@@ -353,6 +395,7 @@ impl Tree for Fake {
     }
 
     async fn remove(&self, _: &Caller, at: &TreePath) -> Result<()> {
+        self.pass(at).await;
         {
             let mut inner = self.inner.lock();
             inner.stat(at)?;
@@ -364,12 +407,14 @@ impl Tree for Fake {
     }
 
     async fn rename(&self, _: &Caller, from: &TreePath, to: &TreePath) -> Result<()> {
+        self.pass(from).await;
         self.inner.lock().stat(from)?;
         self.rename_session(from.as_str(), to.as_str());
         Ok(())
     }
 
     async fn set_mode(&self, _: &Caller, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
+        self.pass(at.path).await;
         let mut inner = self.inner.lock();
         let node = inner.place(at)?;
         if node.stat.shape == Shape::Document && mode.is_some_and(|m| m & 0o077 != 0) {

@@ -48,16 +48,15 @@ impl Writers {
         }
     }
 
-    /// A FLUSH while something undelivered was written. The cheap comparisons stand first: of a
-    /// plain `echo` it is the opening thread itself that closes.
-    pub fn closes(&mut self, by: Asker, procs: &dyn Procs) -> Close {
+    /// A FLUSH while something undelivered was written, by a caller that is dying of signal
+    /// `killed`. The cheap comparisons stand first: of a plain `echo` it is the opening thread
+    /// itself that closes.
+    pub fn closes(&mut self, by: Asker, killed: Option<i32>, procs: &dyn Procs) -> Close {
         let done = self.is_opener(by, procs);
         if !done && !self.owners.contains(&by.owner) {
             return Close::Nothing;
         }
-        if self.killed.is_none() {
-            self.killed = procs.killed(by.tid);
-        }
+        self.killed = self.killed.or(killed);
         match self.killed {
             _ if !done => Close::Nothing,
             Some(signal) => Close::Killed(signal),
@@ -101,10 +100,10 @@ mod tests {
         let procs = FakeProcs::default();
         let mut w = Writers::new(10);
         w.wrote(asker(11)); // { cat a; …
-        assert_eq!(w.closes(asker(11), &procs), Close::Nothing);
+        assert_eq!(w.closes(asker(11), None, &procs), Close::Nothing);
         w.wrote(asker(12)); // cat b; } > f
-        assert_eq!(w.closes(asker(12), &procs), Close::Nothing);
-        assert_eq!(w.closes(asker(10), &procs), Close::Done);
+        assert_eq!(w.closes(asker(12), None, &procs), Close::Nothing);
+        assert_eq!(w.closes(asker(10), None, &procs), Close::Done);
     }
 
     #[test]
@@ -113,11 +112,11 @@ mod tests {
         procs.thread(21, 20);
         let mut w = Writers::new(20);
         w.wrote(asker(20));
-        assert_eq!(w.closes(asker(21), &procs), Close::Done);
+        assert_eq!(w.closes(asker(21), None, &procs), Close::Done);
         // Even when the thread that opened is gone, its file table is known from its write.
         let mut w = Writers::new(30);
         w.wrote(Asker { tid: 30, owner: 5 });
-        assert_eq!(w.closes(Asker { tid: 31, owner: 5 }, &procs), Close::Done);
+        assert_eq!(w.closes(Asker { tid: 31, owner: 5 }, None, &procs), Close::Done);
     }
 
     #[test]
@@ -125,9 +124,8 @@ mod tests {
         let procs = FakeProcs::default();
         let mut w = Writers::new(10);
         w.wrote(asker(11));
-        procs.kill(11, 2);
-        assert_eq!(w.closes(asker(11), &procs), Close::Nothing);
-        assert_eq!(w.closes(asker(10), &procs), Close::Killed(2));
+        assert_eq!(w.closes(asker(11), Some(2), &procs), Close::Nothing);
+        assert_eq!(w.closes(asker(10), None, &procs), Close::Killed(2));
         assert_eq!(w.ends(), Close::Killed(2));
         w.again();
         assert_eq!(w.ends(), Close::Done);
@@ -138,7 +136,7 @@ mod tests {
         let procs = FakeProcs::default();
         let mut w = Writers::new(0);
         w.wrote(Asker { tid: 0, owner: 3 });
-        assert_eq!(w.closes(Asker { tid: 0, owner: 3 }, &procs), Close::Nothing);
+        assert_eq!(w.closes(Asker { tid: 0, owner: 3 }, None, &procs), Close::Nothing);
         assert_eq!(w.ends(), Close::Done);
     }
 }

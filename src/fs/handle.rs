@@ -75,7 +75,8 @@ enum File {
 /// The moments at which what was written may be complete.
 #[derive(Debug, Clone, Copy)]
 pub enum End {
-    Flush(Asker),
+    /// A close, and the signal that its caller is dying of.
+    Flush(Asker, Option<i32>),
     Fsync(Asker),
     /// Of ours: nobody closed it.
     Sync,
@@ -219,10 +220,10 @@ impl Handle {
                 };
                 match end {
                     // A person typing may hold it for a minute: Ctrl-C takes it back.
-                    End::Flush(by) => door.parking.park_close(by.tid, self.write_whole(door, text)).await?,
+                    End::Flush(by, _) => door.parking.park_call(by.tid, self.write_whole(door, text)).await?,
                     End::Fsync(by) => {
                         drop(pending); // it may take a minute, which holds up no other's close
-                        door.parking.park_close(by.tid, self.write_through(door, text)).await?
+                        door.parking.park_call(by.tid, self.write_through(door, text)).await?
                     }
                     End::Sync | End::Release => self.write_whole(door, text).await,
                 }
@@ -234,7 +235,7 @@ impl Handle {
                 if let End::Fsync(by) = end {
                     drop(pending);
                     let path = self.inode.path();
-                    door.parking.park_close(by.tid, door.tree.delivered(&self.who, &path)).await??;
+                    door.parking.park_call(by.tid, door.tree.delivered(&self.who, &path)).await??;
                 }
                 Ok(())
             }
@@ -409,7 +410,7 @@ fn tid(who: &Caller) -> u32 {
 /// Whether the end is one, for text that `dirty` says there is.
 pub fn verdict(writers: &mut super::gesture::Writers, door: &Door, end: End) -> Close {
     match end {
-        End::Flush(by) => writers.closes(by, &*door.procs),
+        End::Flush(by, killed) => writers.closes(by, killed, &*door.procs),
         End::Fsync(_) | End::Sync => Close::Done,
         End::Release => writers.ends(),
     }

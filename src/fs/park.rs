@@ -1,7 +1,8 @@
-//! Reads that wait without a limit, closes that wait long, and what ends them early: a signal for
-//! their caller, a control group that freezes (reads alone: they are asked again), or the end of
-//! the mount. fuser passes no FUSE_INTERRUPT on, so one task looks at the callers of all
-//! parked reads. Knows no shapes.
+//! Reads that wait without a limit, other calls that wait long, and what ends them early: a signal
+//! for their caller, a control group that freezes (reads alone: they are asked again), or the end
+//! of the mount. fuser passes no FUSE_INTERRUPT on, so one thread looks at the callers of all
+//! parked calls; it holds no lock meanwhile, so that a slow look delays nobody who parks.
+//! Knows no shapes.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::procs::{Procs, Signals, Watch};
@@ -20,13 +20,14 @@ const TICK: Duration = Duration::from_millis(50);
 
 pub struct Parking {
     procs: Arc<dyn Procs>,
-    rt: Handle,
     parked: Mutex<Parked>,
 }
 
 #[derive(Default)]
 struct Parked {
-    reads: HashMap<u64, (Box<dyn Watch>, oneshot::Sender<Kind>)>,
+    calls: HashMap<u64, oneshot::Sender<Kind>>,
+    /// For the watcher to take.
+    new: Vec<(u64, Box<dyn Watch>)>,
     next: u64,
     /// The watcher runs; it ends when nothing is parked, so an idle mount wakes nobody.
     watching: bool,
@@ -35,8 +36,8 @@ struct Parked {
 }
 
 impl Parking {
-    pub fn new(procs: Arc<dyn Procs>, rt: Handle) -> Arc<Self> {
-        Arc::new(Parking { procs, rt, parked: Mutex::default() })
+    pub fn new(procs: Arc<dyn Procs>) -> Arc<Self> {
+        Arc::new(Parking { procs, parked: Mutex::default() })
     }
 
     /// `work`'s result, or EINTR when a signal waits for thread `tid`, or ENXIO at the mount's end.
@@ -44,9 +45,9 @@ impl Parking {
         self.until(tid, Signals::Any, work).await
     }
 
-    /// The same for a close: only what is meant to end the process ends its wait. Most closes are
-    /// done before they could be waited for, and cost no look at their process.
-    pub async fn park_close<T>(self: &Arc<Self>, tid: u32, work: impl Future<Output = T>) -> Result<T> {
+    /// The same for any call but a blocking read: only what is meant to end the process ends its
+    /// wait. Most calls are done before they could be waited for, and cost no look at their process.
+    pub async fn park_call<T>(self: &Arc<Self>, tid: u32, work: impl Future<Output = T>) -> Result<T> {
         tokio::pin!(work);
         match tokio::time::timeout(TICK, &mut work).await {
             Ok(done) => Ok(done),
@@ -71,12 +72,12 @@ impl Parking {
 
     /// Answers everything parked, now and from now on.
     pub fn close(&self) {
-        let reads = {
+        let calls = {
             let mut parked = self.parked.lock();
             parked.closed = true;
-            std::mem::take(&mut parked.reads)
+            std::mem::take(&mut parked.calls)
         };
-        for (_, end) in reads.into_values() {
+        for end in calls.into_values() {
             let _ = end.send(Kind::Gone); // an error means: answered meanwhile
         }
     }
@@ -89,41 +90,45 @@ impl Parking {
         }
         parked.next += 1;
         let number = parked.next;
-        parked.reads.insert(number, (watch, end));
-        if !std::mem::replace(&mut parked.watching, true) {
-            self.rt.spawn(self.clone().watch());
+        parked.calls.insert(number, end);
+        parked.new.push((number, watch));
+        if !parked.watching {
+            let (me, thread) = (self.clone(), std::thread::Builder::new().name("muxfs-callers".into()));
+            // Without a thread nothing ends early; the next that parks tries again.
+            parked.watching = thread.spawn(move || me.watch()).is_ok();
         }
         Some(Place(self.clone(), number))
     }
 
-    async fn watch(self: Arc<Self>) {
+    fn watch(&self) {
+        let mut watches: HashMap<u64, Box<dyn Watch>> = HashMap::new();
         loop {
-            tokio::time::sleep(TICK).await;
-            let mut parked = self.parked.lock();
-            let struck: Vec<u64> = parked
-                .reads
-                .iter_mut()
-                .filter_map(|(number, (watch, _))| watch.signalled().then_some(*number))
-                .collect();
-            for number in struck {
-                if let Some((_, end)) = parked.reads.remove(&number) {
-                    let _ = end.send(Kind::Interrupted);
+            std::thread::sleep(TICK);
+            {
+                let mut parked = self.parked.lock();
+                watches.extend(parked.new.drain(..));
+                watches.retain(|number, _| parked.calls.contains_key(number));
+                if watches.is_empty() {
+                    parked.watching = false;
+                    return;
                 }
             }
-            if parked.reads.is_empty() {
-                parked.watching = false;
-                return;
+            let struck = watches.iter_mut().filter_map(|(number, w)| w.signalled().then_some(*number));
+            for number in struck {
+                if let Some(end) = self.parked.lock().calls.remove(&number) {
+                    let _ = end.send(Kind::Interrupted); // an error means: answered meanwhile
+                }
             }
         }
     }
 }
 
-/// Leaves the list when the read is answered.
+/// Leaves the list when the call is answered.
 struct Place(Arc<Parking>, u64);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.parked.lock().reads.remove(&self.1);
+        self.0.parked.lock().calls.remove(&self.1);
     }
 }
 
@@ -145,6 +150,9 @@ mod tests {
         fn group(&self, tid: u32) -> Option<u32> {
             Some(tid)
         }
+        fn is_exiting(&self, _: u32) -> bool {
+            false
+        }
         fn killed(&self, _: u32) -> Option<i32> {
             None
         }
@@ -156,7 +164,7 @@ mod tests {
     #[tokio::test]
     async fn a_signal_or_the_end_of_the_mount_ends_a_wait() {
         let switch = Switch(Arc::default());
-        let parking = Parking::new(Arc::new(switch.clone()), Handle::current());
+        let parking = Parking::new(Arc::new(switch.clone()));
         assert_eq!(parking.park(1, async { 7 }).await.unwrap(), 7);
         let first = tokio::spawn({
             let parking = parking.clone();
@@ -169,7 +177,7 @@ mod tests {
             let parking = parking.clone();
             async move { parking.park(1, std::future::pending::<()>()).await }
         });
-        while parking.parked.lock().reads.is_empty() {
+        while parking.parked.lock().calls.is_empty() {
             tokio::task::yield_now().await;
         }
         parking.close();

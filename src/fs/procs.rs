@@ -1,5 +1,11 @@
 //! What `/proc` says of a calling thread: whose it is, whether a signal waits for it or its control
-//! group freezes, whether a signal killed it. FUSE names callers by thread id alone. Knows no files of ours.
+//! group freezes, whether a signal killed it. FUSE names callers by thread id alone.
+//!
+//! An event loop reads only what the kernel answers without a lock of the caller's: `status` and
+//! `statm` (offload.rs has the list). A caller inside execve(2) that closes a file of ours holds
+//! its exec lock and waits for our reply, and `stat` and every link wait for that lock.
+//!
+//! Knows no files of ours.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -7,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::freezer::Freezers;
+use crate::offload::Offload;
 
 /// A caller of another PID namespace has no id we could look up, so its blocked reads end with
 /// EINTR this often: late enough to be rare, soon enough for Ctrl-C.
@@ -19,7 +26,9 @@ const PF_SIGNALED: u64 = 0x400;
 pub trait Procs: Send + Sync + 'static {
     /// The process (thread group) of a thread.
     fn group(&self, tid: u32) -> Option<u32>;
-    /// The signal this thread's process is dying of.
+    /// Whether this thread has begun to exit. Waits for nothing.
+    fn is_exiting(&self, tid: u32) -> bool;
+    /// The signal this thread's process is dying of. May wait for the process.
     fn killed(&self, tid: u32) -> Option<i32>;
     /// For asking again and again whether this thread is wanted elsewhere: by a signal of `which`,
     /// or to freeze.
@@ -56,6 +65,21 @@ pub trait Watch: Send {
 /// A caller's control group is asked at every so many looks at its signals.
 const FREEZER_LOOKS: u32 = 4;
 
+/// Whether the caller is dying of a signal, and of which; 0 where that is not known. A caller that
+/// exits and cannot be asked why counts as killed: what it wrote may be half of a message.
+pub async fn killed(procs: &Arc<dyn Procs>, tid: u32) -> Option<i32> {
+    if !procs.is_exiting(tid) {
+        return None;
+    }
+    let procs = procs.clone();
+    EXITING.ask(tid, ASKED, move || procs.killed(tid)).await.unwrap_or(Some(0))
+}
+
+/// Questions about callers that exit.
+static EXITING: Offload = Offload::new("muxfs-exiting", 16);
+/// How long such a question may take. It takes microseconds on an idle machine.
+const ASKED: Duration = Duration::from_secs(2);
+
 /// The kernel's own `/proc`.
 #[derive(Default)]
 pub struct Linux {
@@ -67,12 +91,15 @@ impl Procs for Linux {
         field(&std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?, "Tgid:")?.parse().ok()
     }
 
+    fn is_exiting(&self, tid: u32) -> bool {
+        // A thread gives up its memory before its files; all sizes are 0 from then on. One in
+        // execve(2) has its new memory when it closes files.
+        tid != 0
+            && std::fs::read_to_string(format!("/proc/{tid}/statm"))
+                .is_ok_and(|sizes| sizes.starts_with("0 "))
+    }
+
     fn killed(&self, tid: u32) -> Option<i32> {
-        // A process that still has its program has not begun to exit; one system call tells.
-        // (A dying one, and one we may not look into, has no link to read.)
-        if tid == 0 || nix::fcntl::readlink(format!("/proc/{tid}/exe").as_str()).is_ok() {
-            return None;
-        }
         killed_in(&std::fs::read_to_string(format!("/proc/{tid}/stat")).ok()?)
     }
 
@@ -167,6 +194,10 @@ impl Procs for FakeProcs {
         Some(self.groups.lock().get(&tid).copied().unwrap_or(tid))
     }
 
+    fn is_exiting(&self, tid: u32) -> bool {
+        self.killed.lock().contains_key(&tid)
+    }
+
     fn killed(&self, tid: u32) -> Option<i32> {
         self.killed.lock().get(&tid).copied()
     }
@@ -220,6 +251,7 @@ mod tests {
     fn our_own_thread_is_alive_and_ours() {
         let tid = nix::unistd::gettid().as_raw() as u32;
         assert_eq!(Linux::default().group(tid), Some(std::process::id()));
+        assert!(!Linux::default().is_exiting(tid));
         assert_eq!(Linux::default().killed(tid), None);
         assert!(!Linux::default().watch(tid, Signals::Any).signalled());
         assert!(!Linux::default().watch(0, Signals::Any).signalled());

@@ -18,7 +18,7 @@ use super::gesture::Asker;
 use super::handle::{Door, End, Handle, Mode};
 use super::inode::{Inode, Inodes, State, What};
 use super::park::Parking;
-use super::procs::Procs;
+use super::procs::{Procs, killed};
 use super::scratch::{AWAY, KEEP, Scratch, ScratchFile};
 use super::stream::{Ready, Wakeup};
 use crate::error::{Error, Kind, Result, fail};
@@ -128,7 +128,7 @@ impl Vfs {
         rt: runtime::Handle,
     ) -> Result<Arc<Self>> {
         let root = tree.stat(&TreePath::root())?;
-        let parking = Parking::new(procs.clone(), rt.clone());
+        let parking = Parking::new(procs.clone());
         Ok(Arc::new_cyclic(|me| Vfs {
             door: Door { tree, procs, parking, rt },
             inodes: Mutex::new(Inodes::new(root)),
@@ -243,7 +243,9 @@ impl Vfs {
     }
 
     pub async fn flush(&self, by: Asker, fh: u64) -> Result<()> {
-        self.handle(fh)?.end(&self.door, End::Flush(by)).await
+        let handle = self.handle(fh)?;
+        let killed = if handle.owes() { killed(&self.door.procs, by.tid).await } else { None };
+        handle.end(&self.door, End::Flush(by, killed)).await
     }
 
     /// The kernel locks an inode until its fsync returns, and who writes to it meanwhile waits for

@@ -86,8 +86,14 @@ pub fn with_locale(mut env: Env) -> Env {
     env
 }
 
-/// The environment a process was started with; only our own user's can be read.
+/// The environment a process was started with; only our own user's can be read. None also where
+/// the process does not let it be read in time.
 pub fn of_process(pid: u32) -> Option<Env> {
+    super::shell::PROCESSES.ask_blocking(pid, super::shell::ASKED, move || read_environ(pid))?
+}
+
+/// The same without a limit: the process may keep its memory from being read for ever.
+pub fn read_environ(pid: u32) -> Option<Env> {
     let text = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
     let vars = text.split(|b| *b == 0).map(String::from_utf8_lossy);
     Some(vars.filter_map(|v| v.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect())

@@ -60,8 +60,11 @@ impl Sessions {
         if let Some(agent) = self.choose_agent(&name, asked.agent.or(named.as_deref()))? {
             set.insert("agent", Value::Text(agent));
         }
-        let here = asked.cwd.map(str::to_owned).or_else(|| self.caller_dir(who));
-        let parent = self.caller_session(who);
+        let here = match asked.cwd {
+            Some(cwd) => Some(cwd.to_owned()),
+            None => self.caller_dir(who, shown).await,
+        };
+        let parent = self.caller_session(who).await;
         let new =
             New { shown, name: &name, here, parent, set, begin: asked.begin, skip_init: asked.skip_init };
         let login = self.login_env().await;

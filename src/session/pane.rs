@@ -25,6 +25,9 @@ use crate::tmux::state::PaneInfo;
 /// only when tmux has waited for it; tmux 3.2 never tells of a signal. So long may that take.
 const STATUS: Duration = Duration::from_secs(1);
 
+/// A process that does not let itself be looked at is tried again after this time.
+const UNANSWERED: Duration = Duration::from_secs(1);
+
 /// Who gets the pane's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tap {
@@ -305,7 +308,7 @@ impl Pane {
             match self.eyes(|e| e.decide(quiet, now, SystemTime::now())) {
                 Some(verdict) => verdict,
                 None => {
-                    let found = look(pid as i32, &tty);
+                    let Some(found) = look(pid as i32, &tty) else { return (None, Some(UNANSWERED)) };
                     if found == Look::Gone {
                         return (None, None); // tmux is about to say how it ended
                     }

@@ -13,6 +13,7 @@ use crate::agent::catalogue::Catalogue;
 use crate::agent::manifest::{Manifest, Resume};
 use crate::config::{Fault, NodeConfig, SessionConfig, agents};
 use crate::error::{Error, Kind, Result, fail};
+use crate::offload::Offload;
 use crate::tree::Caller;
 
 pub use crate::config::agents::SHELL;
@@ -182,10 +183,17 @@ impl Sessions {
     }
 
     /// The directory a local caller stands in, unless it is inside one of our own mounts: a
-    /// daemon that waits on its own mount waits for ever.
-    pub(super) fn caller_dir(&self, who: &Caller) -> Option<String> {
+    /// daemon that waits on its own mount waits for ever. None also where the process does not
+    /// tell in time; `errors` says so, as its session then starts elsewhere.
+    pub(super) async fn caller_dir(&self, who: &Caller, name: &str) -> Option<String> {
         let pid = local_pid(who)?;
-        let dir = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+        let link = move || std::fs::read_link(format!("/proc/{pid}/cwd"));
+        let Some(dir) = CALLERS.ask(pid, ASKED, link).await else {
+            let why = format!("the working directory of process {pid} is not known, so the default is used");
+            self.journal.trouble(name, &why);
+            return None;
+        };
+        let dir = dir.ok()?;
         let inside = |mount: &PathBuf| dir.starts_with(mount);
         if self.mounts.read().iter().any(inside) {
             return None;
@@ -194,12 +202,19 @@ impl Sessions {
     }
 
     /// The session that a local caller runs in, by its id.
-    pub(super) fn caller_session(&self, who: &Caller) -> Option<String> {
-        let id = env::of_process(local_pid(who)?)?.remove("MUXFS_SESSION")?;
+    pub(super) async fn caller_session(&self, who: &Caller) -> Option<String> {
+        let pid = local_pid(who)?;
+        let env = CALLERS.ask(pid, ASKED, move || env::read_environ(pid)).await;
+        let id = env??.remove("MUXFS_SESSION")?;
         // What stands in an environment is anyone's to write: only a session that is here counts.
         self.all().iter().any(|s| s.id == id).then_some(id)
     }
 }
+
+/// Questions to callers' processes, which may be kept from answering (offload.rs).
+static CALLERS: Offload = Offload::new("muxfs-callers", 16);
+/// How long a caller's process may take to answer one.
+const ASKED: Duration = Duration::from_secs(1);
 
 fn local_pid(who: &Caller) -> Option<u32> {
     who.pid.filter(|p| *p != 0 && who.node.is_none())

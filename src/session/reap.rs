@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::shell::{ASKED, PROCESSES};
+
 /// After HUP, and after TERM (TREE.md: HUP, after 1 s TERM, after 3 s KILL).
 const TERM_AFTER: Duration = Duration::from_secs(1);
 const KILL_AFTER: Duration = Duration::from_secs(3);
@@ -26,7 +28,7 @@ struct Process {
 
 #[derive(Debug, Clone, Copy)]
 struct Row {
-    process: Process,
+    pid: i32,
     parent: i32,
     group: i32,
     session: i32,
@@ -65,9 +67,9 @@ pub async fn end(roots: &[i32]) -> Vec<i32> {
 /// now, nothing is left and that process is a stranger.
 pub fn left_by(dead: &[i32]) -> Vec<i32> {
     let rows = table();
-    let taken = |pid: i32| rows.iter().any(|r| r.process.pid == pid);
+    let taken = |pid: i32| rows.iter().any(|r| r.pid == pid);
     let dead: Vec<i32> = dead.iter().copied().filter(|pid| *pid > 1 && !taken(*pid)).collect();
-    rows.iter().filter(|r| dead.contains(&r.session)).map(|r| r.process.pid).collect()
+    rows.iter().filter(|r| dead.contains(&r.session)).map(|r| r.pid).collect()
 }
 
 fn send(tree: &BTreeSet<Process>, signal: Signal) {
@@ -89,11 +91,12 @@ fn collect(roots: &[i32]) -> BTreeSet<Process> {
     let mut found = BTreeSet::new();
     let mut todo: Vec<&Row> = rows
         .iter()
-        .filter(|r| roots.iter().any(|root| *root > 1 && [r.process.pid, r.group, r.session].contains(root)))
+        .filter(|r| roots.iter().any(|root| *root > 1 && [r.pid, r.group, r.session].contains(root)))
         .collect();
     while let Some(row) = todo.pop() {
-        if row.process.pid != own && found.insert(row.process) {
-            todo.extend(children.get(&row.process.pid).into_iter().flatten());
+        let Some(started) = started(row.pid).filter(|_| row.pid != own) else { continue };
+        if found.insert(Process { pid: row.pid, started }) {
+            todo.extend(children.get(&row.pid).into_iter().flatten());
         }
     }
     found
@@ -104,25 +107,34 @@ fn table() -> Vec<Row> {
     dir.flatten().filter_map(|e| row(e.file_name().to_str()?.parse().ok()?)).collect()
 }
 
-/// `None` for a process that is gone or only waits to be reaped.
+/// `None` for a process that is gone or only waits to be reaped. Reads what no process can keep
+/// from being read: these are all of the machine's.
 fn row(pid: i32) -> Option<Row> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_ascii_whitespace().collect();
-    if matches!(*fields.first()?, "Z" | "X") {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    // The first number is the one in our own process namespace.
+    let field = |name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().next()
+    };
+    if matches!(field("State:")?, "Z" | "X") {
         return None;
     }
-    let number = |i: usize| fields.get(i)?.parse::<i32>().ok();
-    let started = fields.get(19)?.parse().ok()?;
-    Some(Row {
-        process: Process { pid, started },
-        parent: number(1)?,
-        group: number(2)?,
-        session: number(3)?,
-    })
+    let number = |name| field(name)?.parse::<i32>().ok();
+    Some(Row { pid, parent: number("PPid:")?, group: number("NSpgid:")?, session: number("NSsid:")? })
 }
 
+/// When a process started, in clock ticks since the machine's start; 0 where it does not let that
+/// be read in time. `None` for a process that is gone or only waits to be reaped.
 fn started(pid: i32) -> Option<u64> {
-    row(pid).map(|r| r.process.started)
+    row(pid)?;
+    let stat = move || fs::read_to_string(format!("/proc/{pid}/stat"));
+    match PROCESSES.ask_blocking(pid.cast_unsigned(), ASKED, stat) {
+        Some(stat) => {
+            let stat = stat.ok()?;
+            stat[stat.rfind(')')? + 1..].split_ascii_whitespace().nth(19)?.parse().ok()
+        }
+        None => Some(0),
+    }
 }
 
 #[cfg(test)]

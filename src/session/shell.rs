@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::state::{Evidence, State};
+use crate::offload::Offload;
 
 /// A shell must look ready this long before it is: between a command's end and the next line
 /// that was typed ahead, the prompt is there for a moment.
@@ -47,8 +48,20 @@ pub struct ShellLook {
 const EDITING: &[&str] = &["bash", "zsh", "fish", "ksh", "ksh93", "mksh", "tcsh", "yash", "busybox"];
 const PLAIN: &[&str] = &["dash", "ash", "posh", "csh"];
 
-/// Looks at process `pid` on terminal `tty`. A few system calls, no program run.
-pub fn look(pid: i32, tty: &str) -> Look {
+/// Questions to panes' processes, which may be kept from answering (offload.rs): one that runs
+/// execve(2) while it closes a file of ours waits for us, and whoever looks at it waits for it.
+pub static PROCESSES: Offload = Offload::new("muxfs-panes", 16);
+/// How long such a question may take: it is asked on threads that have other work.
+pub const ASKED: Duration = Duration::from_millis(250);
+
+/// Looks at process `pid` on terminal `tty`. A few system calls, no program run. None where the
+/// process does not answer in time.
+pub fn look(pid: i32, tty: &str) -> Option<Look> {
+    let tty = tty.to_owned();
+    PROCESSES.ask_blocking(pid.cast_unsigned(), ASKED, move || look_now(pid, &tty))
+}
+
+fn look_now(pid: i32, tty: &str) -> Look {
     let Some(stat) = Stat::read(pid) else { return Look::Gone };
     let Some(editor) = interactive_shell(pid) else { return Look::Other };
     let (raw, unread) = terminal(tty).unwrap_or((false, false));
@@ -59,8 +72,8 @@ pub fn look(pid: i32, tty: &str) -> Look {
 
 /// Whether process `pid` has ended, and its parent has not asked how.
 pub fn is_zombie(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:\tZ"))
 }
 
 /// Whether the terminal keeps whole lines for its reader (ICANON), where it can be read.
@@ -406,7 +419,7 @@ mod tests {
 
     #[test]
     fn this_test_program_is_no_shell() {
-        assert_eq!(look(std::process::id() as i32, "/dev/null"), Look::Other);
-        assert_eq!(look(i32::MAX, "/dev/null"), Look::Gone);
+        assert_eq!(look(std::process::id() as i32, "/dev/null"), Some(Look::Other));
+        assert_eq!(look(i32::MAX, "/dev/null"), Some(Look::Gone));
     }
 }

@@ -7,13 +7,20 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::offload::Offload;
+
+/// Questions to other processes, which may be kept from answering (offload.rs).
+pub static PROCESSES: Offload = Offload::new("muxfs-procs", 8);
+/// How long such a question may take.
+const ASKED: Duration = Duration::from_millis(250);
+
 /// The pane option that says which daemon opened the pipe.
 pub const MARK: &str = "@muxfs_pipe";
 
 /// This process, told apart from a later one of the same number: `PID.STARTED`.
 pub fn own_mark() -> String {
     let pid = std::process::id();
-    format!("{pid}.{}", started(pid).unwrap_or(0))
+    format!("{pid}.{}", started(pid).flatten().unwrap_or(0))
 }
 
 /// How long commands of the server that read a socket may take to end: helpers of ours, and the
@@ -41,13 +48,16 @@ pub async fn is_dead(mark: &str, server_pid: u32) -> bool {
 fn is_of_the_dead(mark: &str) -> bool {
     let Some((pid, since)) = mark.split_once('.') else { return false };
     let (Ok(pid), Ok(since)) = (pid.parse::<u32>(), since.parse::<u64>()) else { return false };
-    started(pid) != Some(since)
+    started(pid).is_some_and(|now| now != Some(since))
 }
 
-/// In clock ticks since the machine's start: field 22 of `/proc/<pid>/stat`.
-fn started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+/// In clock ticks since the machine's start (field 22 of `/proc/<pid>/stat`); within, `None` where
+/// there is no such process. `None` where it does not let that be read in time.
+fn started(pid: u32) -> Option<Option<u64>> {
+    let read = move || std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    let stat = PROCESSES.ask_blocking(pid, ASKED, read)?.unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    Some(fields.split_ascii_whitespace().nth(19).and_then(|ticks| ticks.parse().ok()))
 }
 
 /// None where the kernel does not tell (CONFIG_PROC_CHILDREN).
@@ -56,12 +66,13 @@ fn children(pid: u32) -> Option<Vec<u32>> {
     Some(text.split_ascii_whitespace().filter_map(|p| p.parse().ok()).collect())
 }
 
-/// One that cannot be looked into (it runs as somebody else) may read one.
+/// One that cannot be looked into (it runs as somebody else, or does not answer) may read one.
 fn reads_a_socket(pid: u32) -> bool {
-    match std::fs::read_link(format!("/proc/{pid}/fd/0")) {
-        Ok(input) => input.to_string_lossy().starts_with("socket:"),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => false, // it ended, or closed it
-        Err(_) => Path::new(&format!("/proc/{pid}")).exists(),
+    let read = move || std::fs::read_link(format!("/proc/{pid}/fd/0"));
+    match PROCESSES.ask_blocking(pid, ASKED, read) {
+        Some(Ok(input)) => input.to_string_lossy().starts_with("socket:"),
+        Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => false, // it ended, or closed it
+        Some(Err(_)) | None => Path::new(&format!("/proc/{pid}")).exists(),
     }
 }
 

@@ -185,6 +185,9 @@ pub fn raise_descriptor_limit() {
 pub const OF_A_JOB: &[&str] =
     &["CI", "CONTINUOUS_INTEGRATION", "GITHUB_ACTIONS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"];
 
+/// How long the search for the server's process may take.
+const FOUND: Duration = Duration::from_secs(2);
+
 /// A tmux binary and the socket it is to use.
 #[derive(Debug, Clone)]
 pub struct Tmux {
@@ -197,7 +200,10 @@ impl Tmux {
     /// within number 8), so where a server runs with another file than `tmux` in PATH (it was
     /// upgraded underneath), the server's own file is used through `/proc`.
     pub fn for_socket(path: &Path) -> Tmux {
-        let running = server_pid(path).map(|pid| PathBuf::from(format!("/proc/{pid}/exe")));
+        // It reads the links of every process, and one of them may not let them be read.
+        let (owned, about) = (path.to_owned(), std::process::id());
+        let found = super::leftover::PROCESSES.ask_blocking(about, FOUND, move || server_pid(&owned));
+        let running = found.flatten().map(|pid| PathBuf::from(format!("/proc/{pid}/exe")));
         let program = running
             .filter(|exe| match (std::fs::metadata(exe), in_path("tmux").and_then(|t| t.metadata().ok())) {
                 (Ok(theirs), Some(ours)) => (theirs.dev(), theirs.ino()) != (ours.dev(), ours.ino()),

@@ -4,6 +4,7 @@
 #[path = "../../src/fs/fake.rs"]
 mod fake;
 
+mod callers;
 mod editors;
 mod life;
 

@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("names", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
     ("keys", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
     ("later", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
+    ("offload", &["tree", "fs", "tmux", "session", "node", "cli", "doc", "names", "clock"]),
     ("locks", &["tree", "fs", "tmux", "session", "node", "cli", "doc", "names", "clock"]),
     ("clock", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
 ];
