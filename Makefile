@@ -87,9 +87,12 @@ test-agents:
 	@.ci/need agents
 	$(CARGO) nextest run --locked --run-ignored only --test-threads 2 -E 'test(/\breal_agent/)'
 
-# Ignored tests, named soak…, on the program as it is released.
+# Ignored tests, named soak…, on the program as it is released; before them 50,000 cases of every
+# random property, and 50,000 random operations on a node. What they find stays as a plain test.
 soak:
 	@.ci/need test
+	PROPTEST_CASES=50000 MUXFS_CASES=3500 $(CARGO) nextest run --locked --release --profile long \
+	  -E 'kind(lib) | test(/^model::/)'
 	$(CARGO) nextest run --locked --release --profile long --run-ignored only --no-capture -E 'test(/\b$@/)'
 
 # Prints the table of README.md; UPDATE=1 puts it there. ONLY=few, many, flood, agents or fleet: a

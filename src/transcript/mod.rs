@@ -167,8 +167,9 @@ impl Transcript {
             return 0;
         }
         let screen = &mut self.terminal.screen;
+        let (cols, wraps) = (screen.cols, !screen.has_region());
         while screen.at_fresh_line() {
-            let Some(line) = plain::take_line(&text[used..], &mut screen.out) else {
+            let Some(line) = plain::take_line(&text[used..], cols, wraps, &mut screen.out) else {
                 break;
             };
             used += line.used;

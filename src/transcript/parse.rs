@@ -145,7 +145,7 @@ impl Terminal {
         }
     }
 
-    fn edit(&mut self, p: &[u16], action: char) {
+    fn edit(&mut self, p: &[u16], action: char, last: Option<char>) {
         let first = p.first().copied().unwrap_or(0);
         let n = first.max(1) as usize;
         let s = &mut self.screen;
@@ -160,10 +160,7 @@ impl Terminal {
             'X' => s.live[r].erase(c, c + n),
             'S' => s.scroll_up(n),
             'T' if p.len() <= 1 => s.scroll_down(n),
-            'b' => {
-                let last = s.last;
-                (0..n.min(cols * s.rows)).for_each(|_| s.print(last));
-            }
+            'b' => s.repeat(last, n),
             _ => (),
         }
     }
@@ -216,6 +213,7 @@ impl Perform for Terminal {
     }
 
     fn execute(&mut self, byte: u8) {
+        self.screen.last = None;
         match byte {
             0x07 => self.mark(Mark::Bell),
             0x0e => self.shifted = true,
@@ -243,6 +241,7 @@ impl Perform for Terminal {
 
     fn esc_dispatch(&mut self, intermediates: &[u8], _ignore: bool, byte: u8) {
         self.ended = true;
+        self.screen.last = None;
         self.end_title();
         match (intermediates, byte) {
             ([], b'k') => self.title = Some(String::new()),
@@ -266,6 +265,7 @@ impl Perform for Terminal {
 
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], ignore: bool, action: char) {
         self.ended = true;
+        let last = self.screen.last.take();
         if ignore {
             return;
         }
@@ -285,7 +285,7 @@ impl Perform for Terminal {
             ([], 's') => self.save(),
             ([], 'u') => self.restore(),
             ([], 'A'..='I' | 'Z' | '`' | 'a' | 'd' | 'e' | 'f') => self.move_cursor(p, action),
-            _ => self.edit(p, action),
+            _ => self.edit(p, action, last),
         }
     }
 

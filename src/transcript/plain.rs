@@ -15,18 +15,25 @@ pub(super) struct Taken {
 
 /// Copies the first line of `bytes` to `out` if it is complete and nothing in it moves the cursor
 /// about. `None` leaves it to the terminal, which would give the same text.
+///
+/// A line longer than a row of `cols` columns is taken only if it `wraps` onto the next rows and
+/// does nothing else there, and has no wide characters: one that does not fit at a row's edge
+/// leaves a column free.
 #[inline]
-pub(super) fn take_line(bytes: &[u8], out: &mut Vec<u8>) -> Option<Taken> {
+pub(super) fn take_line(bytes: &[u8], cols: usize, wraps: bool, out: &mut Vec<u8>) -> Option<Taken> {
     let end = memchr(b'\n', bytes)?;
     let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
     if line.len() > LINE_LIMIT / 2 {
         return None;
     }
-    let columns = match survey(line) {
-        Survey::Ascii => line.len(),
+    let (columns, wide) = match survey(line) {
+        Survey::Ascii => (line.len(), false),
         Survey::Text => columns(line)?,
         Survey::Control => return None,
     };
+    if columns > cols && (wide || !wraps) {
+        return None;
+    }
     out.extend_from_slice(trim(line));
     out.push(b'\n');
     Some(Taken { used: end + 1, columns })
@@ -53,11 +60,11 @@ fn survey(line: &[u8]) -> Survey {
     }
 }
 
-/// Columns of a line of valid UTF-8 in which each character has its own.
-fn columns(line: &[u8]) -> Option<usize> {
+/// Columns of a line of valid UTF-8 in which each character has its own, and whether some have two.
+fn columns(line: &[u8]) -> Option<(usize, bool)> {
     let text = std::str::from_utf8(line).ok()?;
-    text.chars().try_fold(0, |sum, c| match width(c) {
-        Some(w @ 1..) => Some(sum + w),
+    text.chars().try_fold((0, false), |(sum, wide), c| match width(c) {
+        Some(w @ 1..) => Some((sum + w, wide || w > 1)),
         _ => None,
     })
 }

@@ -41,7 +41,9 @@ pub(super) struct Screen {
     pub zsh_mark: Option<(usize, usize)>,
     /// The program's line editor is on (bracketed paste).
     pub editing: bool,
-    pub last: char,
+    /// The character that REP repeats: the one printed directly before it, and none after a control
+    /// byte or a sequence, as in tmux.
+    pub last: Option<char>,
     pub kept: Kept,
     pub out: Vec<u8>,
     pub repaints: Repaints,
@@ -67,7 +69,7 @@ impl Screen {
             standout: false,
             zsh_mark: None,
             editing: false,
-            last: ' ',
+            last: None,
             kept: Kept::default(),
             out: Vec::new(),
             repaints: Repaints::default(),
@@ -93,11 +95,17 @@ impl Screen {
             && self.zsh_mark.is_none()
     }
 
+    /// Only a part of the screen scrolls.
+    pub fn has_region(&self) -> bool {
+        self.region != (0, self.rows - 1)
+    }
+
     /// A plain line of `width` columns passed by.
     pub fn passed(&mut self, width: usize) {
         let height = width.div_ceil(self.cols).max(1);
         self.top = (self.top + height as i64).min(self.rows as i64 - 1);
         self.repaints.calm();
+        self.last = None; // a line feed followed
     }
 
     // --- printing
@@ -108,7 +116,7 @@ impl Screen {
             return;
         }
         if let Some(&b) = text.last() {
-            self.last = b as char;
+            self.last = Some(b as char);
         }
         while !text.is_empty() {
             if self.c >= self.cols {
@@ -143,7 +151,16 @@ impl Screen {
         }
         self.live[self.r].put(self.c, c, width);
         self.c += width;
-        self.last = c;
+        self.last = Some(c);
+    }
+
+    /// REP: prints `last` again, up to the row's end.
+    pub fn repeat(&mut self, last: Option<char>, n: usize) {
+        let room = self.cols.saturating_sub(self.c);
+        if let Some(c) = last {
+            (0..n.min(room)).for_each(|_| self.print(c));
+        }
+        self.last = None;
     }
 
     fn note_mark(&mut self, c: char) {
@@ -246,7 +263,7 @@ impl Screen {
     /// Moves the cursor down one row, scrolling at the bottom margin.
     pub fn down(&mut self) {
         let abs = self.abs();
-        if abs == self.region.1 && self.region != (0, self.rows - 1) {
+        if abs == self.region.1 && self.has_region() {
             self.scroll_up(1);
             return;
         }

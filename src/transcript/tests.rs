@@ -14,6 +14,25 @@ fn fold(bytes: &[u8], cols: u16, rows: u16) -> String {
     String::from_utf8(t.take()).unwrap()
 }
 
+/// The same in pieces, `cuts` long in turn; `early`: what is finished is fetched after each.
+fn fold_cut(bytes: &[u8], cuts: &[usize], cols: u16, rows: u16, early: bool) -> String {
+    let start = Instant::now();
+    let mut t = Transcript::new(cols, rows);
+    let mut got = Vec::new();
+    let (mut rest, mut n) = (bytes, 0);
+    while !rest.is_empty() {
+        let (chunk, tail) = rest.split_at(cuts[n % cuts.len()].min(rest.len()));
+        t.feed(chunk, start);
+        if early {
+            got.extend(t.take());
+        }
+        (rest, n) = (tail, n + 1);
+    }
+    settle(&mut t, start);
+    got.extend(t.take());
+    String::from_utf8(got).unwrap()
+}
+
 /// Ticks until nothing is waited for.
 fn settle(t: &mut Transcript, start: Instant) {
     for _ in 0..100 {
@@ -332,11 +351,49 @@ fn captured_streams() {
     assert!(seen >= 4, "{seen} streams in {}", dir.display());
 }
 
+/// REP repeats the character printed directly before it, within the row, and nothing else: as tmux.
+#[test]
+fn only_what_was_just_printed_is_repeated() {
+    case("ab\x1b[3b\r\n", "abbbb\n");
+    case("ab\x1b[99b\r\nc\r\n", &format!("a{}\nc\n", "b".repeat(19)));
+    for between in ["\r", "\r\n", "\x07", "\x1b[m", "\x1b(B", "\x1b7"] {
+        let shown = fold(format!("ab{between}\x1b[3b").as_bytes(), 20, 6);
+        assert_eq!(shown.matches('b').count(), 1, "{between:?}: {shown:?}");
+    }
+    case("\x1b[3bx\r\n", "x\n");
+    case("ab\x1b[2b\x1b[2bc\r\n", "abbbc\n");
+}
+
+/// Feeds `bytes` whole and in pieces of every size up to 40: the lines must be the same.
+#[track_caller]
+fn same_however_cut(bytes: &[u8], cols: u16, rows: u16) -> String {
+    let whole = fold(bytes, cols, rows);
+    for cut in 1..=40 {
+        assert_eq!(fold_cut(bytes, &[cut], cols, rows, false), whole, "pieces of {cut}");
+    }
+    whole
+}
+
+/// What random streams found, each by its mechanism.
+#[test]
+fn cuts_that_once_mattered() {
+    // A whole line that passes by without cells is forgotten by REP like one in pieces.
+    let line = b"0a 00 a aa 0aaa0a0AA0a0aa AAa a A a!";
+    let bytes = [&line[..], b"\r\n\x1b[2J\x1b[?1049l\x1b[0;0b\x1b[?1049h"].concat();
+    assert_eq!(same_however_cut(&bytes, 2, 1).as_bytes(), [&line[..], b"\n"].concat());
+    // A wide character that does not fit at the edge takes a column more than it has.
+    same_however_cut("世世世\r\n\x1b[2;1Hx\r\n".as_bytes(), 3, 12);
+    // A line that wraps within a scroll region scrolls it.
+    same_however_cut(b"\x1b[1;2rabcdefghi\r\n\x1b[1;1Hx\r\n", 3, 4);
+}
+
 /// Pieces of streams that programs send, so that random streams reach interesting places.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         "[ -~]{0,40}".prop_map(String::into_bytes),
         "[a-zé世\u{301}]{0,30}".prop_map(String::into_bytes),
+        "[ab世]{0,9}".prop_map(String::into_bytes),
+        "[ab世]{1,9}\r\n".prop_map(String::into_bytes),
         proptest::collection::vec(any::<u8>(), 0..8),
         Just(b"\r\n".to_vec()),
         Just(b"\n".to_vec()),
@@ -349,6 +406,8 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         Just(b"\x1b[?7l".to_vec()),
         Just(b"\x1b[4h".to_vec()),
         Just(b"\x1bM".to_vec()),
+        (1u16..6, 1u16..8).prop_map(|(a, b)| format!("\x1b[{a};{b}r").into_bytes()),
+        (1u16..6, 1u16..8).prop_map(|(a, b)| format!("\x1b[{a};{b}H").into_bytes()),
         Just(b"\x1bc".to_vec()),
         (0u16..30, 0u16..30, "[A-Za-z@`]").prop_map(|(a, b, c)| format!("\x1b[{a};{b}{c}").into_bytes()),
         (0u16..4, "[JKLMPSTX@ABCD]").prop_map(|(n, c)| format!("\x1b[{n}{c}").into_bytes()),
@@ -362,6 +421,17 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
+    fn any_chunking_of_a_small_screen_gives_the_same(
+        bytes in stream(),
+        cuts in proptest::collection::vec(1usize..9, 1..6),
+        cols in 2u16..8,
+        rows in 1u16..5,
+        early in any::<bool>(),
+    ) {
+        prop_assert_eq!(fold_cut(&bytes, &cuts, cols, rows, early), fold(&bytes, cols, rows));
+    }
+
+    #[test]
     fn any_chunking_gives_the_same(
         bytes in stream(),
         cuts in proptest::collection::vec(1usize..40, 1..20),
@@ -369,22 +439,7 @@ proptest! {
         rows in 1u16..12,
         early in any::<bool>(),
     ) {
-        let whole = fold(&bytes, cols, rows);
-        let start = Instant::now();
-        let mut t = Transcript::new(cols, rows);
-        let mut got = Vec::new();
-        let (mut rest, mut n) = (&bytes[..], 0);
-        while !rest.is_empty() {
-            let (chunk, tail) = rest.split_at(cuts[n % cuts.len()].min(rest.len()));
-            t.feed(chunk, start);
-            if early {
-                got.extend(t.take());
-            }
-            (rest, n) = (tail, n + 1);
-        }
-        settle(&mut t, start);
-        got.extend(t.take());
-        prop_assert_eq!(String::from_utf8(got).unwrap(), whole);
+        prop_assert_eq!(fold_cut(&bytes, &cuts, cols, rows, early), fold(&bytes, cols, rows));
     }
 
     #[test]
