@@ -176,7 +176,9 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
 }
 
 /// muxfs-tree(5): every file.
-pub fn muxfs_tree_5(rows: &[DocRow<'_>]) -> String {
+///
+/// `stages`: what may become of a prompt, each a word and its meaning.
+pub fn muxfs_tree_5(rows: &[DocRow<'_>], stages: &[(&str, &str)]) -> String {
     let mut page = Page::new("muxfs-tree", 5, DATE, "the files of a muxfs mount");
     page.section("DESCRIPTION");
     page.text(
@@ -210,6 +212,12 @@ pub fn muxfs_tree_5(rows: &[DocRow<'_>]) -> String {
         the text; what can be refused earlier is refused at the open or the write, where every \
         shell sees it. Every refusal leaves a line in `errors`.",
     );
+    page.section("TURNS");
+    page.text(
+        "A prompt in `queue/` and `turns/` is in one of these states; from `done` on it is over. \
+        The `status` of a turn says in `why` what its state alone does not tell.",
+    );
+    page.list(stages.iter().map(|(word, about)| (*word, (*about).to_owned())));
     page.section("REFUSALS");
     page.list(ERRORS.iter().map(|(name, about)| (*name, (*about).to_owned())));
     page.see_also(&[("muxfs", 1), ("tmux", 1), ("muxfs-agent", 5), ("muxfs.toml", 5)]);

@@ -157,9 +157,10 @@ pub enum Kind {
     /// The agent took a prompt: it is busy from here on. One that it took while busy may run as a
     /// turn of its own, or become part of the one that runs: then one end stands for both.
     PromptTaken,
-    /// Also by an error of the model's side, which is then the reply. An interrupt ends a turn
-    /// without it.
+    /// An interrupt ends a turn without it.
     TurnEnded,
+    /// It ended by an error of the model's side, which is then the reply.
+    TurnFailed,
     /// A dialog is about to show, or shows: nothing but its answer may be typed.
     Blocked,
     /// It says that it waits for its user: a reason to look, not a turn's end. It may come late,
@@ -175,7 +176,8 @@ impl HookEvent {
         match (self.event.as_str(), self.kind.as_str()) {
             ("SessionStart", _) => Kind::Started,
             ("UserPromptSubmit" | "BeforeAgent", _) => Kind::PromptTaken,
-            ("Stop" | "StopFailure" | "AfterAgent" | "agent-turn-complete", _) => Kind::TurnEnded,
+            ("Stop" | "AfterAgent" | "agent-turn-complete", _) => Kind::TurnEnded,
+            ("StopFailure", _) => Kind::TurnFailed,
             ("PermissionRequest", _) => Kind::Blocked,
             ("Notification", "permission_prompt" | "elicitation_dialog" | "ToolPermission") => Kind::Blocked,
             ("Notification", "idle_prompt") => Kind::Idle,

@@ -56,6 +56,9 @@ pub struct Manifest {
     /// In order: the first that holds says the state. Where none holds it is unknown.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
+    /// In the last rows while what it says last is that its user stopped the turn. For an agent
+    /// whose own records do not say it.
+    pub stopped: Option<Pattern>,
     /// How its dialogs are drawn.
     #[serde(default, rename = "question")]
     pub questions: Vec<Form>,

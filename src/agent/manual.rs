@@ -42,6 +42,7 @@ pub const ENTRIES: &[Entry] = &[
     row("", "new", TEXT, "", "What begins a new conversation when it is typed by itself, such as `/clear`. Without it `ctl new` is refused, and `ctl restart` begins anew."),
     row("", "history", "one of agy, aider, claude, codex, continue, copilot, gemini, opencode, qwen", "", "Whose manner of keeping conversations it follows: by that its answers and past conversations are read."),
     row("", "status_file", LIST, "[]", "Where a running one writes its state in the manner of Claude Code: the first path whose variable is set counts. `$NAME/` and `~/` may begin it, `{pid}` is its process."),
+    row("", "stopped", REGEX, "", "Found in the last 14 rows with text while the newest thing said is that the turn was stopped by its user. For an agent whose own records do not say so."),
     row("", "osc7501", BOOL, "false", "Whether it says its state by OSC 7501 by itself."),
     row("", "danger", TABLE, "", "What makes it ask for no approval; used where `danger` is on in the settings."),
     row("", "submit", TABLE, "", "How a prompt is put in."),

@@ -27,6 +27,12 @@ pub fn judge<'a>(manifest: &'a Manifest, screen: &Screen) -> Verdict<'a> {
     }
 }
 
+/// Whether the newest thing it says is that its user stopped the turn.
+pub fn stopped(manifest: &Manifest, screen: &Screen) -> bool {
+    let tail = || screen.tail(14).plain;
+    manifest.stopped.as_ref().is_some_and(|p| p.0.is_match(&tail()))
+}
+
 /// Words that were wrapped stand on one row again.
 fn until(rule: &Rule, screen: &Screen) -> Option<String> {
     let pattern = rule.screen.as_ref().filter(|p| p.0.capture_names().flatten().any(|n| n == "until"))?;

@@ -6,6 +6,7 @@ use crate::config;
 use crate::config::schema::{Key, Kind};
 use crate::doc::{self, CommandLine, DocRow, DocSetting};
 use crate::node::{root, row::Row, rows_node, rows_pane, rows_session, rows_turn, talks, turns};
+use crate::session::turns::turn::Stage;
 
 const NODE: &str = "<node>";
 const SESSION: &str = "<node>/<session>";
@@ -79,6 +80,11 @@ fn of<S: 'static>(
         mode: r.mode,
         about: r.about,
     })
+}
+
+/// What may become of a prompt.
+pub fn turn_states() -> Vec<(&'static str, &'static str)> {
+    Stage::TABLE.iter().map(|(_, word, about)| (*word, *about)).collect()
 }
 
 /// Every key of `muxfs.toml` and of a session's `config`.

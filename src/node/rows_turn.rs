@@ -19,7 +19,7 @@ pub static ROWS: &[Row<TurnAt>] = &[
     Row {
         name: "status",
         mode: 0o400,
-        about: "Where it is: queued, typing, running, done, interrupted, timed out, uncertain, withdrawn, failed; why; times.",
+        about: "Its state, a word of TURNS in muxfs-tree(5); why; times; who wrote it.",
         file: File::View(|t| text::turn_status(t).lines()),
     },
     Row {

@@ -55,6 +55,8 @@ pub struct Picture {
     pub until_words: Option<String>,
     pub until: Option<SystemTime>,
     pub composer: Composer,
+    /// It says below the newest turn that it was stopped.
+    pub stopped: bool,
     /// What it asks.
     pub question: Option<Question>,
     /// What the agent's own file says at this moment.
@@ -168,6 +170,11 @@ impl Eyes {
         // Also of an end: what went in was worked on, however short it was.
         self.worked |= self.input.is_some();
         self.evident = self.worked;
+    }
+
+    /// It was seen at work, or said so itself, since the last input.
+    pub fn evident(&self) -> bool {
+        self.evident
     }
 
     /// Its own record has an answer to what went in.

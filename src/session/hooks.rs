@@ -13,6 +13,7 @@ use std::time::Instant;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::eyes::Signal;
+use super::turns::HookReply;
 use super::{Session, Sessions};
 use crate::agent::hooks::{self, HookEvent, Kind};
 use crate::agent::manifest::Manifest;
@@ -97,8 +98,9 @@ impl Sessions {
         }
         match kind {
             Kind::PromptTaken => pane.eyes(|e| e.hook_took(now)),
-            Kind::TurnEnded => {
-                *session.turns.told.lock() = event.reply.clone();
+            Kind::TurnEnded | Kind::TurnFailed => {
+                let fault = kind == Kind::TurnFailed;
+                *session.turns.told.lock() = event.reply.clone().map(|text| HookReply { text, fault });
                 pane.eyes(|e| e.hook_ended(now))
             }
             Kind::Blocked => pane.eyes(|e| e.hook(Signal::Asks, now)),

@@ -259,6 +259,7 @@ impl Agent {
             Phase::Busy { job, .. } | Phase::Limited { job, .. } => {
                 self.record.log("interrupt", json!({"number": job.number}));
                 self.tell("  ⎿ Interrupted");
+                self.record.said(&self.session, "user", "[Request interrupted by user]");
                 let later = self.options.restore.map(Duration::from_millis);
                 self.restore = later.map(|later| (now + later, job.prompt));
                 self.enter(Phase::Idle);
@@ -281,8 +282,9 @@ impl Agent {
             self.restore = Some((now + Duration::from_millis(later), text));
             return;
         }
-        // What was pasted is text, whatever it begins with.
-        if typed && text.starts_with('/') {
+        // What was pasted is text, whatever it begins with; so is a path.
+        let name = first(&text).split(' ').next().and_then(|word| word.strip_prefix('/'));
+        if typed && name.is_some_and(|name| !name.contains('/')) {
             self.command(&text);
             return;
         }
@@ -373,6 +375,8 @@ impl Agent {
             let dialog = if job.plan.question { Dialog::question() } else { Dialog::approval() };
             self.hook("PermissionRequest", json!({"tool_name": "Bash", "tool_input": {"command": "true"}}));
             self.enter(Phase::Dialog(dialog, Some(job)));
+        } else if let Some(words) = &job.plan.fault {
+            self.fail(words);
         } else {
             let answer = answer.unwrap_or_else(|| job.plan.answer.clone());
             self.finish(&answer);
@@ -384,9 +388,22 @@ impl Agent {
         job.allowed &= yes;
         if job.allowed {
             self.work(job, now);
+        } else if self.options.claude_history {
+            // As Claude Code does, which calls no hook for it.
+            self.record.said(&self.session, "user", "[Request interrupted by user for tool use]");
+            self.enter(Phase::Idle);
         } else {
             self.finish("declined");
         }
+    }
+
+    /// It says why there is no answer, as Claude Code does.
+    fn fail(&mut self, words: &str) {
+        self.record.fault(&self.session, words);
+        self.tell(&format!("  ⎿ {words}"));
+        self.record.log("failed", json!({"text": words}));
+        self.hook("StopFailure", json!({"last_assistant_message": words}));
+        self.enter(Phase::Idle);
     }
 
     fn finish(&mut self, answer: &str) {

@@ -18,11 +18,13 @@ pub struct Plan {
     pub question: bool,
     pub crash: bool,
     pub exit: Option<u8>,
+    /// It says this in the place of an answer.
+    pub fault: Option<String>,
     pub answer: String,
 }
 
 static WORD: LazyLock<Regex> = LazyLock::new(|| {
-    let words = r"\b(?:SLOW(?<slow>\d{1,7})|(?<ask>ASK|Run)|(?<which>WHICH)|(?<crash>CRASH)|EXIT(?<exit>\d{1,3})|LINES(?<lines>\d{1,6})|(?<spoof>SPOOF))\b|\bSAY\((?<say>[^)]*)\)";
+    let words = r"\b(?:SLOW(?<slow>\d{1,7})|(?<ask>ASK|Run)|(?<which>WHICH)|(?<crash>CRASH)|EXIT(?<exit>\d{1,3})|LINES(?<lines>\d{1,6})|(?<spoof>SPOOF))\b|\bSAY\((?<say>[^)]*)\)|\bFAULT\((?<fault>[^)]*)\)";
     Regex::new(words).expect("a regular expression")
 });
 
@@ -40,6 +42,9 @@ pub fn plan(prompt: &str) -> Plan {
         if let Some(n) = number("lines") {
             let n = (n as usize).clamp(1, MOST_LINES);
             answer.push((1..=n).map(|i| format!("line {i}")).collect::<Vec<_>>().join("\n"));
+        }
+        if let Some(text) = found.name("fault") {
+            plan.fault = Some(text.as_str().to_owned());
         }
         if let Some(text) = found.name("say") {
             answer.push(text.as_str().to_owned());

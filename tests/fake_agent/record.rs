@@ -56,6 +56,15 @@ impl Record {
 
     /// What `role` said, at the end of the conversation's file.
     pub fn said(&self, session: &str, role: &str, text: &str) {
+        self.write(session, role, text, false);
+    }
+
+    /// The program's own words in the place of an answer.
+    pub fn fault(&self, session: &str, text: &str) {
+        self.write(session, "assistant", text, true);
+    }
+
+    fn write(&self, session: &str, role: &str, text: &str, fault: bool) {
         if !self.talk {
             return;
         }
@@ -67,7 +76,7 @@ impl Record {
             "parentUuid": null, "isSidechain": false, "type": role,
             "message": {"role": role, "content": content}, "uuid": uuid(), "timestamp": timestamp(),
             "userType": "external", "entrypoint": "cli", "cwd": self.cwd, "sessionId": session,
-            "version": VERSION, "gitBranch": "HEAD",
+            "version": VERSION, "gitBranch": "HEAD", "isApiErrorMessage": fault,
         });
         let path = self.transcript(session);
         let _ = path.parent().map(std::fs::create_dir_all);

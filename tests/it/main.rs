@@ -32,6 +32,7 @@ mod model;
 mod mounting;
 mod node;
 mod order;
+mod outcomes;
 mod real;
 mod rights;
 mod scripts;

@@ -79,6 +79,7 @@ fn the_tour_works_line_by_line() {
 #[test]
 fn the_agents_tour_works_line_by_line() {
     let lab = Fakes::prepared(Lab::new());
+    Fakes::records(&lab);
     let agents = lab.path("config/agents");
     std::fs::rename(agents.join("fake.toml"), agents.join("claude.toml")).unwrap();
     let mount = Mount::configured(lab, "[agent.claude]\nargs = [\"--claude-history\"]\n");

@@ -21,9 +21,18 @@ impl Fakes {
         std::fs::create_dir(lab.path("work")).unwrap();
         let manifest = std::fs::read_to_string(root().join("tests/fixtures/agents/fake.toml")).unwrap();
         let program = format!("command = [{:?}]", program().to_str().unwrap());
+        // Without records of its own: those are a flag of its start, and `records` says so.
+        let manifest = manifest.replace("history = \"claude\"\n", "");
         std::fs::write(agents.join("fake.toml"), manifest.replace("command = [\"fake-agent\"]", &program))
             .unwrap();
         lab
+    }
+
+    /// The fake agent is one whose records can be read: for `--claude-history`.
+    pub fn records(lab: &Lab) {
+        let path = lab.path("config/agents/fake.toml");
+        let manifest = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, format!("history = \"claude\"\n{manifest}")).unwrap();
     }
 
     /// The fake agent says its turns by hooks, as Claude Code does.
@@ -65,6 +74,13 @@ impl Fakes {
         found.unwrap_or_else(|| panic!("no {key} in {text}"))
     }
 
+    /// A line of the status of a turn of session `fake`.
+    pub fn turn(&self, turn: &str, key: &str) -> String {
+        let text = self.mount.read(&format!("fake/turns/{turn}/status"));
+        let found = text.lines().find_map(|l| l.strip_prefix(&format!("{key}: ")).map(str::to_owned));
+        found.unwrap_or_else(|| panic!("no {key} in {text}"))
+    }
+
     pub fn until_state(&self, name: &str, state: &str) {
         until(&format!("{name} is {state}: {}", self.status(name, "state")), || {
             (self.status(name, "state") == state).then_some(())
@@ -101,6 +117,9 @@ pub fn logged(args: &str) -> Fakes {
 /// The same, with `more` in the node's settings file.
 pub fn configured(args: &str, more: impl Fn(&Lab) -> String) -> Fakes {
     let lab = Fakes::prepared(Lab::new());
+    if args.contains("--claude-history") {
+        Fakes::records(&lab);
+    }
     let args = format!("--log {} {args}", lab.path("taken").display());
     let config = Fakes::config(&args, &more(&lab));
     Fakes { mount: Mount::configured(lab, &config) }
@@ -124,20 +143,6 @@ fn a_prompt_waits_for_its_turn_and_has_its_answer() {
     assert_eq!(m.sh("ls fake/turns"), "0001\n0002\n0003\n0004\n0005\n");
     assert_eq!(m.sh("ls fake/queue"), "");
     assert_eq!(m.read("errors"), "");
-}
-
-#[test]
-fn an_agent_that_writes_no_history_is_waited_for_once() {
-    let f = logged("--busy 100");
-    f.session("fake");
-    let m = &f.mount;
-    m.sh("for n in 1 2 3 4 5; do echo prompt $n > fake/input; done");
-    assert_eq!(m.read("fake/turns/0001/wait"), "done\n");
-    let begun = std::time::Instant::now();
-    assert_eq!(m.read("fake/turns/0005/wait"), "done\n");
-    // Two seconds each would be the wait for a file that nobody writes.
-    assert!(begun.elapsed() < std::time::Duration::from_secs(8), "{:?}", begun.elapsed());
-    assert!(m.read("fake/reply").contains("echo: prompt 5"), "{}", m.read("fake/reply"));
 }
 
 #[test]

@@ -138,6 +138,10 @@ fn user(row: &Value, when: Option<std::time::SystemTime>, out: &mut Vec<Entry>) 
     let text = texts.join("\n");
     match command(&text) {
         Some(line) => out.extend(Entry::new(Who::User, &line, when)),
+        // Also where a dialog was declined; an answer that the user gave with it goes on instead.
+        None if text.trim_start().starts_with("[Request interrupted by user") => {
+            out.extend(Entry::new(Who::Interrupt, &text, when))
+        }
         None if human && !by_program(&text) => out.extend(Entry::new(Who::User, &text, when)),
         None => out.extend(Entry::new(Who::Note, &shortened(&text), when)),
     }
@@ -145,7 +149,7 @@ fn user(row: &Value, when: Option<std::time::SystemTime>, out: &mut Vec<Entry>) 
 
 fn assistant(row: &Value, when: Option<std::time::SystemTime>, out: &mut Vec<Entry>) {
     // "API Error …" and "You've hit your limit" are written as if the model had said them.
-    let who = if yes(row, "isApiErrorMessage") { Who::Note } else { Who::Agent };
+    let who = if yes(row, "isApiErrorMessage") { Who::Fault } else { Who::Agent };
     match &row["message"]["content"] {
         Value::String(text) => out.extend(Entry::new(who, text, when)),
         Value::Array(blocks) => {
@@ -183,13 +187,7 @@ fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
 
 /// The program's own words in the user's place.
 fn by_program(text: &str) -> bool {
-    const BEGIN: &[&str] = &[
-        "<local-command-",
-        "<bash-",
-        "<task-notification>",
-        "<system-reminder>",
-        "[Request interrupted by user",
-    ];
+    const BEGIN: &[&str] = &["<local-command-", "<bash-", "<task-notification>", "<system-reminder>"];
     let text = text.trim_start();
     BEGIN.iter().any(|begin| text.starts_with(begin))
 }

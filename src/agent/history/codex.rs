@@ -199,12 +199,17 @@ impl Rows for Codex {
                 let text = output.as_str().or(output["content"].as_str()).unwrap_or_default();
                 out.extend(Entry::new(Who::Tool, &shortened(text), when));
             }
-            (Some("event_msg"), Some("error" | "stream_error" | "turn_aborted")) => {
+            (Some("event_msg"), Some(kind @ ("error" | "stream_error" | "turn_aborted"))) => {
                 let text = payload["message"]
                     .as_str()
                     .or(payload["reason"].as_str())
                     .unwrap_or("the turn was aborted");
-                out.extend(Entry::new(Who::Note, text, when));
+                let who = match kind {
+                    "stream_error" => Who::Note, // it tries again
+                    "turn_aborted" if text == "interrupted" => Who::Interrupt,
+                    _ => Who::Fault,
+                };
+                out.extend(Entry::new(who, text, when));
             }
             (Some("compacted"), _) => {
                 out.extend(Entry::new(Who::Note, "the conversation was compacted", when))

@@ -108,7 +108,7 @@ impl Rows for Copilot {
                 out.extend(Entry::new(Who::Tool, &shortened(text.unwrap_or_default()), when));
             }
             Some("session.error") => {
-                out.extend(Entry::new(Who::Note, data["message"].as_str().unwrap_or_default(), when));
+                out.extend(Entry::new(Who::Fault, data["message"].as_str().unwrap_or_default(), when));
             }
             _ => {}
         }

@@ -145,11 +145,17 @@ impl Rows for Gemini {
         let when = time(row.get("timestamp"));
         match row["type"].as_str() {
             Some("user") if !context(&row["content"]) => said_parts(&row["content"], Who::User, when, out),
+            // After a stop it writes older answers once more: as parts, and without their tokens.
+            Some("gemini") if row["content"].is_array() && row["tokens"].is_null() => {}
             Some("gemini") => {
                 said_parts(&row["content"], Who::Agent, when, out);
                 out.extend(calls(row).into_iter().filter_map(|c| Entry::new(Who::Tool, &c, when)));
             }
-            Some("error" | "warning" | "info") => said_parts(&row["content"], Who::Note, when, out),
+            Some("info") if row["content"] == "Request cancelled." => {
+                said_parts(&row["content"], Who::Interrupt, when, out)
+            }
+            Some("error") => said_parts(&row["content"], Who::Fault, when, out),
+            Some("warning" | "info") => said_parts(&row["content"], Who::Note, when, out),
             _ => {}
         }
     }

@@ -19,6 +19,7 @@ mod opencode;
 mod qwen;
 mod sqlite;
 mod text;
+mod turn;
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -27,6 +28,7 @@ use crate::error::Result;
 
 pub use files::{BUDGET, LOOKED, MOST, WINDOW};
 pub use text::{last_reply, transcript};
+pub use turn::{End, Got, TurnRecord, difference, turn};
 
 /// One talk with an agent, as its own records have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +57,12 @@ pub enum Who {
     Agent,
     /// A tool's call or its outcome, shortened.
     Tool,
-    /// Said by the program itself: an error, an interruption, what was left out.
+    /// Said by the program itself: what was left out, what a hook did.
     Note,
+    /// The user stopped the turn, or refused what it asked for, and it went no further.
+    Interrupt,
+    /// The program says in the place of an answer why there is none: a limit, an error of the model.
+    Fault,
 }
 
 /// One thing said. Never blank, and without control characters but newline and tab.

@@ -157,6 +157,10 @@ impl Message {
                     out.extend(Entry::new(Who::Tool, &call, when));
                     let outcome = state["output"].as_str().or(state["error"].as_str()).unwrap_or_default();
                     out.extend(Entry::new(Who::Tool, &shortened(outcome), when));
+                    // Where it asks nothing more of the model, this is the end of the turn.
+                    if outcome.starts_with("The user rejected permission") {
+                        out.extend(Entry::new(Who::Interrupt, "the tool was refused", when));
+                    }
                 }
                 Some("compaction") => {
                     out.extend(Entry::new(Who::Note, "the conversation was compacted", when))
@@ -166,7 +170,8 @@ impl Message {
         }
         let error = &self.data["error"];
         let text = error["data"]["message"].as_str().or(error["name"].as_str()).unwrap_or_default();
-        out.extend(Entry::new(Who::Note, text, when));
+        let who = if error["name"] == "MessageAbortedError" { Who::Interrupt } else { Who::Fault };
+        out.extend(Entry::new(who, text, when));
     }
 }
 

@@ -63,7 +63,12 @@ impl Rows for Qwen {
             Some("tool_result") => Who::Tool,
             _ => return,
         };
-        said_parts(&row["message"]["parts"], text_of, time(row.get("timestamp")), out);
+        let when = time(row.get("timestamp"));
+        said_parts(&row["message"]["parts"], text_of, when, out);
+        // Where it asks nothing more of the model, this is the end of the turn.
+        if row["toolCallResult"]["status"] == "cancelled" {
+            out.extend(Entry::new(Who::Interrupt, "the tool was refused", when));
+        }
     }
 }
 

@@ -60,7 +60,7 @@ impl Who {
             Who::User => "user",
             Who::Agent => "agent",
             Who::Tool => "tool",
-            Who::Note => "note",
+            Who::Note | Who::Interrupt | Who::Fault => "note",
         }
     }
 }

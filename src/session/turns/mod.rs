@@ -1,9 +1,11 @@
 //! Turns of a session: prompts are stored, wait, go one at a time, and end when the agent was seen
 //! ready after them. TREE.md, "Delivery".
 //!
-//! `book` stores, `submit` types, `run` decides when and until when, `reply` finds the answer.
+//! `book` stores, `submit` types, `run` decides when and until when, `reply` finds what
+//! is known of the answer, `outcome` says how the turn ended.
 
 pub mod book;
+mod outcome;
 mod reply;
 mod run;
 mod submit;
@@ -33,13 +35,20 @@ pub struct Turns {
     driven: AtomicBool,
     /// `ctl interrupt` was given to the turn under way.
     interrupted: AtomicBool,
-    /// The answer that a hook told with the last turn's end.
-    pub(super) told: Mutex<Option<String>>,
+    /// What a hook told with the last turn's end.
+    pub(super) told: Mutex<Option<HookReply>>,
     /// The process that wrote nothing at all of a turn into its history, however long it was waited
     /// for: its next turns end without that wait. 0: none.
     mute: AtomicU32,
     /// The turn that was interrupted last, and when: its prompt may come back as a draft.
     restores: Mutex<Option<(u64, Instant)>>,
+}
+
+/// What a hook told with a turn's end.
+pub(super) struct HookReply {
+    pub text: String,
+    /// An error in the place of an answer.
+    pub fault: bool,
 }
 
 /// Within this an agent puts an interrupted prompt back; what stands there later is somebody's.

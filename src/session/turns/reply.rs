@@ -1,5 +1,7 @@
-//! The answer of a turn: from the agent's own history where it can be read, else what a hook told,
-//! else what the screen gained.
+//! What is known of a turn's answer: what the agent's own record has, what its hook told, and, of
+//! agents without records, what the screen gained.
+//!
+//! `record_says` also tells which prompt the agent got.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -8,8 +10,9 @@ use std::time::Duration;
 use super::super::history::{Place, on_disk};
 use super::super::record::from_millis;
 use super::super::{Pane, Session, Sessions};
+use super::outcome::{Found, is_command};
 use super::turn::Turn;
-use crate::agent::history::{Mark, last_reply};
+use crate::agent::history::{self, Mark, TurnRecord};
 
 /// What is known before a turn, to tell its answer from what was there.
 #[derive(Default)]
@@ -44,8 +47,9 @@ impl Sessions {
         Before { screen, logs, mark }
     }
 
-    /// `gone`: the program that took the prompt ended. What the session is bound to now may be its
-    /// successor's, and is neither read for this turn nor bound anew by it.
+    /// What is known of the answer, and of how the turn ended. `gone`: the program that took the
+    /// prompt ended. What the session is bound to now may be its successor's, and is neither read
+    /// for this turn nor bound anew by it.
     pub(super) async fn find_reply(
         self: &std::sync::Arc<Self>,
         session: &std::sync::Arc<Session>,
@@ -54,22 +58,30 @@ impl Sessions {
         prompt: &str,
         before: &Before,
         gone: bool,
-    ) -> Option<String> {
+    ) -> Found {
+        let worked = pane.eyes(|e| e.evident()).unwrap_or(true);
         let pid = pane.fact(|f| f.pid);
         let mute = session.turns.is_mute(pid);
-        let limit = tokio::time::Instant::now() + if mute { Duration::ZERO } else { WRITTEN };
-        let (mut written, mut sought) = (false, false);
-        // What begins with a slash is a command to the agent, and no part of a talk.
-        while !prompt.starts_with('/') {
+        let wait = if mute { Duration::ZERO } else { WRITTEN };
+        let limit = tokio::time::Instant::now() + if is_command(prompt) { wait / 4 } else { wait };
+        let (mut written, mut sought, mut keeps_records) = (false, false, false);
+        let record = loop {
             let known = before.is_of(session.conversation().as_deref());
-            match self.recorded(session, turn, prompt, before, gone).await {
-                None => break,
-                Some(Said::Answer(reply)) => {
-                    session.turns.mute.store(0, Ordering::Release);
-                    return Some(cut(reply));
+            let record = match self.recorded(session, turn, prompt, before, gone).await {
+                None => break None,
+                Some(Said::Nothing) => None,
+                Some(Said::Unread) => {
+                    written = true;
+                    None
                 }
-                Some(Said::Nothing) => {}
-                Some(Said::Something) => written = true,
+                Some(Said::Turn(record)) => {
+                    written = true;
+                    Some(record)
+                }
+            };
+            keeps_records = true;
+            if record.as_ref().is_some_and(|r| r.reply.is_some() || r.end.is_some()) {
+                break record;
             }
             if tokio::time::Instant::now() >= limit {
                 if !sought && known && !gone {
@@ -79,37 +91,49 @@ impl Sessions {
                     continue;
                 }
                 session.turns.mute.store(if written { 0 } else { pid }, Ordering::Release);
-                break;
+                break record;
             }
             tokio::time::sleep(LOOK).await;
+        };
+        if written {
+            session.turns.mute.store(0, Ordering::Release);
         }
         let told = session.turns.told.lock().take();
-        if let Some(told) = told {
-            return Some(cut(told));
-        }
-        let text = if pane.full_screen() || pane.has_agent() {
-            gained(&before.screen, &self.screen_text(pane).await?)
-        } else {
-            logged(pane, before.logs)
+        let screen = match (keeps_records, pane.full_screen() || pane.has_agent()) {
+            (true, _) => None,
+            (_, true) => self.screen_text(pane).await.map(|now| cut(gained(&before.screen, &now))),
+            (_, false) => Some(cut(logged(pane, before.logs))),
         };
-        Some(cut(text))
+        Found {
+            record: record.map(|r| TurnRecord { reply: r.reply.map(cut), ..r }),
+            keeps_records,
+            told_fault: told.as_ref().is_some_and(|t| t.fault),
+            told: told.map(|t| cut(t.text)),
+            screen,
+            worked,
+            shows_stop: pane.eyes(|e| e.picture.stopped).unwrap_or(false),
+        }
     }
-}
 
-impl Sessions {
-    /// Whether the agent's own record has an answer already: it was at work, however short.
-    pub(super) async fn has_answered(
+    /// What the agent's own record says of the prompt `turn`, which went in as `prompt`. None where
+    /// nobody can read its records, or where it keeps none that is known.
+    pub(super) async fn record_says(
         self: &std::sync::Arc<Self>,
         session: &std::sync::Arc<Session>,
         turn: &Turn,
         prompt: &str,
         before: &Before,
-    ) -> bool {
-        let silent = prompt.starts_with('/') || session.turns.is_mute(session.main().fact(|f| f.pid));
-        !silent && matches!(self.recorded(session, turn, prompt, before, false).await, Some(Said::Answer(_)))
+    ) -> Option<TurnRecord> {
+        if session.turns.is_mute(session.main().fact(|f| f.pid)) {
+            return None;
+        }
+        match self.recorded(session, turn, prompt, before, false).await? {
+            Said::Turn(record) => Some(record),
+            Said::Nothing | Said::Unread => None,
+        }
     }
 
-    /// What the agent's own record has of this turn. None where it keeps none.
+    /// What the agent's own record has of this turn. None where nobody can read its records.
     async fn recorded(
         self: &std::sync::Arc<Self>,
         session: &std::sync::Arc<Session>,
@@ -126,8 +150,9 @@ impl Sessions {
         let then = before.mark.as_ref().map(|(id, _)| id.clone());
         let Some(id) = (if gone { then } else { session.conversation() }) else { return Some(Said::Nothing) };
         let mark = before.mark.clone().filter(|(was, _)| *was == id).map(|(_, mark)| mark);
-        let read = on_disk(move || said(&place, &id, &mark.unwrap_or_default())).await;
-        Some(read.unwrap_or(Said::Something))
+        let prompt = prompt.to_owned();
+        let read = on_disk(move || said(&place, &id, &mark.unwrap_or_default(), &prompt)).await;
+        Some(read.unwrap_or(Said::Unread))
     }
 }
 
@@ -144,19 +169,18 @@ fn sent(turn: &Turn) -> std::time::SystemTime {
 
 /// What stands in a conversation after `mark`.
 enum Said {
-    /// Not even the prompt.
+    /// There is no such conversation.
     Nothing,
-    /// No answer yet, or it cannot be read now.
-    Something,
-    Answer(String),
+    /// It cannot be read now.
+    Unread,
+    Turn(TurnRecord),
 }
 
-fn said(place: &Place, id: &str, mark: &Mark) -> Said {
+fn said(place: &Place, id: &str, mark: &Mark, prompt: &str) -> Said {
     let Some(c) = place.find(id) else { return Said::Nothing };
     match place.since(&c, mark) {
-        Ok(entries) if entries.is_empty() => Said::Nothing,
-        Ok(entries) => last_reply(&entries).map_or(Said::Something, Said::Answer),
-        Err(_) => Said::Something,
+        Ok(entries) => Said::Turn(history::turn(&entries, prompt)),
+        Err(_) => Said::Unread,
     }
 }
 

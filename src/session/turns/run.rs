@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::super::{Pane, Session, Sessions, State, record};
 use super::book::Book;
+use super::outcome::{Ended, outcome};
 use super::reply::Before;
 use super::submit::{Put, Unfit};
 use super::turn::{Stage, Turn};
@@ -18,12 +19,6 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOOK_UP: Duration = Duration::from_millis(500);
 /// How often Enter is pressed again on a prompt that stands in the composer still.
 const ENTERS: u32 = 3;
-
-/// How a turn ended.
-struct End {
-    stage: Stage,
-    why: Option<String>,
-}
 
 impl Sessions {
     /// Starts the task where none sees to this session yet.
@@ -183,7 +178,7 @@ impl Sessions {
         turn: &Turn,
         asked: Option<(&str, &Before)>,
         started: Option<Instant>,
-    ) -> Option<End> {
+    ) -> Option<Ended> {
         let mut seen = pane.watch();
         let mut over = session.ended.subscribe();
         let mut clock = Clock::new(started.unwrap_or_else(Instant::now));
@@ -203,13 +198,13 @@ impl Sessions {
             }
             if pane.is_gone() || now.state.ended() || pane.fact(|f| f.pid != pid) {
                 let how = if now.state.ended() { now.state.to_string() } else { "started anew".to_owned() };
-                return Some(End { stage: Stage::Failed, why: Some(how) });
+                return Some(Ended { stage: Stage::Failed, why: Some(how) });
             }
             let quiet_program = now.state == State::Unknown && !pane.has_agent();
             if now.fresh && (now.state == State::Ready || quiet_program) {
                 let interrupted = session.turns.interrupted.swap(false, Ordering::AcqRel);
                 let stage = if interrupted { Stage::Interrupted } else { Stage::Done };
-                return Some(End { stage, why: None });
+                return Some(Ended { stage, why: None });
             }
             if let Some((prompt, before)) = asked.filter(|_| now.state == State::Ready)
                 && pane.has_agent()
@@ -223,7 +218,7 @@ impl Sessions {
             let quiet = pane.judge(|j| j.quiet(Instant::now()));
             let config = self.config();
             if let Some(why) = clock.strikes(now.state, quiet, config.turns_hold, config.turns_max) {
-                return Some(End { stage: Stage::TimedOut, why: Some(why) });
+                return Some(Ended { stage: Stage::TimedOut, why: Some(why) });
             }
             tokio::select! {
                 _ = seen.changed() => {}
@@ -243,9 +238,10 @@ impl Sessions {
         prompt: &str,
         before: &Before,
         again: &mut u32,
-    ) -> Option<End> {
+    ) -> Option<Ended> {
         // An answer can be shorter than the pause between two looks at the screen.
-        if self.has_answered(session, turn, prompt, before).await {
+        let record = self.record_says(session, turn, prompt, before).await;
+        if record.is_some_and(|r| r.reply.is_some() || r.end.is_some()) {
             pane.eyes(|e| e.answered());
             self.observe(pane);
             return None;
@@ -257,7 +253,7 @@ impl Sessions {
         // One that is just starting may drop an Enter that looked taken.
         if *again == ENTERS {
             let why = "it stands in the composer; no Enter was taken".to_owned();
-            return Some(End { stage: Stage::Uncertain, why: Some(why) });
+            return Some(Ended { stage: Stage::Uncertain, why: Some(why) });
         }
         *again += 1;
         if let Err(e) = self.press_again(pane, prompt).await {
@@ -271,7 +267,7 @@ impl Sessions {
         session: &Arc<Session>,
         book: &Arc<Book>,
         turn: &Turn,
-        end: Option<End>,
+        end: Option<Ended>,
         before: &Before,
     ) -> Result<()> {
         let pane = session.main();
@@ -281,17 +277,23 @@ impl Sessions {
         let turn = &book.by_number(turn.number).unwrap_or_else(|| turn.clone());
         let prompt = book.prompt(turn).unwrap_or_default();
         let gone = end.stage == Stage::Failed;
-        let reply = self.find_reply(session, &pane, turn, &prompt, before, gone).await;
+        let found = self.find_reply(session, &pane, turn, &prompt, before, gone).await;
+        let end = outcome(end, found, &prompt);
         session.history.outdate();
         self.poke_history(session);
         if end.stage == Stage::Interrupted {
             *session.turns.restores.lock() = Some((turn.number, Instant::now()));
             self.take_back_restored(session, &pane, book, turn).await;
         }
-        if let (Some(reply), true) = (&reply, pane.full_screen()) {
+        if let (Some(reply), true) = (&end.reply, pane.full_screen()) {
             pane.note(&format!("reply: {}", reply.replace('\n', "\n  ")), SystemTime::now());
         }
-        self.end_turn(session, book, turn, end.stage, end.why.as_deref(), reply)?;
+        if let Some(trouble) = &end.trouble {
+            let text = format!("prompt {}: {trouble}", turn.name);
+            session.set_last_error(&text);
+            self.journal.trouble(&session.shown(), &text);
+        }
+        self.end_turn(session, book, turn, end.stage, end.why.as_deref(), end.reply)?;
         self.restart_if_pending(session);
         Ok(())
     }

@@ -2,31 +2,57 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where a prompt is.
+/// Where a prompt is. A closed set: [`Stage::TABLE`] is what the manual prints of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// On disk, waits for its turn.
     Queued,
-    /// On its way into the pane: from here on it is never sent again.
     Typing,
-    /// Taken by the agent.
     Running,
-    /// The agent was seen ready after it.
     Done,
-    /// Ended by `ctl interrupt`.
     Interrupted,
-    /// Ended by the hold limit, or by the hard one.
-    TimedOut,
-    /// The daemon died while it was typed: it may have been taken or not.
-    Uncertain,
-    /// Taken back before it was typed.
-    Withdrawn,
-    /// The program or session ended first.
+    Limited,
     Failed,
+    TimedOut,
+    Uncertain,
+    Withdrawn,
 }
 
 impl Stage {
+    /// Each with its word and its meaning, in the order of a turn's life.
+    pub const TABLE: &[(Stage, &str, &str)] = &[
+        (Stage::Queued, "queued", "It is on disk and waits for its turn."),
+        (Stage::Typing, "typing", "It is on its way into the pane. From here on it is never sent again."),
+        (Stage::Running, "running", "The agent took it and works on it."),
+        (Stage::Done, "done", "The agent was seen ready after it."),
+        (
+            Stage::Interrupted,
+            "interrupted",
+            "It was stopped: by `ctl interrupt`, by a key at the terminal, or by the refusal of what the agent asked for.",
+        ),
+        (
+            Stage::Limited,
+            "limited",
+            "The agent answered with a notice that it cannot work now: a usage limit, its login, its model, the network. The queue waits until that is over.",
+        ),
+        (
+            Stage::Failed,
+            "failed",
+            "The program or the session ended first, or the agent answered with an error.",
+        ),
+        (
+            Stage::TimedOut,
+            "timed out",
+            "It was given up after `turns.hold` without a sign of work, or after `turns.max`.",
+        ),
+        (
+            Stage::Uncertain,
+            "uncertain",
+            "It may have been taken or not, in whole or in part: the daemon died while it was typed, no Enter was taken, or the agent's own record does not have it.",
+        ),
+        (Stage::Withdrawn, "withdrawn", "It was taken back before it was typed."),
+    ];
+
     pub fn word(self) -> &'static str {
         match self {
             Stage::Queued => "queued",
@@ -34,10 +60,11 @@ impl Stage {
             Stage::Running => "running",
             Stage::Done => "done",
             Stage::Interrupted => "interrupted",
+            Stage::Limited => "limited",
+            Stage::Failed => "failed",
             Stage::TimedOut => "timed out",
             Stage::Uncertain => "uncertain",
             Stage::Withdrawn => "withdrawn",
-            Stage::Failed => "failed",
         }
     }
 
@@ -85,4 +112,33 @@ pub struct Turn {
     pub size: u64,
     pub(super) prompt: Span,
     pub(super) reply: Option<Span>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_every_stage_once() {
+        // A stage more makes this match incomplete: then it is a row more, too.
+        let place = |stage| match stage {
+            Stage::Queued => 0,
+            Stage::Typing => 1,
+            Stage::Running => 2,
+            Stage::Done => 3,
+            Stage::Interrupted => 4,
+            Stage::Limited => 5,
+            Stage::Failed => 6,
+            Stage::TimedOut => 7,
+            Stage::Uncertain => 8,
+            Stage::Withdrawn => 9,
+        };
+        let places: Vec<usize> = Stage::TABLE.iter().map(|(stage, ..)| place(*stage)).collect();
+        assert_eq!(places, (0..10).collect::<Vec<_>>());
+        for (stage, word, _) in Stage::TABLE {
+            assert_eq!(stage.word(), *word);
+            let stored = serde_json::to_string(stage).unwrap();
+            assert_eq!(stored, format!("\"{}\"", word.replace(' ', "")), "the book's word for it stays");
+        }
+    }
 }
