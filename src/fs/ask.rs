@@ -11,10 +11,10 @@ use tokio::sync::watch;
 
 use super::gesture::Asker;
 use super::handle::{Door, End, Handle, gone, part};
-use super::pending::Pending;
+use super::pending::{Message, Pending};
 use super::stream::{Ready, Wakeup};
 use crate::error::{Kind, Result, fail};
-use crate::tree::Place;
+use crate::tree::{Caller, Place};
 
 type Answer = watch::Receiver<Option<Result<Bytes>>>;
 
@@ -31,8 +31,8 @@ struct State {
 }
 
 impl Exchange {
-    pub fn new(opener: u32) -> Arc<Self> {
-        let question = Pending::new(opener);
+    pub fn new(door: &Door, who: &Caller) -> Arc<Self> {
+        let question = Pending::new(door, who);
         Arc::new(Exchange {
             state: Mutex::new(State { question, answer: None, cursor: 0, wakeup: Arc::default() }),
         })
@@ -50,7 +50,7 @@ impl Exchange {
     pub async fn end(&self, door: &Door, handle: &Handle, end: End) -> Result<()> {
         let mut state = self.state.lock();
         match state.question.end(door, handle, end)? {
-            Some(question) if !question.is_empty() => state.begin(door, handle, question),
+            Some(question) if !question.text.is_empty() => state.begin(door, handle, question),
             _ => Ok(()),
         }
     }
@@ -108,20 +108,20 @@ impl State {
     /// The first read ends a question that nobody closed.
     fn ended_by_read(&mut self, door: &Door, handle: &Handle) -> Result<()> {
         match self.question.end(door, handle, End::Sync)? {
-            Some(question) if !question.is_empty() => self.begin(door, handle, question),
+            Some(question) if !question.text.is_empty() => self.begin(door, handle, question),
             _ => Ok(()),
         }
     }
 
     /// The asking goes on by itself: a handle closed early leaves its prompt with the tree.
-    fn begin(&mut self, door: &Door, handle: &Handle, question: Bytes) -> Result<()> {
+    fn begin(&mut self, door: &Door, handle: &Handle, question: Message) -> Result<()> {
         let (path, id) = handle.inode.place().inspect_err(|e| handle.refused(door, e))?;
         let (tx, rx) = watch::channel(None);
         self.answer = Some(rx);
         self.cursor = 0;
         let (tree, who, wakeup) = (door.tree.clone(), handle.who.clone(), self.wakeup.clone());
         door.rt.spawn(async move {
-            let answer = tree.ask(&who, Place::new(&path, id), question).await.map_err(gone);
+            let answer = tree.ask(&who, Place::new(&path, id), question.text.clone()).await.map_err(gone);
             let _ = tx.send_replace(Some(answer));
             let wakeup = wakeup.lock().take();
             if let Some(wakeup) = wakeup {

@@ -15,7 +15,7 @@ use super::scratch::{AWAY, KEEP, ScratchFile, is_slip, is_temporary};
 use super::vfs::{Entry, Found, Opened, Vfs, valid};
 use crate::error::{Error, Kind, Result, fail};
 use crate::names::MAX_NAME;
-use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, TreePath};
+use crate::tree::{Accepts, Access, Caller, Groups, Place, Shape, Stat, TreePath};
 
 type Dir = (Arc<Inode>, State, Accepts);
 
@@ -72,9 +72,10 @@ impl Vfs {
     fn create_document(&self, who: &Caller, dir: &Dir, name: &str, flags: i32) -> Result<(Entry, Opened)> {
         let path = dir.1.path.join(name);
         let stat = self.door.tree.stat(&path)?;
+        self.may_replace(who, &path, &stat)?;
         self.scratch.lock().back(dir.1.stat.id, name);
         let inode = self.inodes.lock().take(path, stat);
-        let handle = Handle::create_document(&inode, who, Mode::of(flags));
+        let handle = Handle::create_document(&self.door, &inode, who, Mode::of(flags));
         Ok((self.entry(&inode, &stat), self.keep(handle)))
     }
 
@@ -89,7 +90,8 @@ impl Vfs {
         let stat = new_stat(who, Shape::Scratch);
         let (inode, file) = {
             let mut inodes = self.inodes.lock();
-            let file = ScratchFile::new(inodes.fresh(), Vec::new(), stat, Instant::now());
+            let share = self.door.scratch.share(who.uid);
+            let file = ScratchFile::new(inodes.fresh(), Vec::new(), share, stat, Instant::now())?;
             let put = self.scratch.lock().put(dir, name, file.clone());
             if let Err(why) = put {
                 drop(inodes);
@@ -107,7 +109,7 @@ impl Vfs {
     fn create_item(&self, who: &Caller, dir: &State, name: &str, flags: i32) -> (Entry, Opened) {
         let stat = new_stat(who, Shape::Item);
         let inode = self.inodes.lock().take_pending(dir.path.join(name), stat);
-        let handle = Handle::create_item(&inode, who, Mode::of(flags));
+        let handle = Handle::create_item(&self.door, &inode, who, Mode::of(flags));
         let entry = Entry { name_ttl: std::time::Duration::ZERO, ..self.entry(&inode, &stat) };
         (entry, self.keep(handle))
     }
@@ -156,11 +158,13 @@ impl Vfs {
         let dir = self.dir(parent)?;
         let (path, found) = self.find(&dir, name)?;
         match (found, dir.2) {
-            (Found::Scratch(_), _) => {
+            (Found::Scratch(file), _) => {
+                self.may_remove(who, &dir.1, &path, &file)?;
                 self.scratch.lock().remove(dir.1.stat.id, name);
                 self.inodes.lock().unname_at(&path);
             }
             (Found::Tree(stat), Accepts::Scratch) if stat.shape == Shape::Document => {
+                self.may_replace(who, &path, &stat)?;
                 self.scratch.lock().away(&dir.0, name, Instant::now());
                 self.sweep_after(AWAY);
                 self.unname(&path);
@@ -239,19 +243,19 @@ impl Vfs {
         replace: bool,
     ) -> Result<()> {
         let to = dir.1.path.join(new);
+        self.may_remove(who, &dir.1, &dir.1.path.join(name), &file)?;
         let away = self.scratch.lock().is_away(dir.1.stat.id, new);
         match self.door.tree.stat(&to) {
             Ok(_) if !replace && !away => fail(Kind::Exists, format!("{new} is there already")),
             Ok(stat) if stat.shape == Shape::Document => {
+                self.may_replace(who, &to, &stat)?;
                 let body = Bytes::from(file.bytes());
                 self.door.tree.write(who, Place::new(&to, stat.id), body).await?;
                 self.becomes_document(dir, (name, file), (new, &to), stat)
             }
             Ok(_) => self.refuse(who, &to, Kind::Never, format!("{name} cannot take the place of {new}")),
             Err(_) => {
-                if !replace && self.scratch.lock().get(dir.1.stat.id, new).is_some() {
-                    return fail(Kind::Exists, format!("{new} is there already"));
-                }
+                self.room_for(who, &dir.1, &to, replace)?;
                 self.judge(who, &dir.1, new)?;
                 let (mut inodes, mut scratch) = (self.inodes.lock(), self.scratch.lock());
                 scratch.remove(dir.1.stat.id, name);
@@ -305,20 +309,20 @@ impl Vfs {
     ) -> Result<()> {
         let (from, to) = (dir.1.path.join(name), dir.1.path.join(new));
         let id = dir.1.stat.id;
+        self.may_replace(who, &from, &stat)?;
         if self.door.tree.stat(&to).is_ok() {
             let why = format!("{name} cannot take the place of {new}");
             return self.refuse(who, &to, Kind::Never, why);
         }
-        if !replace && self.scratch.lock().get(id, new).is_some() {
-            return fail(Kind::Exists, format!("{new} is there already"));
-        }
+        self.room_for(who, &dir.1, &to, replace)?;
         self.judge(who, &dir.1, new)?;
         self.scratch.lock().room(id, new)?;
         let text = self.door.tree.read(who, Place::new(&from, stat.id)).await?;
         let (mut inodes, mut scratch) = (self.inodes.lock(), self.scratch.lock());
         let inode = inodes.at(&from);
         let ino = inode.as_ref().map_or_else(|| inodes.fresh(), |inode| inode.ino);
-        let file = ScratchFile::new(ino, text.into(), stat, Instant::now());
+        let share = self.door.scratch.share(who.uid);
+        let file = ScratchFile::new(ino, text.into(), share, stat, Instant::now())?;
         if let Some(old) = scratch.put(&dir.0, new, file.clone())?
             && let Some(inode) = inodes.get(old.ino)
         {
@@ -332,6 +336,39 @@ impl Vfs {
         self.sweep_after(AWAY);
         self.sweep_after(KEEP);
         Ok(())
+    }
+
+    /// Whether `who` may put another text in a document's place, or take it away. The kernel asks
+    /// the directory's bits alone, so this is what it asks of an open for writing: a caller who may
+    /// make files in a session's directory may not for that write its `config`.
+    fn may_replace(&self, who: &Caller, at: &TreePath, stat: &Stat) -> Result<()> {
+        let shown = self.shown(stat);
+        // A caller's further groups are not known here, and count for nothing.
+        let judged = Caller { groups: Groups::Known(Vec::new()), ..who.clone() };
+        if who.uid == 0 || judged.may(&shown, Access::Write) {
+            return Ok(());
+        }
+        self.refuse(who, at, Kind::Denied, format!("{}: not yours to write, so not to replace", at.name()))
+    }
+
+    /// Whether `who` may remove, rename or replace a scratch file, as in a directory with the sticky
+    /// bit: only the owners of the file and of the directory. Else a member of a session's group
+    /// could put a text of their own where the owner's editor renames its temporary file from.
+    fn may_remove(&self, who: &Caller, dir: &State, at: &TreePath, file: &ScratchFile) -> Result<()> {
+        if [0, file.stat().uid, self.shown(&dir.stat).uid].contains(&who.uid) {
+            return Ok(());
+        }
+        self.refuse(who, at, Kind::Never, format!("{}: another user's", at.name()))
+    }
+
+    /// Whether a scratch file may take the name `to`.
+    fn room_for(&self, who: &Caller, dir: &State, to: &TreePath, replace: bool) -> Result<()> {
+        let there = self.scratch.lock().get(dir.stat.id, to.name());
+        match there {
+            Some(_) if !replace => fail(Kind::Exists, format!("{} is there already", to.name())),
+            Some(old) => self.may_remove(who, dir, to, &old),
+            None => Ok(()),
+        }
     }
 
     /// A name for something new; the kernel takes any bytes.

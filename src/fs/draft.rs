@@ -3,14 +3,17 @@
 
 use bytes::Bytes;
 
+use super::budget::Share;
 use super::gesture::{Asker, Close, Writers};
-use super::handle::{Door, End, Handle, gone, verdict};
-use super::scratch::{resize, slice, write_at};
+use super::handle::{Door, End, Handle, gone, tid, verdict};
+use super::scratch::{fits, resize, slice, write_at};
 use crate::error::{Error, Result};
-use crate::tree::Place;
+use crate::tree::{Caller, Place};
 
 pub struct Draft {
     text: Vec<u8>,
+    /// Of the memory for unfinished messages.
+    share: Share,
     /// Written or cut since the last save.
     changed: bool,
     /// Opened empty and never written: a shell closes a copy of the file before it writes, and
@@ -24,13 +27,18 @@ pub struct Draft {
 }
 
 impl Draft {
-    pub fn of(opener: u32, text: Bytes) -> Self {
-        let writers = Writers::new(opener);
-        Draft { text: text.into(), changed: false, emptied: false, spoilt: None, unheard: None, writers }
+    /// Opened by `who` with `text` in it.
+    pub fn of(door: &Door, who: &Caller, text: Bytes) -> Result<Self> {
+        let mut draft = Draft { emptied: false, ..Draft::empty(door, who) };
+        draft.share.resize(text.len())?;
+        draft.text = text.into();
+        Ok(draft)
     }
 
-    pub fn empty(opener: u32) -> Self {
-        Draft { emptied: true, ..Draft::of(opener, Bytes::new()) }
+    pub fn empty(door: &Door, who: &Caller) -> Self {
+        let (share, writers) = (door.unfinished.share(who.uid), Writers::new(tid(who)));
+        let text = Vec::new();
+        Draft { text, share, changed: false, emptied: true, spoilt: None, unheard: None, writers }
     }
 
     pub fn unsaved(&self) -> bool {
@@ -55,13 +63,16 @@ impl Draft {
         if let Some(why) = &self.spoilt {
             return Err(why.clone());
         }
-        write_at(&mut self.text, at, data).inspect_err(|e| {
+        let end = at.unwrap_or(self.text.len() as u64).saturating_add(data.len() as u64);
+        let room = fits(end).and_then(|end| self.share.resize(end.max(self.text.len())));
+        room.and_then(|()| write_at(&mut self.text, at, data)).inspect_err(|e| {
             handle.refused(door, e);
             self.spoilt = Some(e.clone());
         })
     }
 
     pub fn resize(&mut self, size: u64) -> Result<()> {
+        self.share.resize(fits(size)?)?;
         resize(&mut self.text, size)?;
         self.changed = true;
         if size == 0 {

@@ -10,6 +10,7 @@ use tokio::runtime;
 use tokio::sync::Mutex;
 
 use super::ask::Exchange;
+use super::budget::Budget;
 use super::draft::Draft;
 use super::gesture::{Asker, Close};
 use super::inode::{Inode, What};
@@ -27,6 +28,19 @@ pub struct Door {
     pub procs: Arc<dyn Procs>,
     pub parking: Arc<Parking>,
     pub rt: runtime::Handle,
+    /// Memory of messages, questions and documents that are being written.
+    pub unfinished: Arc<Budget>,
+    /// Memory of scratch files.
+    pub scratch: Arc<Budget>,
+}
+
+impl Door {
+    pub fn new(tree: Arc<dyn Tree>, procs: Arc<dyn Procs>, rt: runtime::Handle) -> Self {
+        let parking = Parking::new(procs.clone());
+        let unfinished = Budget::new("unfinished messages", Kind::Full, 32 << 20, 64 << 20);
+        let scratch = Budget::new("scratch files", Kind::NoSpace, 64 << 20, 128 << 20);
+        Door { tree, procs, parking, rt, unfinished, scratch }
+    }
 }
 
 /// The flags of `open`, as far as they matter here.
@@ -114,8 +128,8 @@ impl Handle {
 
     /// A new document in place of one that an editor moved away: its text is empty, its settings
     /// are in force until it is saved.
-    pub fn create_document(inode: &Arc<Inode>, who: &Caller, mode: Mode) -> Handle {
-        let draft = Draft::empty(tid(who));
+    pub fn create_document(door: &Door, inode: &Arc<Inode>, who: &Caller, mode: Mode) -> Handle {
+        let draft = Draft::empty(door, who);
         Handle { inode: inode.clone(), who: who.clone(), mode, file: File::Document(Mutex::new(draft)) }
     }
 
@@ -125,8 +139,8 @@ impl Handle {
         Handle { inode: inode.clone(), who: who.clone(), mode, file: File::Scratch(file) }
     }
 
-    pub fn create_item(inode: &Arc<Inode>, who: &Caller, mode: Mode) -> Handle {
-        let pending = Mutex::new(Pending::new(tid(who)));
+    pub fn create_item(door: &Door, inode: &Arc<Inode>, who: &Caller, mode: Mode) -> Handle {
+        let pending = Mutex::new(Pending::new(door, who));
         Handle { inode: inode.clone(), who: who.clone(), mode, file: File::Item(pending) }
     }
 
@@ -215,9 +229,10 @@ impl Handle {
         match &self.file {
             File::Message(_, pending) | File::Lines(_, pending) => {
                 let mut pending = pending.lock().await;
-                let Some(text) = pending.end(door, self, end)?.filter(|t| !t.is_empty()) else {
+                let Some(message) = pending.end(door, self, end)?.filter(|m| !m.text.is_empty()) else {
                     return Ok(());
                 };
+                let text = message.text.clone();
                 match end {
                     // A person typing may hold it for a minute: Ctrl-C takes it back.
                     End::Flush(by, _) => door.parking.park_call(by.tid, self.write_whole(door, text)).await?,
@@ -230,8 +245,8 @@ impl Handle {
             }
             File::Item(pending) => {
                 let mut pending = pending.lock().await;
-                let Some(text) = pending.end(door, self, end)? else { return Ok(()) };
-                self.make(door, text).await?;
+                let Some(message) = pending.end(door, self, end)? else { return Ok(()) };
+                self.make(door, message.text.clone()).await?;
                 if let End::Fsync(by) = end {
                     drop(pending);
                     let path = self.inode.path();
@@ -335,7 +350,7 @@ async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mo
     if writes {
         door.tree.admit(who, place, mode.access)?;
     }
-    let pending = || Mutex::new(Pending::new(tid(who)));
+    let pending = || Mutex::new(Pending::new(door, who));
     Ok(match shape {
         Shape::View | Shape::Item | Shape::Link => File::Text(door.tree.read(who, place).await?),
         Shape::Log => File::Log(follow_log(door, who, place).await?),
@@ -360,12 +375,12 @@ async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mo
             if writes { File::Lines(verbs, pending()) } else { File::Text(verbs) }
         }
         Shape::Document if !writes => File::Text(door.tree.read(who, place).await?),
-        Shape::Document if mode.truncate => File::Document(Mutex::new(Draft::empty(tid(who)))),
+        Shape::Document if mode.truncate => File::Document(Mutex::new(Draft::empty(door, who))),
         Shape::Document => {
             let text = door.tree.read(who, place).await?;
-            File::Document(Mutex::new(Draft::of(tid(who), text)))
+            File::Document(Mutex::new(Draft::of(door, who, text)?))
         }
-        Shape::Ask => File::Ask(Exchange::new(tid(who))),
+        Shape::Ask => File::Ask(Exchange::new(door, who)),
         Shape::Dir(_) => return fail(Kind::IsDir, "it is a directory"),
         Shape::Scratch => return fail(Kind::Bug, "a tree has no scratch files"),
     })
@@ -403,7 +418,7 @@ pub fn part(text: &Bytes, offset: u64, len: usize) -> Bytes {
 }
 
 /// The calling thread of the caller who opened; 0 where the kernel did not say.
-fn tid(who: &Caller) -> u32 {
+pub fn tid(who: &Caller) -> u32 {
     who.pid.unwrap_or(0)
 }
 

@@ -7,6 +7,7 @@
 //! Knows the tree by its seam. Does not know: tmux, sessions, what any file means, or is called.
 
 mod ask;
+mod budget;
 mod dirs;
 mod draft;
 pub mod errno;
@@ -32,5 +33,7 @@ mod fake;
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bounds;
 
 pub use mount::{Device, MountOptions, Mounted, guard, serve};

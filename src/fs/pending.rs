@@ -3,13 +3,16 @@
 
 use bytes::Bytes;
 
+use super::budget::Share;
 use super::gesture::{Asker, Close, Writers};
-use super::handle::{Door, End, Handle, verdict};
+use super::handle::{Door, End, Handle, tid, verdict};
 use crate::error::{Error, Kind, Result};
-use crate::tree::MAX_MESSAGE;
+use crate::tree::{Caller, MAX_MESSAGE};
 
 pub struct Pending {
     text: Vec<u8>,
+    /// Of the memory for unfinished messages.
+    share: Share,
     /// Bytes of `text` that are known to be UTF-8; what follows is less than one character.
     valid: usize,
     wrote: bool,
@@ -18,9 +21,17 @@ pub struct Pending {
     writers: Writers,
 }
 
+/// A message that is complete. Its memory counts as the writer's until it is delivered.
+pub struct Message {
+    pub text: Bytes,
+    _share: Share,
+}
+
 impl Pending {
-    pub fn new(opener: u32) -> Self {
-        Pending { text: Vec::new(), valid: 0, wrote: false, spoilt: None, writers: Writers::new(opener) }
+    /// Of a file that `who` opened.
+    pub fn new(door: &Door, who: &Caller) -> Self {
+        let (share, writers) = (door.unfinished.share(who.uid), Writers::new(tid(who)));
+        Pending { text: Vec::new(), share, valid: 0, wrote: false, spoilt: None, writers }
     }
 
     pub fn wrote(&self) -> bool {
@@ -48,6 +59,9 @@ impl Pending {
             let why = Error::new(Kind::TooLarge, format!("more than {MAX_MESSAGE} bytes; nothing is used"));
             return Err(self.spoil(door, handle, by, why));
         }
+        if let Err(why) = self.share.resize(self.text.len() + data.len()) {
+            return Err(self.spoil(door, handle, by, why));
+        }
         self.text.extend_from_slice(data);
         self.check(door, handle, by)
     }
@@ -72,6 +86,7 @@ impl Pending {
         self.wrote = true;
         self.writers.wrote(by);
         self.text = Vec::new();
+        drop(self.share.take());
         self.valid = 0;
         handle.refused(door, &why);
         self.spoilt = Some(why.clone());
@@ -108,15 +123,15 @@ impl Pending {
 
     async fn command(&mut self, door: &Door, handle: &Handle) -> Result<()> {
         let line = self.reset();
-        if line.trim_ascii().is_empty() {
+        if line.text.trim_ascii().is_empty() {
             return Ok(());
         }
-        handle.write_whole(door, line).await
+        handle.write_whole(door, line.text.clone()).await
     }
 
     /// What to deliver at this end, if it is one. Taken out first, so nothing is delivered twice,
     /// whatever becomes of it.
-    pub fn end(&mut self, door: &Door, handle: &Handle, end: End) -> Result<Option<Bytes>> {
+    pub fn end(&mut self, door: &Door, handle: &Handle, end: End) -> Result<Option<Message>> {
         if !self.wrote {
             return Ok(None);
         }
@@ -132,17 +147,17 @@ impl Pending {
             }
             Close::Done => {
                 let spoilt = self.spoilt.clone();
-                let text = self.reset();
-                spoilt.map_or(Ok(Some(text)), Err)
+                let message = self.reset();
+                spoilt.map_or(Ok(Some(message)), Err)
             }
         }
     }
 
-    pub fn reset(&mut self) -> Bytes {
+    fn reset(&mut self) -> Message {
         self.wrote = false;
         self.valid = 0;
         self.spoilt = None;
         self.writers.again();
-        std::mem::take(&mut self.text).into()
+        Message { text: std::mem::take(&mut self.text).into(), _share: self.share.take() }
     }
 }

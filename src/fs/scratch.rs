@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::budget::Share;
 use super::inode::Inode;
 use crate::error::{Kind, Result, fail};
 use crate::tree::{Shape, Stat};
@@ -30,6 +31,8 @@ pub struct ScratchFile {
 
 struct Inner {
     data: Vec<u8>,
+    /// Of the memory for scratch files.
+    share: Share,
     stat: Stat,
     opens: usize,
     closed: Instant,
@@ -38,12 +41,12 @@ struct Inner {
 }
 
 impl ScratchFile {
-    pub fn new(ino: u64, data: Vec<u8>, mut stat: Stat, now: Instant) -> Arc<Self> {
+    /// `ENOSPC` where `share` has no room for `data`.
+    pub fn new(ino: u64, data: Vec<u8>, mut share: Share, mut stat: Stat, now: Instant) -> Result<Arc<Self>> {
         stat.shape = Shape::Scratch;
-        Arc::new(ScratchFile {
-            ino,
-            inner: Mutex::new(Inner { data, stat, opens: 0, closed: now, turned: false }),
-        })
+        share.resize(data.len())?;
+        let inner = Inner { data, share, stat, opens: 0, closed: now, turned: false };
+        Ok(Arc::new(ScratchFile { ino, inner: Mutex::new(inner) }))
     }
 
     pub fn stat(&self) -> Stat {
@@ -72,6 +75,9 @@ impl ScratchFile {
         if inner.turned {
             return fail(Kind::Stale, "the scratch file was renamed onto a document");
         }
+        let len = inner.data.len();
+        let end = fits(offset.unwrap_or(len as u64).saturating_add(data.len() as u64))?;
+        inner.share.resize(end.max(len))?;
         write_at(&mut inner.data, offset, data)?;
         inner.stat.mtime = SystemTime::now();
         Ok(())
@@ -79,6 +85,7 @@ impl ScratchFile {
 
     pub fn resize(&self, size: u64) -> Result<()> {
         let mut inner = self.inner.lock();
+        inner.share.resize(fits(size)?)?;
         resize(&mut inner.data, size)?;
         inner.stat.mtime = SystemTime::now();
         Ok(())
@@ -113,11 +120,8 @@ pub fn slice(data: &[u8], offset: u64, len: usize) -> &[u8] {
 /// Writes at `offset` (`None`: the end), filling a gap with zeros.
 pub fn write_at(text: &mut Vec<u8>, offset: Option<u64>, data: &[u8]) -> Result<()> {
     let start = offset.unwrap_or(text.len() as u64);
-    let end = start.saturating_add(data.len() as u64);
-    if end > MAX_BYTES {
-        return fail(Kind::TooLarge, format!("{end} bytes; {MAX_BYTES} are the most"));
-    }
-    let (start, end) = (start as usize, end as usize); // below 1 MiB
+    let end = fits(start.saturating_add(data.len() as u64))?;
+    let start = start as usize; // not beyond `end`
     if text.len() < end {
         text.resize(end, 0);
     }
@@ -125,11 +129,16 @@ pub fn write_at(text: &mut Vec<u8>, offset: Option<u64>, data: &[u8]) -> Result<
     Ok(())
 }
 
-pub fn resize(text: &mut Vec<u8>, size: u64) -> Result<()> {
-    if size > MAX_BYTES {
-        return fail(Kind::TooLarge, format!("{size} bytes; {MAX_BYTES} are the most"));
+/// `size`, where a file may be so large.
+pub fn fits(size: u64) -> Result<usize> {
+    match usize::try_from(size) {
+        Ok(bytes) if size <= MAX_BYTES => Ok(bytes),
+        _ => fail(Kind::TooLarge, format!("{size} bytes; {MAX_BYTES} are the most")),
     }
-    text.resize(size as usize, 0);
+}
+
+pub fn resize(text: &mut Vec<u8>, size: u64) -> Result<()> {
+    text.resize(fits(size)?, 0);
     Ok(())
 }
 

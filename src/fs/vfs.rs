@@ -17,7 +17,6 @@ use tokio::runtime;
 use super::gesture::Asker;
 use super::handle::{Door, End, Handle, Mode};
 use super::inode::{Inode, Inodes, State, What};
-use super::park::Parking;
 use super::procs::{Procs, killed};
 use super::scratch::{AWAY, KEEP, Scratch, ScratchFile};
 use super::stream::{Ready, Wakeup};
@@ -128,9 +127,8 @@ impl Vfs {
         rt: runtime::Handle,
     ) -> Result<Arc<Self>> {
         let root = tree.stat(&TreePath::root())?;
-        let parking = Parking::new(procs.clone());
         Ok(Arc::new_cyclic(|me| Vfs {
-            door: Door { tree, procs, parking, rt },
+            door: Door::new(tree, procs, rt),
             inodes: Mutex::new(Inodes::new(root)),
             scratch: Mutex::default(),
             notes,
@@ -411,16 +409,19 @@ impl Vfs {
         Ok(stat)
     }
 
-    fn attr(&self, ino: u64, stat: &Stat) -> Attr {
-        Attr {
-            ino,
-            kind: kind(stat.shape),
+    /// What this mount shows of a stat; the kernel judges callers by it.
+    pub(super) fn shown(&self, stat: &Stat) -> Stat {
+        Stat {
             mode: stat.mode & 0o777 & !(self.look.umask & 0o700),
             uid: self.look.uid.unwrap_or(stat.uid),
             gid: self.look.gid.unwrap_or(stat.gid),
-            size: stat.size,
-            mtime: stat.mtime,
+            ..*stat
         }
+    }
+
+    fn attr(&self, ino: u64, stat: &Stat) -> Attr {
+        let Stat { shape, mode, uid, gid, size, mtime, .. } = self.shown(stat);
+        Attr { ino, kind: kind(shape), mode, uid, gid, size, mtime }
     }
 
     pub(super) fn sweep_after(&self, time: Duration) {

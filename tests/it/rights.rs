@@ -514,3 +514,32 @@ fn a_stranger_in_the_owners_group_sees_nothing_by_default() {
     let out = ls.arg(&mount.dir).uid(account(STRANGER).uid.as_raw()).gid(0).output().unwrap();
     assert!(!out.status.success(), "{}", said(&out));
 }
+
+/// A session is shared by its directory's bits, and its settings are not shared with it: they name
+/// the program that runs as the owner.
+#[test]
+fn who_may_make_files_beside_config_may_not_replace_it() {
+    if not_root() {
+        return;
+    }
+    let mount = Mount::start_with(&["-o", "allow_other"]);
+    open_to_all(&mount.lab);
+    let (group, dir) = (account(STRANGER).gid, mount.dir.display());
+    mount.sh(&format!("mkdir demo; chmod 0711 {dir} .; chgrp {group} demo; chmod 0770 demo"));
+    let before = mount.read("demo/config");
+    for script in [
+        "echo 'env = { A = \"b\" }' > mine && mv -f mine config",
+        "mv config config~",
+        "rm -f config",
+        "rm -f config; echo 'env = { A = \"b\" }' > config",
+        "python3 -c 'import os; open(\"new\", \"w\").write(\"args = []\\n\"); os.replace(\"new\", \"config\")'",
+    ] {
+        let out = as_user(STRANGER, &format!("cd {} && {script}", mount.path("demo").display()));
+        let text = said(&out).to_lowercase();
+        assert!(!out.status.success() && text.contains("permission denied"), "{script}: {text}");
+        assert_eq!(mount.read("demo/config"), before, "{script}");
+    }
+    assert!(mount.read("errors").contains("config: not yours to write, so not to replace"));
+    mount.sh("echo 'env = { A = \"b\" }' > demo/own && mv demo/own demo/config");
+    assert!(mount.read("demo/config").contains("A = \"b\""));
+}
