@@ -15,6 +15,12 @@ pub fn rfc3339(t: SystemTime) -> String {
     }
 }
 
+/// Whole seconds from a time as [`rfc3339`] writes it to `now`; 0 where it is later.
+pub fn seconds_since(text: &str, now: SystemTime) -> Option<u64> {
+    let then = SystemTime::from(text.parse::<jiff::Timestamp>().ok()?);
+    Some(now.duration_since(then).unwrap_or(Duration::ZERO).as_secs())
+}
+
 /// Seconds that local clocks are ahead of UTC now.
 pub fn east() -> i32 {
     jiff::Zoned::now().offset().seconds()
@@ -34,5 +40,10 @@ mod tests {
         let t = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_089);
         assert_eq!(rfc3339(t), "2023-11-14T22:13:20.089Z");
         assert_eq!(rfc3339(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
+        assert_eq!(seconds_since(&rfc3339(t), t + Duration::from_millis(2911)), Some(2));
+        assert_eq!(
+            (seconds_since(&rfc3339(t), SystemTime::UNIX_EPOCH), seconds_since("-", t)),
+            (Some(0), None)
+        );
     }
 }

@@ -118,7 +118,9 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
     let mut page = Page::new("muxfs", 1, DATE, "every tmux session as files");
     page.section("SYNOPSIS");
     for (name, verb) in visible(cli) {
-        page.raw(&format!(".Nm {}", synopsis(&name, verb)));
+        for form in synopsis(&name, verb) {
+            page.raw(&format!(".Nm {form}"));
+        }
     }
     page.raw(
         ".Nm mount.fuse.muxfs\n.Ar source dir\n.Op Fl sfnv\n.Op Fl o Ar options\n.Op Fl t Cm fuse.muxfs",
@@ -378,8 +380,20 @@ fn term(arg: &Arg) -> String {
     names.join(", ") + &value
 }
 
-/// One command for SYNOPSIS, in mdoc's macros.
-fn synopsis(name: &str, verb: &Command) -> String {
+/// The ways to call one command, for SYNOPSIS, in mdoc's macros.
+fn synopsis(name: &str, verb: &Command) -> Vec<String> {
+    let last = verb.get_arguments().find(|a| a.is_last_set());
+    let Some(text) = last.and_then(|a| a.get_value_names()).map(|v| v.join(" ").to_lowercase()) else {
+        return vec![form(name, verb)];
+    };
+    // What may stand behind `--` may follow one word without it.
+    let many = form(name, verb);
+    let one =
+        many.replace(" ...", "").replace(&format!(".Cm \\-\\- Ar {text}"), &format!(".Op Ar {text} ..."));
+    vec![one, many]
+}
+
+fn form(name: &str, verb: &Command) -> String {
     let mut out = format!("Cm {name}");
     for arg in verb.get_arguments().filter(|a| !a.is_hide_set() && a.get_id() != "help") {
         let values: Vec<_> =
@@ -412,7 +426,7 @@ fn positional(arg: &Arg, value: &str) -> String {
     match (arg.is_required_set(), arg.is_last_set()) {
         (true, _) => format!("\n.Ar {value}{again}"),
         (false, false) => format!("\n.Op Ar {value}{again}"),
-        (false, true) => format!("\n.Op Cm \\-\\- Ar {value}{again}"),
+        (false, true) => format!("\n.Cm \\-\\- Ar {value}{again}"),
     }
 }
 

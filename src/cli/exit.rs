@@ -39,16 +39,26 @@ pub fn code_for_mount8(kind: Kind) -> u8 {
     }
 }
 
-/// What [`code`] gives, for the manual page.
+/// Of `session wait` and `session ask`: the agent asks for an approval or an answer.
+pub const BLOCKED: u8 = 10;
+/// It cannot work now.
+pub const LIMITED: u8 = 11;
+/// Its program exited, was stopped, or its session is gone.
+pub const OVER: u8 = 12;
+
+/// What [`code`] gives and what the state of a session is, for the manual page.
 pub const TABLE: &[(u8, &str)] = &[
-    (0, "Done."),
+    (0, "Done; of wait and ask: the session is ready, or nothing is known of its state."),
     (1, "Something is wrong; of doctor: at least one check is bad."),
     (2, "The command line, an option or a text could not be understood."),
-    (3, "Not there: no such directory, no mount, no node runs."),
+    (3, "Not there: no such session or directory, no mount, no node runs."),
     (4, "Not allowed."),
     (5, "Not now: busy, or another node of this user runs."),
     (6, "A bound was met: a full disk, too many of something."),
+    (BLOCKED, "Of wait and ask: the agent is blocked, it asks for an approval or an answer."),
+    (LIMITED, "Of wait and ask: the agent is limited, it cannot work now."),
+    (OVER, "Of wait and ask: the program exited or was stopped, or the session ended."),
     (70, "A fault of muxfs."),
-    (124, "A time limit passed."),
-    (130, "Interrupted."),
+    (124, "A time limit passed; of ask: the turn timed out."),
+    (130, "Interrupted by Ctrl-C; other signals give 128 and their number."),
 ];

@@ -20,6 +20,7 @@ mod session;
 pub mod start;
 pub mod status;
 pub mod tables;
+mod terminal;
 pub mod umount;
 
 use std::ffi::OsString;
@@ -224,8 +225,14 @@ fn run_verb(verb: Verb) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Standard output may be closed early (`muxfs doctor | head -1`): no reason for a panic.
+/// Prints text of others: on a terminal its control bytes are escaped.
 fn print(text: &str) -> Result<()> {
+    if terminal::is_for_people() { print_painted(&terminal::printable(text)) } else { print_painted(text) }
+}
+
+/// Prints text with what was put in for the terminal. Standard output may be closed early (`muxfs
+/// doctor | head -1`): no reason for a panic.
+fn print_painted(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -235,7 +242,7 @@ fn print(text: &str) -> Result<()> {
 
 fn leave(done: Result<ExitCode>, code: fn(Kind) -> u8) -> ExitCode {
     done.unwrap_or_else(|error| {
-        eprintln!("muxfs: {error}");
+        eprintln!("muxfs: {}", terminal::printable(error.text()));
         let mut cause = std::error::Error::source(&error);
         while let Some(e) = cause {
             tracing::debug!("because: {e}");

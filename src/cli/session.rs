@@ -3,20 +3,23 @@
 //! Knows which file does what a verb says, and nothing of what is behind the mount: tmux for
 //! `attach` alone, and that by the socket the node tells.
 
+mod ask;
 mod attach;
 mod edit;
+mod events;
+mod list;
 mod prompt;
 mod start;
+mod states;
 mod tree;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
-use super::{exit, print};
-use crate::error::{Error, Kind, Result, fail};
+use super::{exit, print, terminal};
+use crate::error::{Error, Result};
 use tree::{Session, Tree};
 
 /// The names that most verbs take.
@@ -35,7 +38,8 @@ pub struct SessionArgs {
 pub enum SessionVerb {
     /// List the sessions of a node
     ///
-    /// A line each: name, agent, state, seconds in it, queued prompts, working directory.
+    /// A line each: name, agent, state, seconds in it, queued prompts, working directory. On a
+    /// terminal with a header, colours and ages in words.
     List(ListArgs),
     /// Make a session and start its program, or start the program of one that stopped
     ///
@@ -54,8 +58,8 @@ pub enum SessionVerb {
     Edit(EditArgs),
     /// Send a prompt to sessions
     ///
-    /// Prints the turn's name where prompts wait for their turn: turns/TURN has its reply. Names
-    /// of more than one session stand before it.
+    /// Prints the turn's name where prompts wait for their turn: turns/TURN has its reply. For
+    /// several sessions their names stand before `--`, and each before its turn's.
     Prompt(PromptArgs),
     /// Send a prompt to every session of an agent
     ///
@@ -67,11 +71,14 @@ pub enum SessionVerb {
     History(HistoryArgs),
     /// Wait until nothing is under way or waits in sessions, and print their states
     ///
-    /// A line each: "NAME: STATE". It also ends where one is blocked, limited or gone.
+    /// A line each: "NAME: STATE". It also ends where one is blocked, limited or gone, and the exit
+    /// status says so: see EXIT STATUS.
     Wait(NamesArgs),
     /// Send a prompt and print its answer
     ///
-    /// Waits for its turn and for its end.
+    /// Waits for its turn and for its end. Where the agent becomes blocked, its question goes to
+    /// standard error; where it is blocked, limited or gone, the exit status says so. A prompt that
+    /// still waits then is taken back, and so it is at Ctrl-C.
     Ask(AskArgs),
     /// Attach this terminal to a session of this machine, as tmux attach does
     Attach(AttachArgs),
@@ -112,11 +119,14 @@ pub struct EditArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "muxfs session prompt [OPTIONS] NAME... [-- TEXT]")]
+#[command(
+    override_usage = "muxfs session prompt [OPTIONS] NAME [TEXT]...\n       muxfs session prompt [OPTIONS] NAME... -- [TEXT]..."
+)]
 pub struct PromptArgs {
-    #[command(flatten)]
-    pub of: NamesArgs,
-    /// The prompt, after --; without it, or as "-", standard input is read, which no list of
+    /// A session, and the prompt after it; before -- several sessions
+    #[arg(value_name = NAME, required = true)]
+    pub words: Vec<String>,
+    /// The prompt, after --; without any, or as "-", standard input is read, which no list of
     /// processes shows
     #[arg(last = true, value_name = "TEXT")]
     pub text: Vec<String>,
@@ -168,7 +178,7 @@ pub fn run(args: SessionArgs) -> Result<ExitCode> {
     let named = std::env::var_os("MUX").filter(|v| !v.is_empty()).map(PathBuf::from);
     let tree = Tree::find(args.mount.or(named).as_deref())?;
     match args.verb {
-        SessionVerb::List(args) => print(&list(&tree, &args)?)?,
+        SessionVerb::List(args) => list::list(&tree, &args)?,
         SessionVerb::Start(args) => start::start(&tree, &args)?,
         SessionVerb::Stop(args) => return each(&tree, &args.names, |s| s.command("stop")),
         SessionVerb::Restart(args) => {
@@ -182,30 +192,50 @@ pub fn run(args: SessionArgs) -> Result<ExitCode> {
             start::one_word("a conversation's id", &args.id)?;
             return each(&tree, &[args.name], |s| s.command(&format!("resume {}", args.id)));
         }
-        SessionVerb::History(args) => return history(&tree, &args),
+        SessionVerb::History(args) => return list::history(&tree, &args),
         SessionVerb::Wait(args) => {
             return each(&tree, &args.names, |s| {
-                Ok(format!("{}: {}\n", s.shown, s.read("wait")?.trim_end()))
+                let state = s.read("wait")?.trim_end().to_owned();
+                Ok(Done { text: format!("{}: {state}\n", s.shown), status: states::status(&state) })
             });
         }
         SessionVerb::Ask(args) => {
-            let text = prompt::text(&args.text)?;
-            return each(&tree, &[args.name], |s| s.ask(&text));
+            return each(&tree, &[args.name], |s| ask::ask(s, &prompt::text(&args.text)?));
         }
         SessionVerb::Attach(args) => {
-            return each(&tree, &[args.name], |s| Err(attach::attach(&tree, s)));
+            return each(&tree, &[args.name], |s| Err::<Done, _>(attach::attach(&tree, s)));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is to be printed, and the exit status that goes with it.
+struct Done {
+    text: String,
+    status: u8,
+}
+
+impl From<String> for Done {
+    fn from(text: String) -> Self {
+        Done { text, status: 0 }
+    }
+}
+
 /// Does something with each session of these names and prints what comes of it. A failure is told
 /// with its name and stops nothing; the greatest status of all is the command's.
-fn each(tree: &Tree, names: &[String], mut act: impl FnMut(&Session) -> Result<String>) -> Result<ExitCode> {
+fn each<T: Into<Done>>(
+    tree: &Tree,
+    names: &[String],
+    mut act: impl FnMut(&Session) -> Result<T>,
+) -> Result<ExitCode> {
     let mut worst = 0;
     for name in names {
         match tree.session(name).and_then(|session| act(&session)) {
-            Ok(text) => print(&text)?,
+            Ok(done) => {
+                let done = done.into();
+                print(&done.text)?;
+                worst = worst.max(done.status);
+            }
             Err(error) => worst = worst.max(tell(name, &error)),
         }
     }
@@ -215,43 +245,7 @@ fn each(tree: &Tree, names: &[String], mut act: impl FnMut(&Session) -> Result<S
 /// Says a failure on standard error; its exit status.
 fn tell(name: &str, error: &Error) -> u8 {
     let said = format!("{name}: ");
-    eprintln!("muxfs: {said}{}", error.text().strip_prefix(&said).unwrap_or(error.text()));
+    let text = error.text().strip_prefix(&said).unwrap_or(error.text());
+    eprintln!("muxfs: {}", terminal::printable(&format!("{said}{text}")));
     exit::code(error.kind)
-}
-
-fn list(tree: &Tree, args: &ListArgs) -> Result<String> {
-    let node = tree.node(args.node.as_deref())?;
-    if !args.json {
-        return node.read("index");
-    }
-    let all = node.sessions()?.into_iter().map(|(_, status)| status).collect();
-    Ok(format!("{}\n", Value::Array(all)))
-}
-
-fn history(tree: &Tree, args: &HistoryArgs) -> Result<ExitCode> {
-    let many = args.of.names.len() > 1;
-    if !args.json {
-        return each(tree, &args.of.names, |s| {
-            let index = s.read("history/index")?;
-            Ok(if many { index.lines().map(|l| format!("{}: {l}\n", s.shown)).collect() } else { index })
-        });
-    }
-    let mut all = Vec::new();
-    let done = each(tree, &args.of.names, |s| {
-        all.extend(conversations(s)?);
-        Ok(String::new())
-    })?;
-    print(&format!("{}\n", Value::Array(all)))?;
-    Ok(done)
-}
-
-/// The rows of `history/index.json`, each with its session's name.
-fn conversations(session: &Session) -> Result<Vec<Value>> {
-    let Ok(Value::Array(mut rows)) = serde_json::from_str(&session.read("history/index.json")?) else {
-        return fail(Kind::Bug, "history/index.json is no JSON array");
-    };
-    for row in rows.iter_mut().filter_map(Value::as_object_mut) {
-        row.insert("session".into(), session.shown.as_str().into());
-    }
-    Ok(rows)
 }

@@ -22,6 +22,20 @@ pub fn free_text(s: &str) -> Cow<'_, str> {
     encode(s, |c, _| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
+/// Text of many lines, for a terminal: control characters but line feeds and tabs are encoded.
+pub fn printable(s: &str) -> Cow<'_, str> {
+    encode(s, |c, _| c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+/// A column of a table: white space and control characters are encoded and nothing else is, so
+/// that a name stands as `ls` shows it. An empty one is `-`.
+pub fn column(s: &str) -> Cow<'_, str> {
+    if s.is_empty() {
+        return Cow::Borrowed("-");
+    }
+    encode(s, |c, _| c.is_control() || c.is_whitespace())
+}
+
 fn is_hex(rest: &str) -> bool {
     let b = rest.as_bytes();
     b.len() >= 2 && b[0].is_ascii_hexdigit() && b[1].is_ascii_hexdigit()

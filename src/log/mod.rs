@@ -10,7 +10,7 @@ mod inode;
 mod line;
 mod prune;
 
-pub use field::{field, free_text};
+pub use field::{column, field, free_text, printable};
 pub use file::{Gap, GapFormat, LogFile, LogLimits, Trouble, text_gap};
 pub use inode::{LogInode, Progress};
 pub use line::{ErrorLog, Level, NodeLog};

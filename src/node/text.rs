@@ -8,7 +8,7 @@ use super::subject::{NodeAt, PaneAt, SessionAt, TurnAt};
 use crate::agent::installed;
 use crate::clock::rfc3339;
 use crate::error::{Error, Kind, Result};
-use crate::log::field;
+use crate::log::{column, field, free_text};
 use crate::session::record::from_millis;
 use crate::session::settings::Rejected;
 use crate::session::{Pane, Session, State, program};
@@ -25,7 +25,8 @@ impl Fields {
         self.0.push((key, value.into()));
     }
 
-    /// White space and control bytes inside a value are percent-encoded, nothing is `-`.
+    /// A value is plain text up to the end of its line: only control characters are
+    /// percent-encoded. An empty one is `-`.
     pub fn lines(&self) -> String {
         let mut out = String::new();
         for (key, value) in &self.0 {
@@ -33,7 +34,8 @@ impl Fields {
             out.push_str(": ");
             match value {
                 Value::Null => out.push('-'),
-                Value::String(s) => out.push_str(&field(s)),
+                Value::String(s) if s.is_empty() => out.push('-'),
+                Value::String(s) => out.push_str(&free_text(s)),
                 other => out.push_str(&other.to_string()),
             }
             out.push('\n');
@@ -181,8 +183,8 @@ pub fn index(n: &NodeAt) -> String {
             let _ = writeln!(
                 out,
                 "{:<24} {agent:<10} {state:<10} {seconds:>7} {queued:>4} {}",
-                field(&name),
-                field(&facts.cwd)
+                column(&name),
+                if facts.cwd.is_empty() { "-".into() } else { free_text(&facts.cwd) }
             ); // writing to a String does not fail
         });
     }

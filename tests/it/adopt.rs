@@ -199,7 +199,7 @@ fn a_users_pipe_is_left_alone_and_ours_comes_when_it_is_gone() {
     let mux = Mount::start_in(lab);
     until_true("it is there", || has(&mux, "theirs"));
     until_true("status says whose pipe it is", || {
-        field(&mux.read("theirs/status"), "logs").starts_with("screen%20(the%20pane%20has%20a%20pipe-pane")
+        field(&mux.read("theirs/status"), "logs").starts_with("screen (the pane has a pipe-pane")
     });
     let say = |i: usize| mux.sh(&format!("echo line{i} > theirs/input"));
     let mut said = 0..;
@@ -217,7 +217,7 @@ fn a_users_pipe_is_left_alone_and_ours_comes_when_it_is_gone() {
     // Taken while we had it.
     mux.lab.tmux_ok(&["pipe-pane", "-t", "theirs", &pipe]);
     until_true("status says that it was taken", || {
-        field(&mux.read("theirs/status"), "logs") == "screen%20(our%20pipe%20was%20taken)"
+        field(&mux.read("theirs/status"), "logs") == "screen (our pipe was taken)"
     });
     (0..2).for_each(|_| next());
     mux.lab.tmux_ok(&["pipe-pane", "-t", "theirs"]);
@@ -244,7 +244,7 @@ fn the_main_pane_stays_the_main_pane() {
     until_true("the second pane is there", || has(&mux, "demo/panes/0.1"));
     let main = field(&mux.read("demo/status"), "pane");
     mux.lab.tmux_ok(&["kill-pane", "-t", &main]);
-    until_true("it says so", || field(&mux.read("demo/status"), "evidence") == "pane%20gone");
+    until_true("it says so", || field(&mux.read("demo/status"), "evidence") == "pane gone");
     assert!(field(&mux.read("demo/status"), "state").starts_with("exited"));
     assert_eq!(field(&mux.read("demo/status"), "pane"), main);
     let out = mux.run("echo x > demo/input");
@@ -305,7 +305,7 @@ fn rmdir_ends_what_an_exited_program_left() {
         "echo 'nohup sleep 5006 2>/dev/null & echo $! > {}; disown; exit 4' > demo/input",
         pid.display()
     ));
-    until_true("it exited", || field(&mux.read("demo/status"), "state") == "exited%204");
+    until_true("it exited", || field(&mux.read("demo/status"), "state") == "exited 4");
     let pid = std::fs::read_to_string(pid).unwrap();
     assert!(alive(&pid));
     mux.sh("rmdir demo");
@@ -441,6 +441,6 @@ fn a_server_short_of_descriptors_stays_usable() {
     mux.sh("echo hello > first/input");
     until_true("typed", || mux.read("first/output").starts_with("hello\nhello\n"));
     until_true("the last one is told why it has none", || {
-        mux.read("s199/status").contains("descriptors%20in%20use)")
+        mux.read("s199/status").contains("descriptors in use)")
     });
 }

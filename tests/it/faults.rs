@@ -354,7 +354,7 @@ fn a_pipe_that_a_dead_daemon_left_is_opened_anew_and_a_users_is_left_alone() {
     // While nobody looks the user sets up a pipe of their own.
     mount.lab.tmux_ok(&["pipe-pane", "-t", "theirs", &format!("exec cat >> {}", file.display())]);
     mount.start_again();
-    until_true("theirs is seen", || mount.read("theirs/status").contains("a%20pipe-pane%20of%20its%20own"));
+    until_true("theirs is seen", || mount.read("theirs/status").contains("a pipe-pane of its own"));
     mount.sh("echo 'echo for the user' > theirs/input; cat theirs/wait");
     until_true("the user's pipe still gets it", || {
         std::fs::read_to_string(&file).unwrap_or_default().contains("for the user\r\n")

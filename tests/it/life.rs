@@ -183,7 +183,7 @@ fn one_that_cannot_start_is_told_of_and_a_new_daemon_starts_nothing_twice() {
         |f: &Fakes| f.mount.read("errors").matches("gone autostart: cwd: /nonexistent/dir: no such").count();
     until_back(&f, "fake-1", "ready");
     assert_eq!(f.mount.read("fake-1/wait"), "ready\n");
-    until_back(&f, "none", "exited%20127");
+    until_back(&f, "none", "exited 127");
     until_true("a line of the directory", || told(&f) == 1);
     assert!(f.mount.read("errors").contains("none exited 127: its program was not found"));
     assert!(f.mount.read("errors").contains("wrong autostart: unknown agent \"clade\""));
@@ -195,7 +195,7 @@ fn one_that_cannot_start_is_told_of_and_a_new_daemon_starts_nothing_twice() {
     until_true("the next daemon went through its list", || told(&f) == 2);
     assert_eq!(f.mount.read("fake-1/wait"), "ready\n");
     assert_eq!((f.status("fake-1", "pid"), f.taken()), (pid, vec!["first".to_owned()]));
-    assert_eq!(f.status("none", "state"), "exited%20127");
+    assert_eq!(f.status("none", "state"), "exited 127");
     assert_eq!(f.mount.read("errors").matches(" autostart: ").count(), 4, "{}", f.mount.read("errors"));
     // What was never made leaves nothing.
     let state = f.lab().path("state");

@@ -13,6 +13,7 @@ mod asking;
 mod blocking;
 mod by_source;
 mod cli;
+mod cli_people;
 mod cli_session;
 mod crawlers;
 mod doc;

@@ -102,7 +102,7 @@ fn a_missing_program_is_exit_127() {
     let node = Node::start();
     node.mkdir("demo").unwrap();
     node.write("demo/config", "command = \"no-such-program\"\n").unwrap();
-    until_true("it was tried", || node.read("demo/status").contains("state: exited%20127\n"));
+    until_true("it was tried", || node.read("demo/status").contains("state: exited 127\n"));
     until_true("and is told", || node.read("errors").contains("127"));
 }
 

@@ -127,7 +127,7 @@ fn ask_takes_no_turn_for_an_answer_that_ended_otherwise() {
 fn ask_takes_no_turn_for_an_answer_whose_end_nobody_saw() {
     let f = fakes("--repaint 0", "[turns]\nhold = '2s'\n");
     let begun = Instant::now();
-    failed(&ask(&f, &["fake"], "SLOW25000"), 1, &["is timed%20out, the agent busy"]);
+    failed(&ask(&f, &["fake"], "SLOW25000"), 1, &["is timed out, the agent busy"]);
     assert!(begun.elapsed().as_secs() < 20, "it is told at once, not when the agent is ready");
     let f = fakes("--swallow 99", "");
     failed(&ask(&f, &["fake"], "never entered"), 1, &["is uncertain"]);

@@ -297,7 +297,7 @@ fn an_agent_that_hangs_at_login_is_told_of_and_gets_nothing() {
 fn what_cannot_be_started_is_a_clear_line() {
     let f = logged("--exit-at-start 3");
     f.begin("fake");
-    f.until_state("fake", "exited%203");
+    f.until_state("fake", "exited 3");
     let m = &f.mount;
     for (line, why) in [
         ("new x nosuch", "unknown agent \"nosuch\"; known: agy, "),
@@ -333,7 +333,7 @@ fn what_has_no_directory_or_no_program_any_more_is_a_clear_line() {
     // TREE.md: the directory is made all the same, and says what happened.
     let ctl = "new none fake - { command = \"/nonexistent/agent\" }";
     m.sh(&format!("echo '{ctl}' > ctl"));
-    f.until_state("none", "exited%20127");
+    f.until_state("none", "exited 127");
     assert!(m.read("errors").contains("none exited 127: its program was not found"), "{}", m.read("errors"));
 }
 

@@ -1,18 +1,16 @@
 //! `muxfs session prompt` and `broadcast`: one text to one or many sessions, and which turn it
 //! became there.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 
+use super::events::Events;
 use super::tree::{Session, Tree};
-use super::{BroadcastArgs, PromptArgs, each, tell};
+use super::{BroadcastArgs, PromptArgs, tell};
 use crate::cli::print;
 use crate::error::{Error, Kind, Result, fail};
 use crate::tree::MAX_MESSAGE;
@@ -28,8 +26,14 @@ pub fn text(words: &[String]) -> Result<Vec<u8>> {
     let mut text = words.join(" ").into_bytes();
     if matches!(words, [] | [_]) && (text.is_empty() || text == b"-") {
         text.clear();
+        let input = std::io::stdin().lock();
+        if input.is_terminal() {
+            eprintln!(
+                "muxfs: the prompt is read from this terminal; Ctrl-D at the beginning of a line ends it"
+            );
+        }
         let most = MAX_MESSAGE as u64 + 1;
-        let read = std::io::stdin().lock().take(most).read_to_end(&mut text);
+        let read = input.take(most).read_to_end(&mut text);
         read.map_err(|e| Error::io("standard input", e))?;
     }
     if text.len() > MAX_MESSAGE {
@@ -41,15 +45,40 @@ pub fn text(words: &[String]) -> Result<Vec<u8>> {
     Ok(text)
 }
 
+/// `NAME [TEXT]…`, or `NAME… -- TEXT…`.
 pub fn prompt(tree: &Tree, args: PromptArgs) -> Result<ExitCode> {
-    let (mut names, mut words) = (args.of.names, args.text);
-    // `prompt NAME -`, as others have it.
-    if words.is_empty() && names.len() > 1 && names.last().is_some_and(|n| n == "-") {
-        words.extend(names.pop());
+    let PromptArgs { words: mut names, mut text } = args;
+    if text.is_empty() {
+        text = names.split_off(1);
+        // As it was written it would go into the first one, and the others would wait for nothing.
+        let others = !text.is_empty() && text.iter().all(|word| tree.session(word).is_ok());
+        if others {
+            let all = format!("{} {}", names.join(" "), text.join(" "));
+            return fail(
+                Kind::Invalid,
+                format!("{} is a session too; for all of them: prompt {all} -- TEXT", text[0]),
+            );
+        }
     }
-    let text = text(&words)?;
-    let many = names.len() > 1;
-    each(tree, &names, |session| send(session, &text, many))
+    let mut worst = 0;
+    let mut sessions = Vec::new();
+    for name in &names {
+        match tree.session(name) {
+            Ok(session) => sessions.push((name, session)),
+            Err(error) => worst = worst.max(tell(name, &error)),
+        }
+    }
+    if sessions.is_empty() {
+        return Ok(ExitCode::from(worst));
+    }
+    let text = self::text(&text)?;
+    for (name, session) in &sessions {
+        match send(session, &text, names.len() > 1) {
+            Ok(line) => print(&line)?,
+            Err(error) => worst = worst.max(tell(name, &error)),
+        }
+    }
+    Ok(ExitCode::from(worst))
 }
 
 pub fn broadcast(tree: &Tree, args: &BroadcastArgs) -> Result<ExitCode> {
@@ -76,7 +105,7 @@ pub fn broadcast(tree: &Tree, args: &BroadcastArgs) -> Result<ExitCode> {
 
 /// Sends it; the turn's name as a line, after the session's where there are many.
 fn send(session: &Session, text: &[u8], many: bool) -> Result<String> {
-    let events = if session.status()?["turns"] == "on" { events(session) } else { None };
+    let events = if session.status()?["turns"] == "on" { Events::open(session) } else { None };
     session.write("input", text)?;
     let turn = events.and_then(|events| accepted(events, std::process::id()));
     Ok(match turn {
@@ -86,32 +115,20 @@ fn send(session: &Session, text: &[u8], many: bool) -> Result<String> {
     })
 }
 
-/// From before the prompt on. Without them it goes all the same, only its name is not told.
-fn events(session: &Session) -> Option<File> {
-    let mut options = File::options();
-    options.read(true).custom_flags(libc::O_NONBLOCK).open(session.path("events")).ok()
-}
-
 /// The turn that process `pid` was told of: others may write at the same time.
-fn accepted(mut events: File, pid: u32) -> Option<String> {
+fn accepted(mut events: Events, pid: u32) -> Option<String> {
     let until = Instant::now() + TOLD;
-    let (mut text, mut chunk) = (Vec::new(), [0; 64 << 10]);
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).ok()?;
-        let ready = poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLIN)], timeout).ok()?;
-        let read = match events.read(&mut chunk) {
-            Ok(read) if ready > 0 && read > 0 => read,
-            Err(e) if ready > 0 && e.kind() == ErrorKind::WouldBlock => continue,
-            _ => return None, // too late, or the session is over
-        };
-        text.extend_from_slice(&chunk[..read]);
-        while let Some(end) = text.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = text.drain(..=end).collect();
-            let event: Value = serde_json::from_slice(&line).unwrap_or_default();
-            if event["event"] == "accepted" && event["origin"]["pid"] == pid {
-                return event["turn"].as_str().map(str::to_owned);
-            }
+        let ready = poll(&mut [PollFd::new(events.fd(), PollFlags::POLLIN)], timeout).ok()?;
+        let told = events.take();
+        let mine = told.iter().find(|e| e["event"] == "accepted" && e["origin"]["pid"] == pid);
+        if let Some(event) = mine {
+            return event["turn"].as_str().map(str::to_owned);
+        }
+        if ready == 0 || events.is_over() {
+            return None; // too late, or the session is over
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::fs::errno;
 
 const SELF: &str = ".self";
 /// The largest file that is read: `output` has 16 MiB at most.
-const MOST: u64 = 64 << 20;
+pub const MOST: u64 = 64 << 20;
 /// Of what `errors` got during one call.
 const MOST_ERRORS: u64 = 1 << 20;
 
@@ -64,7 +64,9 @@ impl Tree {
         }
         let dir = self.dir.join(name);
         if !dir.is_dir() {
-            return fail(Kind::NotFound, format!("{name}: no such node"));
+            let nodes = nodes(&self.dir);
+            let hint = did_you_mean(name, nodes.iter().map(String::as_str));
+            return fail(Kind::NotFound, format!("{name}: no such node{hint}"));
         }
         Ok(Node { dir, prefix: format!("{name}/") })
     }
@@ -87,16 +89,43 @@ impl Tree {
         if let Some(session) = node.session(name)? {
             return Ok(session);
         }
-        let of = node.sessions()?.into_iter().filter(|(_, status)| status["agent"] == name);
+        let all = node.sessions()?;
+        let names: Vec<String> = all.iter().map(|(session, _)| session.name.clone()).collect();
+        let of = all.into_iter().filter(|(_, status)| status["agent"] == name);
         let mut of: Vec<Session> = of.map(|(session, _)| session).collect();
         match (of.pop(), of.is_empty()) {
             (Some(session), true) => Ok(session),
-            (None, _) => fail(Kind::NotFound, "no such session, and none of an agent of that name"),
+            (None, _) => {
+                let hint = did_you_mean(name, names.iter().map(String::as_str));
+                let text = format!("no such session, and none of an agent of that name{hint}");
+                fail(Kind::NotFound, text)
+            }
             (Some(last), false) => {
                 let names: Vec<&str> = of.iter().chain([&last]).map(|s| s.shown.as_str()).collect();
                 fail(Kind::Invalid, format!("several sessions are of this agent: {}", names.join(", ")))
             }
         }
+    }
+}
+
+/// What the root of a mount has beside its dot names.
+fn nodes(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| !n.starts_with('.')).collect()
+}
+
+/// `; did you mean NAME?` where one of `names` is close enough to be what was meant.
+pub fn did_you_mean<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let most = (word.chars().count() / 3).max(1);
+    // Swapped letters are one slip, and the beginning of one name alone is meant as that name.
+    let far = |name: &str| strsim::damerau_levenshtein(word, name);
+    let mut near: Vec<(usize, &str)> = names.map(|name| (far(name), name)).collect();
+    near.sort();
+    let begins: Vec<&str> = near.iter().map(|(_, n)| *n).filter(|n| n.starts_with(word)).collect();
+    match (near.first(), begins.as_slice()) {
+        (Some((far, name)), _) if *far <= most => format!("; did you mean {name:?}?"),
+        (_, [name]) if !word.is_empty() => format!("; did you mean {name:?}?"),
+        _ => String::new(),
     }
 }
 
@@ -207,13 +236,9 @@ impl Session {
         self.write("ctl", format!("{line}\n").as_bytes()).map(|()| String::new())
     }
 
-    /// Writes a question and reads its answer, by one open file.
-    pub fn ask(&self, question: &[u8]) -> Result<String> {
-        self.node.tried("ask", || {
-            let mut file = OpenOptions::new().read(true).write(true).open(self.path("ask"))?;
-            file.write_all(question)?;
-            text_of(&mut file)
-        })
+    /// Does something with a file of this session; why not is what the node says of it.
+    pub fn tried<T>(&self, what: &str, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
+        self.node.tried(what, act)
     }
 }
 
@@ -272,6 +297,19 @@ mod tests {
         let text = "T ann:7 a/ctl old\nT ann:7 a/ctl it runs\nT ann:77 a/ctl theirs\nT muxfs a x\nbad\n";
         assert_eq!(newest_of(text, 7).as_deref(), Some("it runs"));
         assert_eq!(newest_of(text, 8), None);
+    }
+
+    #[test]
+    fn a_slip_is_told_from_another_name() {
+        let mean = |word: &str| did_you_mean(word, ["claude", "codex-api", "web"].into_iter());
+        for (word, name) in
+            [("cluade", "claude"), ("codex_api", "codex-api"), ("cod", "codex-api"), ("wbe", "web")]
+        {
+            assert_eq!(mean(word), format!("; did you mean {name:?}?"), "{word}");
+        }
+        for word in ["gemini", "c", "x", ""] {
+            assert_eq!(mean(word), "", "{word}");
+        }
     }
 
     #[test]
