@@ -1,7 +1,8 @@
 //! Runs a future where it is first polled, and in the runtime only from the moment it is woken.
 //!
 //! A task that is spawned to wait costs a wake-up of a worker that finds nothing to do; a prompt
-//! or a screen would pay for it each time. Knows no requests.
+//! or a screen would pay for it each time. What must be done whole is a task of its own instead.
+//! Knows no requests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,6 +11,8 @@ use std::task::{Context, Wake, Waker};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+
+use crate::error::{Error, Kind, Result};
 
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -29,6 +32,13 @@ pub fn run(rt: &Handle, mut work: Work) {
             rt.spawn(work);
         }
     }
+}
+
+/// Runs what must not be left half done: where the result is dropped before it is there, the work
+/// goes on by itself. Within a runtime.
+pub async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "it ended before it was done").because(e)))
 }
 
 struct Later {
@@ -69,6 +79,21 @@ mod tests {
         let flag = done.clone();
         run(&Handle::current(), Box::pin(async move { flag.store(true, Ordering::Relaxed) }));
         assert!(done.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn what_must_be_whole_goes_on_when_nobody_waits_for_it() {
+        let (go, gone) = oneshot::channel::<()>();
+        let (said, heard) = oneshot::channel();
+        let mut work = Box::pin(whole(async move {
+            let _ = gone.await;
+            let _ = said.send(7);
+            Ok(())
+        }));
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, &mut work).await.is_err());
+        drop(work);
+        go.send(()).unwrap();
+        assert_eq!(heard.await, Ok(7));
     }
 
     #[tokio::test]

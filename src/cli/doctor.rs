@@ -358,6 +358,7 @@ mod tests {
         for (state, want) in [(MountState::Alive, FINE), (MountState::Dead, Bad), (MountState::Stuck, Bad)] {
             let mount = Mount {
                 id: 1,
+                minor: 1,
                 root: "/".into(),
                 dir: "/mux".into(),
                 fstype: "fuse.muxfs".into(),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::privileges::User;
 use crate::error::{Error, Kind, Result, fail};
+use crate::fs::point::Dir;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -102,16 +103,7 @@ fn private_dir(dir: &Path, user: &User) -> Result<()> {
 /// `dir` as mountinfo names it: absolute, without links. The directory itself is not entered
 /// where its mount is dead.
 pub fn mount_point(dir: &Path) -> Result<PathBuf> {
-    let dead = match dir.canonicalize() {
-        Ok(path) => return Ok(path),
-        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => e,
-        Err(e) => return Err(Error::io(dir.display(), e)),
-    };
-    let path = std::path::absolute(dir).map_err(|e| Error::io(dir.display(), e))?;
-    match (path.parent().map(Path::canonicalize), path.file_name()) {
-        (Some(Ok(parent)), Some(name)) => Ok(parent.join(name)),
-        _ => Err(Error::io(dir.display(), dead)),
-    }
+    Dir::find(dir)?.name()
 }
 
 #[cfg(test)]

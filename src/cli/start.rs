@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::background::{self, Ready};
-use super::lock::{Holder, InstanceLock};
+use super::lock::{self, Holder, InstanceLock};
 use super::options::{self, MountOptions};
 use super::paths::{self, Paths};
 use super::privileges::{self, User, as_user};
 use super::{MountArgs, run};
 use crate::error::{Error, Kind, Result, fail};
+use crate::fs::takeover;
 
 /// A mount about to be made: everything checked that can be checked before.
 #[derive(Debug)]
@@ -80,10 +81,9 @@ pub fn mount(args: MountArgs) -> Result<ExitCode> {
     let ready = Ready::new(args.ready_stdout, args.log_file)?;
     let paths = Paths::of(&user, &|key| std::env::var_os(key));
     let holder = Holder { pid: std::process::id(), verb: "mount".into(), dir: Some(dir.clone()) };
-    let lock = as_user(&user, || {
-        paths.prepare(&user)?;
-        InstanceLock::take(&paths.state, &holder)
-    })?;
+    as_user(&user, || paths.prepare(&user))?;
+    free_lock(&user, &paths)?;
+    let lock = as_user(&user, || InstanceLock::take(&paths.state, &holder))?;
     let become_user = user.uid != nix::unistd::geteuid().as_raw();
     let source = options.fsname.clone().unwrap_or_else(|| "muxfs".to_owned());
     run::mount(MountJob { dir, source, options, uid, gid, user, become_user, paths, lock, ready })?;
@@ -95,9 +95,18 @@ pub fn node() -> Result<()> {
     let user = User::own();
     let paths = Paths::own();
     paths.prepare(&user)?;
+    free_lock(&user, &paths)?;
     let holder = Holder { pid: std::process::id(), verb: "node".into(), dir: None };
     let lock = InstanceLock::take(&paths.state, &holder)?;
     run::node(NodeJob { user, paths, lock, ready: Ready::new(false, None)? })
+}
+
+/// A daemon of this user that was killed and cannot end keeps the lock until its mount is aborted.
+fn free_lock(user: &User, paths: &Paths) -> Result<()> {
+    match as_user(user, || lock::holder(&paths.state))? {
+        Some(Holder { pid, dir: Some(dir), .. }) => takeover::take_over(pid, &dir, user.uid),
+        _ => Ok(()),
+    }
 }
 
 fn check_source(source: &str) -> Result<()> {

@@ -12,9 +12,14 @@ use super::privileges::{self, User};
 use super::{facts, lock, paths};
 use crate::error::{Error, Kind, Result, fail};
 use crate::fs::mounts::{self, MOUNTINFO, Mount};
+use crate::fs::point::Dir;
+use crate::offload::Offload;
 
 /// How long the mount and its daemon may take to go.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the search for whoever uses a mount may take.
+const SEARCH: Duration = Duration::from_secs(2);
 
 /// Unmounts `dir` and waits until its daemon has ended, so that it may be mounted again at once.
 pub fn umount(dir: &Path, lazy: bool) -> Result<()> {
@@ -73,8 +78,8 @@ fn target(mounts: &[Mount], dir: &Path) -> Result<Mount> {
 
 fn alive(pid: u32) -> bool {
     // A zombie has ended: its parent is only late in asking.
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("").starts_with('Z'))
+    std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| !status.lines().any(|line| line.starts_with("State:\tZ")))
 }
 
 fn take_off(mount: &Mount, lazy: bool) -> Result<()> {
@@ -82,7 +87,12 @@ fn take_off(mount: &Mount, lazy: bool) -> Result<()> {
     if nix::unistd::geteuid().is_root() {
         let mut flags = MntFlags::UMOUNT_NOFOLLOW;
         flags.set(MntFlags::MNT_DETACH, lazy);
-        return match umount2(dir, flags) {
+        // Not busy by a descriptor of ours: of the directory above, in which nobody's link is followed.
+        let (Some(above), Some(name)) = (dir.parent(), dir.file_name()) else {
+            return fail(Kind::Invalid, format!("{}: not a mount of muxfs", dir.display()));
+        };
+        let above = Dir::open(above)?;
+        return match umount2(&above.path().join(name), flags) {
             Ok(()) => Ok(()),
             Err(nix::Error::EBUSY) => busy(dir),
             Err(e) => Err(Error::io(dir.display(), e.into())),
@@ -110,7 +120,11 @@ fn take_off(mount: &Mount, lazy: bool) -> Result<()> {
 }
 
 fn busy(dir: &Path) -> Result<()> {
-    let holders = holders(Path::new("/proc"), dir);
+    // It reads the links of every process, and one of them may not let them be read.
+    static HOLDERS: Offload = Offload::new("holders", 1);
+    let at = dir.to_owned();
+    let found = HOLDERS.ask_blocking(0, SEARCH, move || holders(Path::new("/proc"), &at));
+    let holders = found.unwrap_or_default();
     let mut who: Vec<_> = holders.iter().map(|(pid, name)| format!("{pid} ({name})")).collect();
     if who.is_empty() {
         who.push("processes this user cannot see".into());
@@ -145,7 +159,15 @@ mod tests {
 
     fn mount(point: &str, fstype: &str) -> Mount {
         let (root, dir) = ("/".into(), point.into());
-        Mount { id: 1, root, dir, fstype: fstype.into(), source: "src".into(), options: "rw".into() }
+        Mount {
+            id: 1,
+            minor: 1,
+            root,
+            dir,
+            fstype: fstype.into(),
+            source: "src".into(),
+            options: "rw".into(),
+        }
     }
 
     #[test]

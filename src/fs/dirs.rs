@@ -133,11 +133,16 @@ impl Vfs {
         if accepts != Accepts::Dirs {
             return self.refuse(who, &path, Kind::Never, format!("{name}: no directory can be made here"));
         }
-        let stat = self.door.tree.make(who, &path, None).await?;
+        let stat = self.wait(who, self.door.tree.make(who, &path, None)).await??;
         Ok(self.enter(path, &Found::Tree(stat)))
     }
 
     pub async fn rmdir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
+        let (vfs, by, name) = (self.me()?, who.clone(), name.to_owned());
+        self.gesture(who, async move { vfs.remove_dir(&by, parent, &name).await }).await
+    }
+
+    async fn remove_dir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
         let Some(name) = valid(name) else { return fail(Kind::NotFound, "no such name") };
         let dir = self.dir(parent)?;
         let (path, found) = self.find(&dir, name)?;
@@ -154,6 +159,11 @@ impl Vfs {
     }
 
     pub async fn unlink(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
+        let (vfs, by, name) = (self.me()?, who.clone(), name.to_owned());
+        self.gesture(who, async move { vfs.remove_file(&by, parent, &name).await }).await
+    }
+
+    async fn remove_file(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
         let Some(name) = valid(name) else { return fail(Kind::NotFound, "no such name") };
         let dir = self.dir(parent)?;
         let (path, found) = self.find(&dir, name)?;
@@ -187,6 +197,19 @@ impl Vfs {
 
     /// `flags` as of renameat2.
     pub async fn rename(
+        &self,
+        who: &Caller,
+        from: (u64, &OsStr),
+        to: (u64, &OsStr),
+        flags: u32,
+    ) -> Result<()> {
+        let (vfs, by) = (self.me()?, who.clone());
+        let (from, to) = ((from.0, from.1.to_owned()), (to.0, to.1.to_owned()));
+        let work = async move { vfs.give_name(&by, (from.0, &from.1), (to.0, &to.1), flags).await };
+        self.gesture(who, work).await
+    }
+
+    async fn give_name(
         &self,
         who: &Caller,
         (parent, name): (u64, &OsStr),

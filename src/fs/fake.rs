@@ -222,6 +222,11 @@ impl Fake {
         self.inner.lock().nodes.get_mut(&path(at)).unwrap().readers.clear();
     }
 
+    /// Another node, without sessions.
+    pub fn add_node(&self, at: &str) {
+        self.inner.lock().add(&path(at), Shape::Dir(Accepts::Dirs), 0o700, "");
+    }
+
     /// As another door would.
     pub fn add_session(&self, at: &str) {
         self.inner.lock().session(&path(at));

@@ -103,7 +103,15 @@ mod tests {
 
     fn mount(root: &str, dir: &str, fstype: &str, options: &str) -> Mount {
         let (root, dir) = (root.into(), dir.into());
-        Mount { id: 1, root, dir, fstype: fstype.into(), source: "x".into(), options: options.into() }
+        Mount {
+            id: 1,
+            minor: 1,
+            root,
+            dir,
+            fstype: fstype.into(),
+            source: "x".into(),
+            options: options.into(),
+        }
     }
 
     #[test]

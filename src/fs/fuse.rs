@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 
 use super::errno::errno;
 use super::gesture::Asker;
+use super::notify::Queue;
 use super::stream::Wakeup;
 use super::vfs::{Attr, Opened, SetAttr, Type, Vfs};
 use crate::error::{Error, Result};
@@ -35,18 +36,28 @@ const GENERATION: Generation = Generation(0);
 
 pub struct Fuse {
     vfs: Arc<Vfs>,
+    queue: Arc<Queue>,
     rt: Handle,
 }
 
 impl Fuse {
-    pub fn new(vfs: Arc<Vfs>, rt: Handle) -> Self {
-        Fuse { vfs, rt }
+    pub fn new(vfs: Arc<Vfs>, queue: Arc<Queue>, rt: Handle) -> Self {
+        Fuse { vfs, queue, rt }
     }
 
     /// Runs what may wait.
     fn go(&self, work: impl Future<Output = ()> + Send + 'static) {
         // A panic is told by its hook; the reply it dropped is EIO.
         let _ = catch_unwind(AssertUnwindSafe(|| crate::later::run(&self.rt, Box::pin(work))));
+    }
+
+    /// The same for a call whose caller holds locks of directories until it is answered.
+    fn go_in(&self, dirs: Vec<u64>, work: impl Future<Output = ()> + Send + 'static) {
+        let call = self.queue.call(dirs);
+        self.go(async move {
+            work.await;
+            drop(call);
+        });
     }
 
     /// Runs what is answered from memory.
@@ -197,17 +208,20 @@ impl Filesystem for Fuse {
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
         let (vfs, who, name) = (self.vfs.clone(), who(req), name.to_owned());
-        self.go(async move { entry(reply, vfs.mkdir(&who, parent.0, &name).await) });
+        let work = async move { entry(reply, vfs.mkdir(&who, parent.0, &name).await) };
+        self.go_in(vec![parent.0], work);
     }
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (vfs, who, name) = (self.vfs.clone(), who(req), name.to_owned());
-        self.go(async move { empty(reply, vfs.unlink(&who, parent.0, &name).await) });
+        let work = async move { empty(reply, vfs.unlink(&who, parent.0, &name).await) };
+        self.go_in(vec![parent.0], work);
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (vfs, who, name) = (self.vfs.clone(), who(req), name.to_owned());
-        self.go(async move { empty(reply, vfs.rmdir(&who, parent.0, &name).await) });
+        let dirs = self.vfs.locked(parent.0, &name);
+        self.go_in(dirs, async move { empty(reply, vfs.rmdir(&who, parent.0, &name).await) });
     }
 
     fn rename(
@@ -221,8 +235,9 @@ impl Filesystem for Fuse {
         reply: ReplyEmpty,
     ) {
         let (vfs, who) = (self.vfs.clone(), who(req));
+        let dirs = [self.vfs.locked(parent.0, name), self.vfs.locked(new_parent.0, new_name)].concat();
         let (name, new_name) = (name.to_owned(), new_name.to_owned());
-        self.go(async move {
+        self.go_in(dirs, async move {
             let (from, to) = ((parent.0, name.as_os_str()), (new_parent.0, new_name.as_os_str()));
             empty(reply, vfs.rename(&who, from, to, flags.bits()).await);
         });
@@ -249,7 +264,7 @@ impl Filesystem for Fuse {
         reply: ReplyCreate,
     ) {
         let (vfs, who, name) = (self.vfs.clone(), who(req), name.to_owned());
-        self.go(async move {
+        self.go_in(vec![parent.0], async move {
             match vfs.create(&who, parent.0, &name, flags).await {
                 Ok((e, opened)) => reply.created(
                     // One time for both, so the shorter.

@@ -20,6 +20,7 @@ use super::procs::Procs;
 use super::scratch::{ScratchFile, slice};
 use super::stream::{Ready, Stream, Wakeup};
 use crate::error::{Error, Kind, Result, fail};
+use crate::later::whole;
 use crate::tree::{Access, Caller, Follow, Log, Place, Shape, Tree, TreePath, Unit};
 
 /// What every open file works with.
@@ -97,6 +98,16 @@ pub enum End {
     Release,
 }
 
+impl End {
+    /// Who waits for it.
+    fn by(self) -> Option<Asker> {
+        match self {
+            End::Flush(by, _) | End::Fsync(by) => Some(by),
+            End::Sync | End::Release => None,
+        }
+    }
+}
+
 impl Handle {
     /// Opens what the tree has. Answers of the tree are from memory wherever it has them there, so
     /// that this seldom waits.
@@ -156,6 +167,11 @@ impl Handle {
     /// Whether a close has nothing to say here, so that the kernel need not report it.
     pub fn silent(&self) -> bool {
         !self.mode.access.writes() || matches!(self.file, File::Scratch(_))
+    }
+
+    /// Whether a read waits for something to happen, and ends on any signal.
+    pub fn blocks(&self) -> bool {
+        matches!(self.file, File::Stream(_) | File::Ask(_))
     }
 
     /// Whether it is read in order only.
@@ -224,39 +240,47 @@ impl Handle {
         Ok(size)
     }
 
-    /// A close, an fsync, or the end: delivers what is complete.
+    /// A close, an fsync, or the end: delivers what is complete. A person typing may hold it for a
+    /// minute: Ctrl-C takes back what has not begun.
     pub async fn end(&self, door: &Door, end: End) -> Result<()> {
         match &self.file {
             File::Message(_, pending) | File::Lines(_, pending) => {
-                let mut pending = pending.lock().await;
+                let mut pending = self.wait(door, end, pending.lock()).await?;
                 let Some(message) = pending.end(door, self, end)?.filter(|m| !m.text.is_empty()) else {
                     return Ok(());
                 };
                 let text = message.text.clone();
-                match end {
-                    // A person typing may hold it for a minute: Ctrl-C takes it back.
-                    End::Flush(by, _) => door.parking.park_call(by.tid, self.write_whole(door, text)).await?,
-                    End::Fsync(by) => {
-                        drop(pending); // it may take a minute, which holds up no other's close
-                        door.parking.park_call(by.tid, self.write_through(door, text)).await?
-                    }
-                    End::Sync | End::Release => self.write_whole(door, text).await,
+                if let End::Fsync(_) = end {
+                    drop(pending); // it may take a minute, which holds up no other's close
+                    return self.wait(door, end, self.write_through(door, text)).await?;
                 }
+                self.wait(door, end, self.write_whole(door, text)).await?
             }
             File::Item(pending) => {
-                let mut pending = pending.lock().await;
+                let mut pending = self.wait(door, end, pending.lock()).await?;
                 let Some(message) = pending.end(door, self, end)? else { return Ok(()) };
-                self.make(door, message.text.clone()).await?;
-                if let End::Fsync(by) = end {
+                self.make(door, end, message.text.clone()).await?;
+                if let End::Fsync(_) = end {
                     drop(pending);
                     let path = self.inode.path();
-                    door.parking.park_call(by.tid, door.tree.delivered(&self.who, &path)).await??;
+                    self.wait(door, end, door.tree.delivered(&self.who, &path)).await??;
                 }
                 Ok(())
             }
-            File::Document(draft) => draft.lock().await.end(door, self, end).await,
+            File::Document(draft) => {
+                let mut draft = self.wait(door, end, draft.lock()).await?;
+                self.wait(door, end, draft.end(door, self, end)).await?
+            }
             File::Ask(exchange) => exchange.end(door, self, end).await,
             File::Text(_) | File::Log(_) | File::Stream(_) | File::Scratch(_) => Ok(()),
+        }
+    }
+
+    /// Waits for `work` as long as whoever waits for `end` does.
+    async fn wait<T>(&self, door: &Door, end: End, work: impl Future<Output = T>) -> Result<T> {
+        match end.by() {
+            Some(by) => door.parking.park_call(by.tid, work).await,
+            None => Ok(work.await),
         }
     }
 
@@ -295,10 +319,15 @@ impl Handle {
         }
     }
 
-    /// One message, command or entry.
+    /// One message, command or entry. A command that has begun is done whole, also when nobody
+    /// waits for it any more; a message that has not begun is taken back then.
     pub async fn write_whole(&self, door: &Door, text: Bytes) -> Result<()> {
         let (path, id) = self.inode.place().inspect_err(|e| self.refused(door, e))?;
-        door.tree.write(&self.who, Place::new(&path, id), text).await.map_err(gone)
+        if self.inode.state().stat.shape != Shape::Ctl {
+            return door.tree.write(&self.who, Place::new(&path, id), text).await.map_err(gone);
+        }
+        let (tree, who) = (door.tree.clone(), self.who.clone());
+        whole(async move { tree.write(&who, Place::new(&path, id), text).await }).await.map_err(gone)
     }
 
     async fn write_through(&self, door: &Door, text: Bytes) -> Result<()> {
@@ -306,14 +335,14 @@ impl Handle {
         door.tree.write_through(&self.who, Place::new(&path, id), text).await.map_err(gone)
     }
 
-    async fn make(&self, door: &Door, text: Bytes) -> Result<()> {
+    async fn make(&self, door: &Door, end: End, text: Bytes) -> Result<()> {
         let path = self.inode.path();
-        match door.tree.make(&self.who, &path, Some(text)).await {
-            Ok(stat) => {
+        match self.wait(door, end, door.tree.make(&self.who, &path, Some(text))).await {
+            Ok(Ok(stat)) => {
                 self.inode.becomes(TreePath::clone(&path), stat, What::Tree);
                 Ok(())
             }
-            Err(e) => {
+            Ok(Err(e)) | Err(e) => {
                 self.inode.stale();
                 Err(e)
             }

@@ -2,7 +2,8 @@
 //!
 //! `vfs` holds file semantics without a kernel: inodes, open files by shape (`handle`), editors'
 //! scratch files. `fuse` carries it to the kernel, `notify` tells the kernel what went out of
-//! date, `mount` is a mount's life; those three alone import `fuser`.
+//! date, `mount` is a mount's life; those three alone import `fuser`. `point` opens mount points,
+//! `takeover` frees one whose daemon cannot end.
 //!
 //! Knows the tree by its seam. Does not know: tmux, sessions, what any file means, or is called.
 
@@ -21,9 +22,11 @@ pub mod mounts;
 mod notify;
 mod park;
 mod pending;
+pub mod point;
 mod procs;
 mod scratch;
 mod stream;
+pub mod takeover;
 mod vfs;
 mod watch;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use fuser::{Config, MountOption, Session, SessionACL};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::mount::{MntFlags, MsFlags};
+use nix::mount::MsFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
@@ -24,11 +24,13 @@ use tokio::sync::watch;
 use super::fuse::Fuse;
 use super::mounts::{self, MOUNTINFO};
 use super::notify::Queue;
+use super::point::{Dir, Point, detach};
 use super::procs::Linux;
 use super::vfs::{Look, Vfs};
 use crate::error::{Error, Kind, Result, fail};
 use crate::foreign;
 use crate::locks::take_left;
+use crate::offload::Offload;
 use crate::tree::Tree;
 
 /// As `mount` and /proc/mounts show it.
@@ -37,12 +39,16 @@ pub use super::mounts::FSTYPE;
 /// Event-loop threads: none waits for anything, and two keep two processors busy.
 const THREADS: usize = 2;
 
+/// How long a mount may take to say that its daemon lives.
+const ANSWERS: Duration = Duration::from_secs(2);
+
 /// An unmount waits this long for programs that still hold files; then their mount is left to end
 /// with this process.
 const LINGER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone)]
 pub struct MountOptions {
+    /// Absolute and without symbolic links, as [`point::Dir::find`](super::point::Dir::find) names it.
     pub dir: PathBuf,
     /// The first column of `mount` and `df`.
     pub source: String,
@@ -129,18 +135,20 @@ impl Device {
     /// over, and refuses what is in use. As root it mounts for `owner` (default: root), and
     /// privileges may be dropped after it.
     pub fn open(options: &MountOptions, owner: Option<(u32, u32)>, guard: File) -> Result<Device> {
-        let dir = resolve(&options.dir)?;
+        let dir = options.dir.clone();
         let lock = lock(guard, &dir)?;
         clear(&dir)?;
-        check_dir(&dir)?;
+        // From here on it is this directory, whatever is laid at its path.
+        let place = Dir::open(&dir)?;
+        check_dir(&place, &dir)?;
         let mut device = Device { options: options.clone(), fd: None, point: None, dir, _lock: lock };
         if nix::unistd::geteuid().is_root() {
-            device.mount(owner)?;
+            device.mount(&place, owner)?;
         }
         Ok(device)
     }
 
-    fn mount(&mut self, owner: Option<(u32, u32)>) -> Result<()> {
+    fn mount(&mut self, place: &Dir, owner: Option<(u32, u32)>) -> Result<()> {
         let fd = OwnedFd::from(
             File::options()
                 .read(true)
@@ -156,7 +164,8 @@ impl Device {
             data.push_str(",allow_other");
         }
         let source = Some(self.options.source.as_str());
-        match nix::mount::mount(source, &self.dir, Some(FSTYPE), self.options.flags(), Some(data.as_str())) {
+        let (flags, data) = (self.options.flags(), Some(data.as_str()));
+        match nix::mount::mount(source, &place.path(), Some(FSTYPE), flags, data) {
             Ok(()) => {}
             // Root of a container that may not mount: fusermount3 may.
             Err(Errno::EPERM) => return Ok(()),
@@ -165,7 +174,7 @@ impl Device {
             }
         }
         self.fd = Some(fd);
-        self.point = Some(Point::find(&self.dir)?);
+        self.point = Some(Point::find(&place.name()?)?);
         Ok(())
     }
 }
@@ -184,7 +193,7 @@ pub fn serve(mut device: Device, tree: Arc<dyn Tree>, rt: Handle) -> Result<Moun
     let queue = Arc::new(Queue::default());
     let changes = tree.changes(); // before the first look
     let vfs = Vfs::new(tree, Arc::new(Linux::default()), queue.clone(), device.options.look(), rt.clone())?;
-    let fuse = Fuse::new(vfs.clone(), rt.clone());
+    let fuse = Fuse::new(vfs.clone(), queue.clone(), rt.clone());
     let what = format!("mounting on {}", device.dir.display());
     let config = device.options.config();
     let session = match device.fd.take() {
@@ -283,64 +292,6 @@ impl Shared {
     }
 }
 
-/// A place in the kernel's list of mounts, told apart from a later mount on the same directory.
-struct Point {
-    dir: PathBuf,
-    id: u64,
-}
-
-impl Point {
-    fn find(dir: &Path) -> Result<Point> {
-        let mount = mounts::at(dir).map_err(|e| Error::io(MOUNTINFO, e))?;
-        match mount {
-            Some(mount) => Ok(Point { dir: dir.to_owned(), id: mount.id }),
-            None => fail(Kind::Gone, format!("{} was unmounted at once", dir.display())),
-        }
-    }
-
-    fn is_mounted(&self) -> bool {
-        mounts::all().map_or(true, |all| all.iter().any(|m| m.id == self.id && m.dir == self.dir))
-    }
-
-    fn detach(&self) -> Result<()> {
-        if self.is_mounted() { detach(&self.dir) } else { Ok(()) }
-    }
-}
-
-/// Lazily, so that open files do not keep the directory: as root, or as the user who mounted.
-fn detach(dir: &Path) -> Result<()> {
-    let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
-    match nix::mount::umount2(dir, flags) {
-        Ok(()) => return Ok(()),
-        Err(Errno::EPERM) => {}
-        Err(e) => return Err(Error::io(format!("unmounting {}", dir.display()), e.into())),
-    }
-    let mut command = Command::new("fusermount3");
-    command.args(["-u", "-z", "-q", "--"]).arg(dir).stdin(Stdio::null());
-    let output = command.output().map_err(|e| Error::io("fusermount3", e))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    fail(Kind::Denied, format!("unmounting {}: {said}", dir.display()))
-}
-
-/// The directory as the kernel lists it. A dead mount cannot be looked into, so only what is
-/// above it is resolved.
-fn resolve(dir: &Path) -> Result<PathBuf> {
-    let failed = |e| Error::io(dir.display(), e);
-    match dir.canonicalize() {
-        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => {
-            let dir = std::path::absolute(dir).map_err(failed)?;
-            match (dir.parent(), dir.file_name()) {
-                (Some(parent), Some(name)) => Ok(parent.canonicalize().map_err(failed)?.join(name)),
-                _ => Ok(dir),
-            }
-        }
-        found => found.map_err(failed),
-    }
-}
-
 /// Opens, or makes, the file whose lock keeps a second daemon from the same directory `dir`. It
 /// lies in `locks`, a directory of the user whose node it is: call this with the rights of that
 /// user, who may have laid anything there.
@@ -384,14 +335,21 @@ fn clear(dir: &Path) -> Result<()> {
                 format!("{}: {} (type {}) is mounted there", dir.display(), mount.source, mount.fstype);
             return fail(Kind::Busy, text);
         }
-        detach(dir)?;
+        detach(&mount)?;
     }
     Ok(())
 }
 
-/// Asks with statfs(2), which is answered from no cache: the attributes of a mount's root outlive
-/// its daemon in the kernel's.
+/// Whether a mount's daemon has ended. One that does not answer in time counts as alive.
 fn is_dead(mount: &mounts::Mount) -> bool {
+    static STATFS: Offload = Offload::new("muxfs-statfs", 4);
+    let mount = mount.clone();
+    STATFS.ask_blocking(std::process::id(), ANSWERS, move || says_dead(&mount)).unwrap_or(false)
+}
+
+/// Asks with statfs(2), which is answered from no cache: the attributes of a mount's root outlive
+/// its daemon in the kernel's. It waits as long as the daemon lives and does not answer.
+fn says_dead(mount: &mounts::Mount) -> bool {
     let own = nix::unistd::geteuid();
     match mount.owner() {
         // Without allow_other the kernel lets only processes that are the owner's through and
@@ -406,8 +364,8 @@ fn is_dead(mount: &mounts::Mount) -> bool {
     }
 }
 
-fn check_dir(dir: &Path) -> Result<()> {
-    let entries = std::fs::read_dir(dir).map_err(|e| Error::io(dir.display(), e))?;
+fn check_dir(place: &Dir, dir: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(place.path()).map_err(|e| Error::io(dir.display(), e))?;
     // Files a directory is kept in a repository by, and the like, may be hidden by the mount.
     let used = entries.flatten().any(|e| !e.file_name().as_encoded_bytes().starts_with(b"."));
     if used {

@@ -15,6 +15,8 @@ pub const MOUNTINFO: &str = "/proc/self/mountinfo";
 pub struct Mount {
     /// Not used again while the mount exists.
     pub id: u64,
+    /// The device's minor number; of a FUSE mount, its number in fusectl.
+    pub minor: u32,
     /// The part of the file system that is seen there.
     pub root: PathBuf,
     pub dir: PathBuf,
@@ -61,6 +63,7 @@ fn line(text: &[u8]) -> Option<Mount> {
     let word = |i: usize| fields.get(i).map(|f| unescape(f));
     Some(Mount {
         id: std::str::from_utf8(fields[0]).ok()?.parse().ok()?,
+        minor: std::str::from_utf8(fields[2]).ok()?.split_once(':')?.1.parse().ok()?,
         root: word(3)?.into(),
         dir: word(4)?.into(),
         fstype: word(dash + 1)?.into_string().ok()?,
@@ -118,7 +121,7 @@ mod tests {
         );
         assert_eq!((mounts[0].root.as_path(), mounts[0].owner()), (Path::new("/mnt1"), Some((7, 8))));
         assert_eq!(mounts[0].fstype, "fuse.muxfs");
-        assert_eq!((mounts[1].id, mounts[1].fstype.as_str()), (37, "proc"));
+        assert_eq!((mounts[1].id, mounts[1].minor, mounts[1].fstype.as_str()), (37, 3, "proc"));
         assert!(at(Path::new("/proc")).unwrap().is_some());
     }
 }

@@ -1,17 +1,52 @@
-//! Tells the kernel what it may no longer remember. Invalidation takes the kernel's locks on
-//! directories, which a request we are answering may hold: so one thread does it, that answers
-//! nothing and holds no lock of ours.
+//! Tells the kernel what it may no longer remember.
 //!
-//! The queue holds each name once, and only names the kernel knows; that bounds it.
+//! To invalidate a name takes its directory's lock. The caller of a mkdir, rmdir, rename, unlink or
+//! create holds that lock until it is answered. A thread that waits for it can do nothing else, and
+//! a daemon that is killed then cannot end, as its callers wait for it. So the invalidations of a
+//! directory wait while a call in it is out and for [`QUIET`] after the last one; those of every
+//! other directory go on. A name that is out of date meanwhile does no harm: its inode answers
+//! ESTALE, and the kernel looks the name up.
+//!
+//! A call that the kernel has begun and that was not read yet cannot be counted. That leaves a
+//! window of microseconds; the next start takes over a mount that was caught in it (takeover.rs).
+//! Linux 6.16 can mark all names as out of date without a lock (FUSE_NOTIFY_INC_EPOCH). That is not
+//! used: each name is then looked up under its directory's lock, so that a stalled mkdir holds up
+//! the known names beside it as well.
+//!
+//! One thread does it, that answers nothing and holds no lock of ours while it writes. The queue
+//! holds each name once, and only names the kernel knows; that bounds it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
+use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fuser::{INodeNo, Notifier};
 use parking_lot::{Condvar, Mutex};
 
 use super::vfs::Notes;
+
+/// A directory is left alone this long after a call in it: callers that wait for its lock get it
+/// one after the other, and the next one's request is on its way.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// Whom the notifier tells. Errors mean that the kernel forgot what is named already, or that the
+/// mount is gone.
+pub trait Kernel: Send + 'static {
+    fn entry(&self, parent: u64, name: &str);
+    fn attributes(&self, ino: u64);
+}
+
+impl Kernel for Notifier {
+    fn entry(&self, parent: u64, name: &str) {
+        let _ = self.inval_entry(INodeNo(parent), OsStr::new(name));
+    }
+
+    fn attributes(&self, ino: u64) {
+        let _ = self.inval_inode(INodeNo(ino), -1, 0); // attributes alone; takes no lock
+    }
+}
 
 #[derive(Default)]
 pub struct Queue {
@@ -21,14 +56,30 @@ pub struct Queue {
 
 #[derive(Default)]
 struct Due {
-    entries: HashSet<(u64, String)>,
+    /// By directory.
+    entries: HashMap<u64, HashSet<String>>,
     attributes: HashSet<u64>,
+    /// Directories with calls out, or that had some a moment ago.
+    calls: HashMap<u64, Calls>,
     closed: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Calls {
+    out: usize,
+    /// Until then the directory is left alone; meaningful while none is out.
+    quiet: Instant,
+}
+
+/// What is to be told now.
+struct Ready {
+    entries: Vec<(u64, HashSet<String>)>,
+    attributes: HashSet<u64>,
 }
 
 impl Notes for Queue {
     fn entry(&self, parent: u64, name: &str) {
-        self.due.lock().entries.insert((parent, name.to_owned()));
+        self.due.lock().entries.entry(parent).or_default().insert(name.to_owned());
         self.more.notify_one();
     }
 
@@ -38,18 +89,47 @@ impl Notes for Queue {
     }
 }
 
+/// A call that is not answered yet, whose caller holds the locks of these directories.
+pub struct Call {
+    queue: Arc<Queue>,
+    dirs: Vec<u64>,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let mut due = self.queue.due.lock();
+        let quiet = Instant::now() + QUIET;
+        for dir in &self.dirs {
+            if let Some(calls) = due.calls.get_mut(dir) {
+                *calls = Calls { out: calls.out - 1, quiet };
+            }
+        }
+        drop(due);
+        self.queue.more.notify_one();
+    }
+}
+
 impl Queue {
+    /// Counts a call in these directories until the result is dropped, after its reply.
+    pub fn call(self: &Arc<Self>, dirs: Vec<u64>) -> Call {
+        let mut due = self.due.lock();
+        let now = Instant::now();
+        due.calls.retain(|_, calls| calls.out > 0 || now < calls.quiet);
+        for dir in &dirs {
+            due.calls.entry(*dir).or_insert(Calls { out: 0, quiet: now }).out += 1;
+        }
+        drop(due);
+        Call { queue: self.clone(), dirs }
+    }
+
     /// The thread of this mount, until [`Queue::close`].
-    pub fn run(self: Arc<Self>, kernel: Notifier) -> std::io::Result<()> {
+    pub fn run(self: Arc<Self>, kernel: impl Kernel) -> io::Result<()> {
         let thread = std::thread::Builder::new().name("muxfs-notify".into());
         thread.spawn(move || {
-            while let Some(due) = self.take() {
-                // Errors mean that the kernel forgot it already, or that the mount is gone.
-                for (parent, name) in due.entries {
-                    let _ = kernel.inval_entry(INodeNo(parent), OsStr::new(&name));
-                }
-                for ino in due.attributes {
-                    let _ = kernel.inval_inode(INodeNo(ino), -1, 0); // attributes alone
+            while let Some(ready) = self.take() {
+                ready.attributes.into_iter().for_each(|ino| kernel.attributes(ino));
+                for (parent, names) in ready.entries {
+                    names.iter().for_each(|name| kernel.entry(parent, name));
                 }
             }
         })?;
@@ -61,11 +141,81 @@ impl Queue {
         self.more.notify_all();
     }
 
-    fn take(&self) -> Option<Due> {
+    /// Waits for something that may be told now. `None` when the queue is closed.
+    fn take(&self) -> Option<Ready> {
         let mut due = self.due.lock();
-        while due.entries.is_empty() && due.attributes.is_empty() && !due.closed {
-            self.more.wait(&mut due);
+        loop {
+            if due.closed {
+                return None;
+            }
+            let now = Instant::now();
+            let ready = due.ready(now);
+            if !ready.entries.is_empty() || !ready.attributes.is_empty() {
+                return Some(ready);
+            }
+            match due.next(now) {
+                Some(at) => drop(self.more.wait_until(&mut due, at)),
+                None => self.more.wait(&mut due),
+            }
         }
-        if due.closed { None } else { Some(std::mem::take(&mut due)) }
+    }
+}
+
+impl Due {
+    fn ready(&mut self, now: Instant) -> Ready {
+        self.calls.retain(|_, calls| calls.out > 0 || now < calls.quiet);
+        let calls = &self.calls;
+        let entries = self.entries.extract_if(|dir, _| !calls.contains_key(dir)).collect();
+        Ready { entries, attributes: std::mem::take(&mut self.attributes) }
+    }
+
+    /// When the next directory with something to tell has been left alone long enough. `None`
+    /// while each of them has calls out, or nothing is to be told.
+    fn next(&self, now: Instant) -> Option<Instant> {
+        let calls = self.entries.keys().filter_map(|dir| self.calls.get(dir));
+        calls.filter(|calls| calls.out == 0).map(|calls| calls.quiet.max(now)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// Tells a test what it was told.
+    struct Fake(mpsc::Sender<String>);
+
+    impl Kernel for Fake {
+        fn entry(&self, parent: u64, name: &str) {
+            let _ = self.0.send(format!("{parent}/{name}"));
+        }
+        fn attributes(&self, ino: u64) {
+            let _ = self.0.send(format!("{ino}"));
+        }
+    }
+
+    #[test]
+    fn a_directory_with_a_call_out_waits_and_the_others_go_on() {
+        let (said, heard) = mpsc::channel();
+        let queue = Arc::new(Queue::default());
+        queue.clone().run(Fake(said)).unwrap();
+        let (first, second) = (queue.call(vec![7, 8]), queue.call(vec![7]));
+        queue.entry(7, "held");
+        queue.entry(9, "free");
+        queue.attributes(7);
+        let mut said = [heard.recv_timeout(LIMIT).unwrap(), heard.recv_timeout(LIMIT).unwrap()];
+        said.sort();
+        assert_eq!(said, ["7", "9/free"]);
+        drop(first);
+        queue.entry(9, "more");
+        assert_eq!(heard.recv_timeout(LIMIT).unwrap(), "9/more");
+        drop(second);
+        assert_eq!(heard.recv_timeout(LIMIT).unwrap(), "7/held");
+        queue.entry(8, "after");
+        assert_eq!(heard.recv_timeout(LIMIT).unwrap(), "8/after");
+        queue.close();
+        assert!(heard.recv_timeout(LIMIT).is_err(), "the thread ends");
     }
 }

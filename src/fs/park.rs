@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 use super::procs::{Procs, Signals, Watch};
 use crate::error::{Kind, Result, fail};
 
-/// A signal ends a blocked reader within 100 ms (TREE.md, "events"); half of it leaves room.
-const TICK: Duration = Duration::from_millis(50);
+/// A signal ends a wait within 100 ms (TREE.md, "events"): a call is parked after one tick, and its
+/// caller looked at within another.
+const TICK: Duration = Duration::from_millis(40);
 
 pub struct Parking {
     procs: Arc<dyn Procs>,
@@ -103,7 +104,6 @@ impl Parking {
     fn watch(&self) {
         let mut watches: HashMap<u64, Box<dyn Watch>> = HashMap::new();
         loop {
-            std::thread::sleep(TICK);
             {
                 let mut parked = self.parked.lock();
                 watches.extend(parked.new.drain(..));
@@ -119,6 +119,7 @@ impl Parking {
                     let _ = end.send(Kind::Interrupted); // an error means: answered meanwhile
                 }
             }
+            std::thread::sleep(TICK);
         }
     }
 }

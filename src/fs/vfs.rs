@@ -21,6 +21,7 @@ use super::procs::{Procs, killed};
 use super::scratch::{AWAY, KEEP, Scratch, ScratchFile};
 use super::stream::{Ready, Wakeup};
 use crate::error::{Error, Kind, Result, fail};
+use crate::later::whole;
 use crate::tree::path::is_name;
 use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, Tree, TreePath};
 
@@ -164,6 +165,10 @@ impl Vfs {
 
     /// Answers from memory unless a mode, group or document's size really changes.
     pub async fn setattr(&self, who: &Caller, ino: u64, set: SetAttr, fh: Option<u64>) -> Result<Attr> {
+        self.wait(who, self.set_attributes(who, ino, set, fh)).await?
+    }
+
+    async fn set_attributes(&self, who: &Caller, ino: u64, set: SetAttr, fh: Option<u64>) -> Result<Attr> {
         let inode = self.inode(ino)?;
         let stat = self.now(&inode)?;
         let shown = self.attr(ino, &stat);
@@ -213,7 +218,7 @@ impl Vfs {
 
     pub async fn readlink(&self, who: &Caller, ino: u64) -> Result<Bytes> {
         let (path, id) = self.inode(ino)?.place()?;
-        self.door.tree.read(who, Place::new(&path, id)).await
+        self.wait(who, self.door.tree.read(who, Place::new(&path, id))).await?
     }
 
     pub async fn open(&self, who: &Caller, ino: u64, flags: i32) -> Result<Opened> {
@@ -221,7 +226,25 @@ impl Vfs {
         if mode.access.writes() && fsync_waits(&inode) && !self.inodes.lock().is_named(&inode) {
             return fail(Kind::Stale, "its name leads to another inode by now");
         }
-        Ok(self.keep(Handle::open(&self.door, &inode, who, mode).await?))
+        Ok(self.keep(self.wait(who, Handle::open(&self.door, &inode, who, mode)).await??))
+    }
+
+    /// Waits for what may be given up at any moment, until a signal ends the wait of its caller.
+    pub(super) async fn wait<T>(&self, who: &Caller, work: impl Future<Output = T>) -> Result<T> {
+        self.door.parking.park_call(who.pid.unwrap_or(0), work).await
+    }
+
+    /// The same for what is done whole or not at all: it goes on when nobody waits for it any more.
+    pub(super) async fn gesture<T: Send + 'static>(
+        &self,
+        who: &Caller,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.wait(who, whole(work)).await?
+    }
+
+    pub(super) fn me(&self) -> Result<Arc<Vfs>> {
+        self.me.upgrade().ok_or_else(|| Error::new(Kind::Gone, "the mount ends"))
     }
 
     pub(super) fn keep(&self, handle: Handle) -> Opened {
@@ -233,11 +256,14 @@ impl Vfs {
 
     /// `block`: the file is not open with O_NONBLOCK, so a read that finds nothing waits.
     pub async fn read(&self, by: Asker, fh: u64, offset: u64, len: usize, block: bool) -> Result<Bytes> {
-        self.handle(fh)?.read(&self.door, by, offset, len, block).await
+        let handle = self.handle(fh)?;
+        let read = handle.read(&self.door, by, offset, len, block);
+        if handle.blocks() { read.await } else { self.door.parking.park_call(by.tid, read).await? }
     }
 
     pub async fn write(&self, by: Asker, fh: u64, offset: u64, data: &[u8]) -> Result<usize> {
-        self.handle(fh)?.write(&self.door, by, offset, data).await
+        let handle = self.handle(fh)?;
+        self.door.parking.park_call(by.tid, handle.write(&self.door, by, offset, data)).await?
     }
 
     pub async fn flush(&self, by: Asker, fh: u64) -> Result<()> {
@@ -324,6 +350,14 @@ impl Vfs {
 
     pub fn releasedir(&self, fh: u64) {
         self.dirs.write().remove(&fh);
+    }
+
+    /// The directories whose locks the kernel holds while a call on `name` in `parent` is out: the
+    /// name's own too, where it is one.
+    pub fn locked(&self, parent: u64, name: &OsStr) -> Vec<u64> {
+        let inodes = self.inodes.lock();
+        let child = valid(name).and_then(|name| inodes.at(&inodes.get(parent)?.path().join(name)));
+        [Some(parent), child.map(|child| child.ino)].into_iter().flatten().collect()
     }
 
     pub(super) fn inode(&self, ino: u64) -> Result<Arc<Inode>> {

@@ -11,6 +11,7 @@ use super::{Pane, Record, Session, Sessions, engine, reap, record};
 use crate::config::SessionConfig;
 use crate::config::schema::{Value, Values};
 use crate::error::{Error, Kind, Result, fail};
+use crate::later::whole;
 use crate::names;
 use crate::tmux::{self, NewSession, Server};
 use crate::tree::Caller;
@@ -65,9 +66,15 @@ impl Sessions {
             None => self.caller_dir(who, shown).await,
         };
         let parent = self.caller_session(who).await;
-        let new =
-            New { shown, name: &name, here, parent, set, begin: asked.begin, skip_init: asked.skip_init };
+        let (shown, begin) = (shown.to_owned(), asked.begin.cloned());
+        let new = New { shown, name, here, parent, set, begin, skip_init: asked.skip_init };
+        // Whoever waits may stop waiting until here, and nothing is made.
         let login = self.login_env().await;
+        let sessions = self.clone();
+        whole(async move { sessions.make_now(&new, &login).await }).await
+    }
+
+    async fn make_now(self: &Arc<Self>, new: &New, login: &Env) -> Result<Arc<Session>> {
         // A server without sessions is left at once, but for one that is about to get its first.
         let _making = Making::begin(&self.making);
         let mut left = STARTS;
@@ -76,7 +83,7 @@ impl Sessions {
             // A server ends with its last session: one that is about to takes no
             // other ("server exited unexpectedly", or the connection is lost), the next one does.
             let why = match self.server_or_start().await {
-                Ok(server) => match self.make_on(&server, &new, &login).await {
+                Ok(server) => match self.make_on(&server, new, login).await {
                     Err(e) if e.kind == Kind::Gone && server.lost() => e,
                     made => return made,
                 },
@@ -90,8 +97,8 @@ impl Sessions {
         }
     }
 
-    async fn make_on(self: &Arc<Self>, server: &Server, new: &New<'_>, login: &Env) -> Result<Arc<Session>> {
-        let New { shown, name, .. } = *new;
+    async fn make_on(self: &Arc<Self>, server: &Server, new: &New, login: &Env) -> Result<Arc<Session>> {
+        let New { shown, name, .. } = new;
         let _one = self.reconcile.lock().await;
         if self.get(shown).is_some() {
             return fail(Kind::Exists, format!("{shown}: there is such a session"));
@@ -100,7 +107,7 @@ impl Sessions {
         self.report_left(&record.id, shown);
         let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
         let size = config.size.unwrap_or(self.config().size);
-        let begin = match new.begin {
+        let begin = match &new.begin {
             Some(begin) => begin.clone(),
             None => begin_again(&config, new.skip_init),
         };
@@ -124,7 +131,7 @@ impl Sessions {
             config.logs.then_some(&self.pipes),
         )
         .await?;
-        self.tables.write().lost.insert(name.to_owned(), record);
+        self.tables.write().lost.insert(name.clone(), record);
         // Before the refresh shows the pane: it is not to be asked for a second pipe.
         self.expect_tap(&made.pane, made.pipe);
         self.refresh_locked().await?;
@@ -135,13 +142,13 @@ impl Sessions {
     }
 
     /// The record of a session of this name that tmux lost, else a new one.
-    fn record_for(&self, new: &New<'_>) -> Result<Record> {
-        let kept = self.tables.read().lost.get(new.name).filter(|r| r.ours).cloned();
+    fn record_for(&self, new: &New) -> Result<Record> {
+        let kept = self.tables.read().lost.get(&new.name).filter(|r| r.ours).cloned();
         let mut record = match kept {
             Some(record) => record,
             None => Record {
                 id: record::new_id()?,
-                name: new.name.to_owned(),
+                name: new.name.clone(),
                 ours: true,
                 config: crate::config::session::template(&new.set),
                 changed: record::millis(SystemTime::now()),
@@ -528,13 +535,13 @@ pub struct Asked<'a> {
 }
 
 /// A session about to be made.
-struct New<'a> {
-    shown: &'a str,
-    name: &'a str,
+struct New {
+    shown: String,
+    name: String,
     here: Option<String>,
     parent: Option<String>,
     set: Values,
-    begin: Option<&'a Begin>,
+    begin: Option<Begin>,
     skip_init: bool,
 }
 

@@ -218,3 +218,83 @@ fn a_foreign_mount_a_used_directory_and_a_mount_of_others_are_refused() {
     assert!(!out.status.success() && said(&out).contains("is mounted there"), "{}", said(&out));
     assert!(other.path("status").exists() && mounts_at(&other.dir) == 1);
 }
+
+/// Aborts the mount when a test fails, or the processes that hang in it would do so for good.
+struct Abort(PathBuf);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = Command::new("umount").arg("-f").arg(&self.0).status();
+        }
+    }
+}
+
+/// Makes, renames and ends sessions, and says so, until its standard output is closed.
+const CHANGES: &str = "import os, sys
+n, i = sys.argv[1:3]
+while True:
+    for f, a in ((os.mkdir, (f'{n}/q{i}',)), (os.rename, (f'{n}/q{i}', f'{n}/r{i}')), (os.rmdir, (f'{n}/r{i}',)), (os.rmdir, (f'{n}/q{i}',))):
+        try: f(*a)
+        except OSError: pass
+        print(i, flush=True)
+";
+
+#[test]
+fn a_daemon_killed_while_sessions_are_made_and_ended_ends() {
+    use std::io::{BufRead, BufReader};
+    let mut mount = Mount::start();
+    let _abort = Abort(mount.dir.clone());
+    for round in 0..8 {
+        let mut changers: Vec<_> = (0..3)
+            .map(|i| {
+                let mut python = Command::new("python3");
+                python.args(["-c", CHANGES]).arg(mount.path("")).arg(i.to_string());
+                python.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+            })
+            .collect();
+        // At another moment of the changes each time.
+        let first = BufReader::new(changers[0].stdout.take().unwrap());
+        assert_eq!(first.lines().take(3 + round).count(), 3 + round);
+        let signal = if round % 2 == 0 { Signal::SIGKILL } else { Signal::SIGTERM };
+        let begun = Instant::now();
+        mount.end(signal);
+        eprintln!("{signal}: ended after {:?}", begun.elapsed());
+        for changer in &mut changers {
+            changer.kill().unwrap();
+            until("its callers end", || changer.try_wait().unwrap());
+        }
+        mount.start_again();
+    }
+}
+
+#[test]
+fn a_signal_ends_a_mkdir_that_waits_for_the_login_shell() {
+    let lab = Lab::new();
+    let gate = lab.path("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::write(lab.home().join(".bash_profile"), format!("read < {}\n", gate.display())).unwrap();
+    let mount = Mount::start_in(lab);
+    let _abort = Abort(mount.dir.clone());
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        let mut mkdir = Command::new("mkdir").arg(mount.path("demo")).stderr(Stdio::null()).spawn().unwrap();
+        until_true("it waits", || {
+            let wchan = std::fs::read_to_string(format!("/proc/{}/wchan", mkdir.id()));
+            wchan.unwrap_or_default() == "request_wait_answer"
+        });
+        let begun = Instant::now();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(mkdir.id().cast_signed()), signal).unwrap();
+        let status = until("mkdir ends", || mkdir.try_wait().unwrap());
+        eprintln!("{signal}: {:?}", begun.elapsed());
+        assert!(
+            !status.success() && begun.elapsed() < Duration::from_secs(1),
+            "{status} {:?}",
+            begun.elapsed()
+        );
+    }
+    std::fs::write(&gate, "\n").unwrap();
+    mount.sh("mkdir other");
+    assert!(!mount.path("demo").exists(), "nothing was made");
+    let sessions = mount.lab.tmux_ok(&["list-sessions", "-F", "#{session_name}"]);
+    assert!(sessions.contains("other") && !sessions.contains("demo"), "{sessions}");
+}

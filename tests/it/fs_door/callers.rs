@@ -1,6 +1,14 @@
 //! Callers that hold something up while they wait for the door: an exec lock, a directory's lock.
 
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::*;
+
+/// 100 or 200 ms are promised; ten times that for busy machines.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Writes, then calls execve(2) with the descriptor close-on-exec: the kernel closes it inside
 /// execve, with the caller's exec lock held, and waits there for our answer to the FLUSH.
@@ -86,4 +94,99 @@ fn what_an_exiting_program_wrote_is_delivered_and_what_a_killed_one_wrote_is_not
         refusals.iter().any(|line| line.contains("killed by signal 9"))
     });
     assert_eq!(mux.fake.sent(), []);
+}
+
+/// The answer of something that could hang.
+fn answered<T: Send + 'static>(what: &str, ask: impl FnOnce() -> T + Send + 'static) -> T {
+    let (said, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || said.send(ask()));
+    let begun = Instant::now();
+    let answer = heard.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("{what}: no answer"));
+    eprintln!("{what}: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < SOON, "{what}: {:?}", begun.elapsed());
+    answer
+}
+
+#[test]
+fn a_stalled_mkdir_holds_up_its_own_directory_alone() {
+    let mux = Mux::new();
+    let _force = Force(&mux);
+    mux.fake.add_node("m");
+    for session in ["m/a", "m/b", "n/b"] {
+        mux.fake.add_session(session);
+        assert!(mux.at(session).join("status").exists(), "the kernel knows {session} from now on");
+    }
+    mux.fake.stall("m/new", true);
+    let mut maker = Command::new("mkdir").arg(mux.at("m/new")).spawn().unwrap();
+    until("mkdir under way", || mux.fake.waiting() == 1);
+    // Its caller holds the directory's lock. What goes out of date there holds up no other.
+    mux.fake.end_session("m/a");
+    mux.fake.end_session("n/b");
+    let (gone, known) = (mux.at("n/b"), mux.at("m/b/status"));
+    answered("a name of another directory goes", move || until("end of n/b", || !gone.exists()));
+    assert!(answered("a known name of its own", move || known.exists()));
+    let (from, to) = (mux.at("n/s"), mux.at("n/t"));
+    answered("a rename in another directory", move || std::fs::rename(from, to)).unwrap();
+    let unknown = mux.at("n/none");
+    assert!(!answered("an unknown name of another directory", move || unknown.exists()));
+    assert!(maker.try_wait().unwrap().is_none(), "all that while mkdir waited");
+    mux.fake.stall("m/new", false);
+    until("end of mkdir", || maker.try_wait().unwrap().is_some());
+    until("end of m/a", || !mux.at("m/a").exists());
+    assert!(mux.at("m/new/status").exists());
+}
+
+/// Calls that wait: what is run in the session's directory, and the path whose operation waits.
+const CALLS: &[(&str, &str)] = &[
+    ("cat status", "n/s/status"),
+    ("head -c 6 $MUX/start | dd of=ctl conv=notrunc status=none", "n/s/ctl"),
+    ("cp $MUX/start input", "n/s/input"),
+    ("cp $MUX/start queue/SIGNAL", "n/s/queue/SIGNAL"),
+    ("cp --no-preserve=all $MUX/start config", "n/s/config"),
+    ("chmod 640 status", "n/s/status"),
+    ("mkdir ../new-SIGNAL", "n/new-SIGNAL"),
+    ("rmdir ../old-SIGNAL", "n/old-SIGNAL"),
+    ("mv ../from-SIGNAL ../to-SIGNAL", "n/from-SIGNAL"),
+    ("rm queue/item-SIGNAL", "n/s/queue/item-SIGNAL"),
+];
+
+#[test]
+fn a_signal_ends_every_call_that_waits() {
+    let mux = Mux::new();
+    let _force = Force(&mux);
+    std::fs::write(mux._locks.path().join("start"), "start\n").unwrap();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        for name in ["old", "from"] {
+            mux.fake.add_session(&format!("n/{name}-{signal}"));
+        }
+        std::fs::write(mux.at(&format!("n/s/queue/item-{signal}")), "text").unwrap();
+        for (script, path) in CALLS {
+            let (script, path) =
+                (script.replace("SIGNAL", signal.as_str()), path.replace("SIGNAL", signal.as_str()));
+            mux.fake.stall(&path, true);
+            // The last command of a script is the process itself.
+            let mut bash = Command::new("bash");
+            bash.args(["-c", &script.replace("| dd", "| exec dd")]).current_dir(mux.at("n/s"));
+            bash.env("MUX", mux._locks.path()).stdin(Stdio::null()).stderr(Stdio::null()).process_group(0);
+            let mut child = bash.spawn().unwrap();
+            until(&format!("wait of {script}"), || mux.fake.waiting() == 1);
+            let begun = Instant::now();
+            kill(Pid::from_raw(-child.id().cast_signed()), signal).unwrap();
+            until(&format!("end of {script} by {signal}"), || child.try_wait().unwrap().is_some());
+            eprintln!("{signal} {script}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < SOON, "{signal} {script}: {:?}", begun.elapsed());
+            let status = child.wait().unwrap();
+            assert!(status.signal().is_some() || status.code() != Some(0), "{signal} {script}: {status}");
+            mux.fake.stall(&path, false);
+            until("nothing waits", || mux.fake.waiting() == 0);
+        }
+        // What had not begun is taken back, what must not be left half done is done.
+        let here = |name: &str| mux.at(&format!("n/{name}-{signal}")).exists();
+        until("whole", || !here("old") && here("to") && !here("s/queue/item") && !here("from"));
+        assert!(!here("new") && !mux.at(&format!("n/s/queue/{signal}")).exists());
+    }
+    let sent = mux.fake.sent();
+    let sent: Vec<_> = sent.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    assert!(!sent.contains(&("n/s/input", "start\n")), "{sent:?}");
+    assert_eq!(mux.sh("stat -c %a status; cat config"), "400\na = 1\n");
 }

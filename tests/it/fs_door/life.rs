@@ -2,6 +2,8 @@
 
 use super::*;
 
+use muxfs::fs::takeover;
+
 fn open(options: &MountOptions, locks: &Path) -> muxfs::error::Result<Device> {
     Device::open(options, None, guard(locks, &options.dir)?)
 }
@@ -163,4 +165,143 @@ fn permission_bits_are_the_kernels_to_judge() {
     assert!(mux.fails("chown 65534 status").contains("not permitted"));
     mux.sh("chown root status; touch status");
     assert_eq!(mux.sent("notes", 1), ["hi\n"]);
+}
+
+/// A daemon that was killed and cannot end, and the mkdir that it and that waits for it.
+struct Stuck {
+    dir: TempDir,
+    daemon: Child,
+    maker: Child,
+}
+
+impl Stuck {
+    fn new(uid: u32) -> Self {
+        let dir = TempDir::new().unwrap();
+        let script = include_str!("stuck.py");
+        let mut daemon = Command::new("python3");
+        let daemon = daemon.args(["-c", script]).arg(dir.path()).arg(uid.to_string()).spawn().unwrap();
+        until("the mount", || is_mounted(dir.path()));
+        let mut maker = Command::new("mkdir");
+        let maker = maker.arg(dir.path().join("d/x")).stderr(Stdio::null()).spawn().unwrap();
+        let mut stuck = Stuck { dir, daemon, maker };
+        let tasks =
+            || std::fs::read_dir(format!("/proc/{}/task", stuck.daemon.id())).into_iter().flatten().flatten();
+        let status =
+            |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        until("notifier that waits", || tasks().map(status).any(|s| s.contains("State:\tD")));
+        stuck.daemon.kill().unwrap();
+        let first = format!("/proc/{}/status", stuck.daemon.id());
+        until("death", || std::fs::read_to_string(&first).unwrap().contains("State:\tZ"));
+        assert!(stuck.daemon.try_wait().unwrap().is_none(), "it cannot end");
+        stuck
+    }
+
+    fn mount(&self) -> muxfs::fs::mounts::Mount {
+        muxfs::fs::mounts::at(self.dir.path()).unwrap().unwrap()
+    }
+
+    fn has_ended(&mut self) {
+        until("end of the daemon", || self.daemon.try_wait().unwrap().is_some());
+        until("end of its caller", || self.maker.try_wait().unwrap().is_some());
+        assert!(!self.maker.wait().unwrap().success());
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(self.dir.path(), nix::mount::MntFlags::MNT_FORCE);
+        let _ = nix::mount::umount2(self.dir.path(), nix::mount::MntFlags::MNT_DETACH);
+        let _ = (self.daemon.wait(), self.maker.wait());
+    }
+}
+
+#[test]
+fn a_mount_whose_daemon_cannot_end_is_taken_over() {
+    let mut stuck = Stuck::new(0);
+    // Not that of somebody else, nor before it is asked for.
+    takeover::take_over(stuck.daemon.id(), stuck.dir.path(), 1).unwrap();
+    assert!(stuck.daemon.try_wait().unwrap().is_none());
+    takeover::take_over(stuck.daemon.id(), stuck.dir.path(), 0).unwrap();
+    stuck.has_ended();
+    let locks = TempDir::new().unwrap();
+    drop(open(&MountOptions::new(stuck.dir.path()), locks.path()).unwrap());
+    assert!(!is_mounted(stuck.dir.path()), "the dead mount was taken off, and the new one with its device");
+}
+
+#[test]
+fn a_connection_is_aborted_by_its_file_where_that_is_mounted() {
+    let control = TempDir::new().unwrap();
+    let none = None::<&str>;
+    let flags = nix::mount::MsFlags::empty();
+    if let Err(e) = nix::mount::mount(none, control.path(), Some("fusectl"), flags, none) {
+        return eprintln!("not run: no fusectl: {e}");
+    }
+    let mut stuck = Stuck::new(0);
+    let all = muxfs::fs::mounts::all().unwrap();
+    let aborted = takeover::abort(&stuck.mount(), &all);
+    nix::mount::umount2(control.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
+    aborted.unwrap();
+    stuck.has_ended();
+}
+
+/// The other process of the next test.
+#[test]
+fn takes_over_for_another_test() {
+    let Ok(what) = std::env::var("MUXFS_TEST_TAKE_OVER") else { return };
+    let (pid, dir) = what.split_once(' ').unwrap();
+    nix::unistd::setgid(65534.into()).unwrap();
+    nix::unistd::setuid(65534.into()).unwrap();
+    let refused = takeover::take_over(pid.parse().unwrap(), Path::new(dir), 65534);
+    eprintln!("{}", refused.unwrap_err());
+}
+
+#[test]
+fn who_may_not_abort_a_connection_is_told_the_command() {
+    if muxfs::fs::mounts::all().unwrap().iter().any(|m| m.fstype == "fusectl") {
+        return eprintln!("not run: its user may abort it by fusectl");
+    }
+    let mut stuck = Stuck::new(65534);
+    let out = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "fs_door::life::takes_over_for_another_test", "--nocapture"])
+        .env("MUXFS_TEST_TAKE_OVER", format!("{} {}", stuck.daemon.id(), stuck.dir.path().display()))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains(&format!("run as root: umount -f {}", stuck.dir.path().display())), "{said}");
+    assert!(stuck.daemon.try_wait().unwrap().is_none(), "and it is as it was");
+    takeover::force(&stuck.mount()).unwrap();
+    stuck.has_ended();
+}
+
+/// As root, a mount point that another user swaps for a link at the last moment.
+#[test]
+fn a_link_in_the_place_of_the_mount_point_is_not_mounted_on() {
+    let (at, locks) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let at = at.path().canonicalize().unwrap();
+    let (dir, kept, secret) = (at.join("mux"), at.join("kept"), at.join("secret"));
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::create_dir(&secret).unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let swapper = std::thread::spawn({
+        let (dir, kept, secret, stop) = (dir.clone(), kept.clone(), secret.clone(), stop.clone());
+        move || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                // Neither works while it is mounted on.
+                if std::fs::rename(&dir, &kept).is_ok() {
+                    std::os::unix::fs::symlink(&secret, &dir).unwrap();
+                    std::fs::remove_file(&dir).unwrap();
+                    while std::fs::rename(&kept, &dir).is_err() {
+                        std::thread::yield_now();
+                    }
+                }
+            }
+        }
+    });
+    for _ in 0..300 {
+        let device = open(&MountOptions::new(&dir), locks.path());
+        assert!(!is_mounted(&secret));
+        drop(device);
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    swapper.join().unwrap();
 }
