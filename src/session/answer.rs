@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::{Pane, Session, Sessions, message};
 use crate::agent::question::{Key, Question, Step};
 use crate::error::{Kind, Result, fail};
-use crate::tmux::input::{self, Typed};
-use crate::tmux::{self, Server};
+use crate::tmux::input::{self, Send, Typed};
+use crate::tmux::{self, Server, Stand};
 
 /// Steps towards an option; a dialog that does not follow its keys is given up.
 const STEPS: usize = 20;
@@ -107,7 +107,7 @@ impl Sessions {
             if last {
                 pane.input(Instant::now());
             }
-            let pressed = self.press(server, pane, &keys, &shot.stand).await?;
+            let pressed = self.press(server, pane, &keys, &shot).await?;
             if last && pressed == Typed::Yes {
                 return Ok((shot, now, keys));
             }
@@ -127,10 +127,9 @@ impl Sessions {
         masked: bool,
     ) -> Result<()> {
         tokio::time::sleep(FIELD).await;
-        if input::press_if(server, &pane.id, &[], &before.stand).await? == Typed::Moved {
+        if input::type_if(server, &pane.id, &[Send::Text(words)], &stand(before)).await? == Typed::Moved {
             return fail(Kind::Busy, "answer-text: the dialog changed while it was looked at");
         }
-        input::type_text(server, &pane.id, words).await?;
         let begun = Instant::now();
         let mut last = None;
         while begun.elapsed() < SHOWS {
@@ -139,7 +138,8 @@ impl Sessions {
                 if masked { shot.text != before.text } else { gained(&before.text, &shot.text, words) };
             let twice = seen_twice(&mut last, &asked);
             let Some(asked) = asked.filter(|_| twice) else { continue };
-            if taken && input::press_if(server, &pane.id, &["Enter"], &shot.stand).await? == Typed::Yes {
+            let enter = [Key::Name("Enter".into())];
+            if taken && self.press(server, pane, &enter, &shot).await? == Typed::Yes {
                 return self.until_gone(pane, &shot, &asked).await;
             }
         }
@@ -163,29 +163,18 @@ impl Sessions {
         fail(Kind::Busy, "answer: the question does not stand still")
     }
 
-    async fn press(&self, server: &Server, pane: &Pane, keys: &[Key], stand: &str) -> Result<Typed> {
-        for key in keys {
-            match key {
-                // One line for all that move: they are of one kind.
-                Key::Name(_) => {}
-                Key::Text(text) => {
-                    if input::press_if(server, &pane.id, &[], stand).await? == Typed::Moved {
-                        return Ok(Typed::Moved);
-                    }
-                    input::type_text(server, &pane.id, text).await?;
-                }
-            }
-        }
-        let names: Vec<&str> = keys
+    async fn press(&self, server: &Server, pane: &Pane, keys: &[Key], shot: &tmux::Picture) -> Result<Typed> {
+        let named: Vec<tmux::Key> = keys
             .iter()
-            .filter_map(|k| if let Key::Name(name) = k { Some(name.as_str()) } else { None })
+            .filter_map(|k| if let Key::Name(name) = k { tmux::Key::parse(name) } else { None })
             .collect();
-        if names.len() < keys.len() {
-            // What was typed moved the cursor; the Enter that ends it belongs to it.
-            let known: Vec<_> = names.iter().filter_map(|n| tmux::Key::parse(n)).collect();
-            return input::keys(server, &pane.id, &known).await.map(|()| Typed::Yes);
-        }
-        input::press_if(server, &pane.id, &names, stand).await
+        let mut names = named.iter();
+        let what = keys.iter().filter_map(|key| match key {
+            Key::Name(_) => names.next().map(Send::Key),
+            Key::Text(text) => Some(Send::Text(text)),
+        });
+        let what: Vec<Send<'_>> = what.collect();
+        input::type_if(server, &pane.id, &what, &stand(shot)).await
     }
 
     /// A picture a moment later, and what it asks.
@@ -236,6 +225,14 @@ impl Sessions {
             }
         }
     }
+}
+
+/// A dialog stands at the bottom, and what it says is in its rows.
+fn stand(shot: &tmux::Picture) -> Stand {
+    let rows = shot.plain.lines().enumerate().filter(|(_, row)| !row.trim().is_empty());
+    let mut rows: Vec<usize> = rows.map(|(n, _)| n).collect();
+    rows.reverse();
+    shot.stand(rows)
 }
 
 /// Whether two looks in a row show the same: a dialog that is half painted is another one, or none.

@@ -4,6 +4,7 @@
 
 use super::actor::Server;
 use super::command::{Command, Line};
+use super::stand::{FACTS, Stand};
 use crate::error::{Kind, Result, fail};
 
 /// Bytes of [`Capture::Output`] kept, from the end.
@@ -35,24 +36,32 @@ pub struct Picture {
     pub dead: bool,
     /// Of the process that shows it.
     pub pid: u32,
-    /// What [`super::input::enter_if`] compares.
-    pub stand: String,
+    /// The same rows without colours, as tmux compares them.
+    pub plain: String,
+    /// What tmux made of [`FACTS`].
+    facts: String,
 }
 
-/// Changes whenever the cursor moves, a row scrolls away or another screen shows. Digits only.
-pub(super) const STAND: &str = "#{cursor_x}.#{cursor_y}.#{cursor_flag}.#{alternate_on}.#{history_size}.#{pane_in_mode}.#{pane_pid}.#{pane_dead}";
+impl Picture {
+    /// What a line that types compares, so that it types only into what was seen here: the cursor,
+    /// and a few of the rows `wanted` (from 0; those that tell most first).
+    pub fn stand(&self, wanted: impl IntoIterator<Item = usize>) -> Stand {
+        Stand::new(&self.facts, &self.plain, wanted)
+    }
+}
 
 /// One step of the server: text and facts are of the same moment.
 pub async fn picture(server: &Server, pane: &str) -> Result<Picture> {
     let facts = format!(
-        "#{{cursor_x}} #{{cursor_y}} #{{pane_width}} #{{pane_height}} #{{pane_dead}} #{{pane_pid}} {STAND} #{{pane_title}}"
+        "#{{cursor_x}} #{{cursor_y}} #{{pane_width}} #{{pane_height}} #{{pane_dead}} #{{pane_pid}} {FACTS} #{{pane_title}}"
     );
     let line = Command::new("display-message")
         .args(["-p", "-t", pane, &facts])
-        .then(Command::new("capture-pane").args(["-p", "-e", "-t", pane]));
+        .then(Command::new("capture-pane").args(["-p", "-e", "-t", pane]))
+        .then(Command::new("capture-pane").args(["-p", "-t", pane]));
     let bodies = server.run_each(line).await?;
-    let [facts, text] = &bodies[..] else {
-        return fail(Kind::Bug, format!("two commands, {} answers from tmux", bodies.len()));
+    let [facts, text, plain] = &bodies[..] else {
+        return fail(Kind::Bug, format!("three commands, {} answers from tmux", bodies.len()));
     };
     let facts = String::from_utf8_lossy(facts);
     let mut fields = facts.trim_end_matches('\n').splitn(8, ' ');
@@ -60,9 +69,10 @@ pub async fn picture(server: &Server, pane: &str) -> Result<Picture> {
     let mut small = || u16::try_from(number()).unwrap_or(0);
     let (cursor, size) = ((small(), small()), (small(), small()));
     let (dead, pid) = (small() == 1, number());
-    let stand = fields.next().unwrap_or_default().to_owned();
+    let facts = fields.next().unwrap_or_default().to_owned();
     let title = fields.next().unwrap_or_default().to_owned();
-    Ok(Picture { text: String::from_utf8_lossy(text).into_owned(), title, cursor, size, dead, pid, stand })
+    let rows = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    Ok(Picture { text: rows(text), plain: rows(plain), title, cursor, size, dead, pid, facts })
 }
 
 /// One line to tmux and one moment of the pane. Works on dead panes too.

@@ -5,12 +5,15 @@
 //!
 //! Each is one line and so one step of the server: no other client gets between leaving copy mode,
 //! the text and its Enter. The same line looks first whether the pane lives and takes input,
-//! because tmux before 3.4 silently drops what is sent to a dead pane.
+//! because tmux before 3.4 silently drops what is sent to a dead pane. Those that end in `_if` also
+//! look whether the pane still stands as it was seen. What is sent reaches that pane alone, also
+//! where the user's `synchronize-panes` copies keys to the others of a window.
 
 use super::actor::{Bodies, Server};
 use super::command::{Command, Line};
 use super::keys::Key;
 use super::process::version_of;
+use super::stand::Stand;
 use crate::clock;
 use crate::error::{Error, Kind, Result, fail};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -34,16 +37,31 @@ const MOVED: &str = "muxfs-moved";
 /// Enter if wanted. `Gone` for a dead pane, `Busy` for one whose input is switched off
 /// (`select-pane -d`): nothing is sent then.
 pub async fn paste(server: &Server, pane: &str, text: &[u8], enter: bool) -> Result<()> {
+    paste_guarded(server, pane, text, enter, None).await.map(drop)
+}
+
+/// Pastes `text` without Enter, only if the pane stands as it was seen.
+pub async fn paste_if(server: &Server, pane: &str, text: &[u8], stand: &Stand) -> Result<Typed> {
+    paste_guarded(server, pane, text, false, Some(stand)).await
+}
+
+async fn paste_guarded(
+    server: &Server,
+    pane: &str,
+    text: &[u8],
+    enter: bool,
+    stand: Option<&Stand>,
+) -> Result<Typed> {
     if text.len() > MAX_TEXT {
         return fail(Kind::TooLarge, format!("a paste has at most {MAX_TEXT} bytes"));
     }
+    let line = |source: &Source<'_>| paste_line(server, pane, source, enter, stand);
     if text.len() <= INLINE {
-        return answer(pane, &server.run_each(paste_line(server, pane, &Source::Inline(text), enter)).await?);
+        return answer(pane, &server.run_each(line(&Source::Inline(text))).await?);
     }
     let file = memory_file(text)?;
     let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    let line = paste_line(server, pane, &Source::File(&path), enter);
-    let reply = server.send(line)?;
+    let reply = server.send(line(&Source::File(&path)))?;
     // The file stays open until tmux has answered, even if our caller gives up: its number must
     // not come to mean another file meanwhile.
     let answered = tokio::spawn(async move {
@@ -55,7 +73,7 @@ pub async fn paste(server: &Server, pane: &str, text: &[u8], enter: bool) -> Res
         Ok(Ok(Ok(Ok(bodies)))) => answer(pane, &bodies),
         // tmux may not open our files (we changed user, another namespace): through the line then.
         Ok(Ok(Ok(Err(e)))) if e.text().contains(&path) => {
-            answer(pane, &server.run_each(paste_line(server, pane, &Source::Inline(text), enter)).await?)
+            answer(pane, &server.run_each(line(&Source::Inline(text))).await?)
         }
         Ok(Ok(Ok(Err(e)))) => Err(e),
         Ok(_) => fail(Kind::Gone, "the tmux server is gone"),
@@ -68,28 +86,31 @@ enum Source<'a> {
     File(&'a str),
 }
 
-fn paste_line(server: &Server, pane: &str, source: &Source<'_>, enter: bool) -> Command {
+fn paste_line(server: &Server, pane: &str, source: &Source<'_>, enter: bool, stand: Option<&Stand>) -> Line {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let buffer = format!("muxfs-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    // An empty buffer cannot be made, and there is nothing to paste.
-    let mut line = leave_mode(pane);
     let fill = match source {
+        // An empty buffer cannot be made, and there is nothing to paste.
         Source::Inline([]) => None,
         Source::Inline(text) => Some(Command::new("set-buffer").arg("-b").arg(&buffer).arg("--").arg(text)),
         Source::File(path) => Some(Command::new("load-buffer").arg("-b").arg(&buffer).arg(path)),
     };
-    if let Some(fill) = fill {
+    let mut send = Vec::new();
+    if fill.is_some() {
         // -r: line feeds stay line feeds. -d: the buffer goes with the paste.
         let mut paste = Command::new("paste-buffer").args(["-p", "-r", "-d", "-b", &buffer, "-t", pane]);
         if version_of(&server.info().version).is_some_and(|v| v >= (3, 7)) {
             paste = paste.arg("-S"); // else 3.7 rewrites control bytes
         }
-        line = line.then(fill).then(paste);
+        send.push(paste);
     }
     if enter {
-        line = line.then(Command::new("send-keys").args(["-t", pane, "Enter"]));
+        send.push(press(pane, ["Enter"]));
     }
-    guard(pane, line)
+    let Some(fill) = fill else { return guarded(pane, stand, send, None).into() };
+    // tmux reads a file in a step of its own, so that comes first, and the look after it.
+    let forget = Command::new("delete-buffer").args(["-b", &buffer]);
+    fill.then(guarded(pane, stand, send, Some(forget)))
 }
 
 fn memory_file(text: &[u8]) -> Result<OwnedFd> {
@@ -108,51 +129,31 @@ pub enum Typed {
     Moved,
 }
 
-/// Pastes `text` without Enter, only if the pane still stands as [`capture::picture`] saw it.
-///
-/// [`capture::picture`]: super::capture::picture
-pub async fn paste_if(server: &Server, pane: &str, text: &[u8], stand: &str) -> Result<Typed> {
-    if text.len() > MAX_TEXT {
-        return fail(Kind::TooLarge, format!("a paste has at most {MAX_TEXT} bytes"));
-    }
-    // Not in one step with the paste: what is checked is a composer at rest, and the next look
-    // comes before its Enter.
-    match press_if(server, pane, &[], stand).await? {
-        Typed::Yes => paste(server, pane, text, false).await.map(|()| Typed::Yes),
-        moved => Ok(moved),
-    }
+/// What is typed into a pane, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub enum Send<'a> {
+    /// As it is: no Enter, a line feed stays one.
+    Text(&'a str),
+    /// A key by its name.
+    Key(&'a Key),
 }
 
-/// Presses keys, only if the pane still stands as it was seen: one step of the server.
-pub async fn press_if(server: &Server, pane: &str, keys: &[&str], stand: &str) -> Result<Typed> {
-    let mut line = leave_mode(pane);
-    if !keys.is_empty() {
-        line = line.then(Command::new("send-keys").args(["-t", pane, "--"]).args(keys));
+/// Types all of `what` in one step of the server, only if the pane stands as it was seen.
+pub async fn type_if(server: &Server, pane: &str, what: &[Send<'_>], stand: &Stand) -> Result<Typed> {
+    let mut send = Vec::new();
+    for part in what {
+        match part {
+            Send::Text(text) => pieces(text).for_each(|piece| send.push(literal(pane, piece))),
+            Send::Key(key) => send.push(press(pane, [key.as_str()])),
+        }
     }
-    let bodies = server.run_each(guard_at(pane, stand, line)).await?;
-    if bodies.iter().any(|b| b.starts_with(MOVED.as_bytes())) {
-        return Ok(Typed::Moved);
-    }
-    answer(pane, &bodies).map(|()| Typed::Yes)
-}
-
-/// As [`guard`], and only if the pane stands as it was seen.
-fn guard_at(pane: &str, stand: &str, line: Line) -> Command {
-    let fit = format!("#{{==:{},{stand}}}", super::capture::STAND);
-    let moved = Command::new("display-message").args(["-p", "-t", pane, MOVED]);
-    guard(pane, Command::either(pane, &fit, Some(line), Some(moved.into())).into())
+    answer(pane, &server.run_each(guarded(pane, Some(stand), send, None)).await?)
 }
 
 /// Types `text` as it is: no Enter, a line feed stays one.
 pub async fn type_text(server: &Server, pane: &str, text: &str) -> Result<()> {
-    let mut rest = text;
-    while !rest.is_empty() {
-        // A character is at most 4 bytes, so an end is found.
-        let end = (0..=PIECE.min(rest.len())).rev().find(|&i| rest.is_char_boundary(i)).unwrap_or(rest.len());
-        let (now, later) = rest.split_at(end);
-        let line = leave_mode(pane).then(Command::new("send-keys").args(["-l", "-t", pane, "--", now]));
-        answer(pane, &server.run_each(guard(pane, line)).await?)?;
-        rest = later;
+    for piece in pieces(text) {
+        answer(pane, &server.run_each(guarded(pane, None, vec![literal(pane, piece)], None)).await?)?;
     }
     Ok(())
 }
@@ -160,30 +161,79 @@ pub async fn type_text(server: &Server, pane: &str, text: &str) -> Result<()> {
 /// Presses keys, in order.
 pub async fn keys(server: &Server, pane: &str, keys: &[Key]) -> Result<()> {
     for some in keys.chunks(PIECE / 8) {
-        let press = Command::new("send-keys").args(["-t", pane, "--"]).args(some.iter().map(Key::as_str));
-        answer(pane, &server.run_each(guard(pane, leave_mode(pane).then(press))).await?)?;
+        let press = press(pane, some.iter().map(Key::as_str));
+        answer(pane, &server.run_each(guarded(pane, None, vec![press], None)).await?)?;
     }
     Ok(())
 }
 
-/// Copy mode would swallow what is typed; where there is none this does nothing.
-fn leave_mode(pane: &str) -> Line {
-    Command::new("copy-mode").args(["-q", "-t", pane]).into()
+/// In parts of at most [`PIECE`] bytes.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        // A character is at most 4 bytes, so an end is found.
+        let end = (0..=PIECE.min(rest.len())).rev().find(|&i| rest.is_char_boundary(i))?;
+        let (now, later) = rest.split_at(end);
+        rest = later;
+        (!now.is_empty()).then_some(now)
+    })
 }
 
-/// Runs `line` only if the pane is there, alive and takes input, in one step; see [`answer`].
-pub fn guard(pane: &str, line: Line) -> Command {
+fn literal(pane: &str, text: &str) -> Command {
+    Command::new("send-keys").args(["-l", "-t", pane, "--", text])
+}
+
+fn press<'a>(pane: &str, keys: impl IntoIterator<Item = &'a str>) -> Command {
+    Command::new("send-keys").args(["-t", pane, "--"]).args(keys)
+}
+
+/// Runs `send` only if the pane is there, alive, takes input and stands as it was seen, all in one
+/// step; else `otherwise`. [`answer`] tells which.
+fn guarded(pane: &str, stand: Option<&Stand>, send: Vec<Command>, otherwise: Option<Command>) -> Command {
+    let or_else = |what: &str| {
+        let say = Command::new("display-message").args(["-p", "-t", pane, what]);
+        // First, because of a pane that is not there nothing can be said: that ends the line.
+        otherwise.clone().map_or_else(|| say.clone().into(), |command| command.then(say.clone()))
+    };
+    let mut line = alone(pane, send);
+    if let Some(stand) = stand {
+        line = Command::either(pane, &stand.holds(), Some(line), Some(or_else(MOVED))).into();
+    }
     let fit = format!("#{{==:#{{pane_id}} #{{pane_dead}} #{{pane_input_off}},{pane} 0 0}}");
-    let why = format!("{REFUSED} #{{pane_dead}}");
-    let refuse = Command::new("display-message").args(["-p", "-t", pane, &why]);
-    Command::either(pane, &fit, Some(line), Some(refuse.into()))
+    Command::either(pane, &fit, Some(line), Some(or_else(&format!("{REFUSED} #{{pane_dead}}"))))
 }
 
-/// What a guarded line's replies say.
-pub fn answer(pane: &str, bodies: &Bodies) -> Result<()> {
+/// `send` without copy mode, which would swallow what is typed, and to this pane alone: tmux copies
+/// the keys of a pane whose `synchronize-panes` is on to the others of its window. The option may be
+/// the pane's own or the window's; it is as it was afterwards, and where a line broke off, after the
+/// next one.
+fn alone(pane: &str, send: Vec<Command>) -> Line {
+    const MARK: &str = "@muxfs-alone";
+    let set = |args: &[&str]| Command::new("set-option").args(["-p", "-t", pane]).args(args);
+    let synchronized = "#{pane_synchronized}";
+    let off = set(&[MARK, "1"]).then(set(&["synchronize-panes", "off"]));
+    let on_again = Command::either(pane, synchronized, None, Some(set(&["synchronize-panes", "on"]).into()));
+    let back = set(&["-u", MARK]).then(set(&["-u", "synchronize-panes"])).then(on_again);
+    let mut line = Command::new("copy-mode").args(["-q", "-t", pane]).then(Command::either(
+        pane,
+        synchronized,
+        Some(off),
+        None,
+    ));
+    for command in send {
+        line = line.then(command);
+    }
+    line.then(Command::either(pane, &format!("#{{{MARK}}}"), Some(back), None))
+}
+
+/// What a guarded line's replies say. `Busy` for a pane whose input is off, `Gone` for a dead one.
+fn answer(pane: &str, bodies: &Bodies) -> Result<Typed> {
+    if bodies.iter().any(|b| b.starts_with(MOVED.as_bytes())) {
+        return Ok(Typed::Moved);
+    }
     let refused = bodies.iter().find_map(|b| b.strip_prefix(REFUSED.as_bytes()));
     match refused.map(<[u8]>::trim_ascii) {
-        None => Ok(()),
+        None => Ok(Typed::Yes),
         Some(b"0") => fail(Kind::Busy, format!("the input of pane {pane} is switched off in tmux")),
         Some(_) => fail(Kind::Gone, format!("pane {pane} is dead")),
     }

@@ -20,6 +20,7 @@ pub mod pipe;
 pub mod process;
 mod secret;
 pub mod session;
+mod stand;
 pub mod state;
 pub mod watch;
 
@@ -31,4 +32,5 @@ pub use control::Notice;
 pub use pipe::{PipeHub, PipeStart, missing_room};
 pub use process::{OwnProgram, Socket};
 pub use session::{Made, NewSession};
+pub use stand::Stand;
 pub use state::{ClientInfo, Lists, PaneInfo, SessionInfo, Snapshot, snapshot};

@@ -10,9 +10,9 @@ use super::super::eyes::Picture;
 use super::super::{Pane, Sessions};
 use crate::agent::composer::Composer;
 use crate::agent::manifest::{By, Manifest, State as Shows};
-use crate::error::{Kind, Result, fail};
-use crate::tmux::input::{self, Typed};
-use crate::tmux::{self, Server};
+use crate::error::{Error, Kind, Result, fail};
+use crate::tmux::input::{self, Send, Typed};
+use crate::tmux::{self, Key, Server, Stand};
 
 /// How long a text may take to stand in the composer: 200 kB took an agent up to 2 s.
 const SHOWN: Duration = Duration::from_secs(10);
@@ -27,7 +27,8 @@ const LOOK: Duration = Duration::from_millis(30);
 /// A pane that was seen fit for a prompt.
 pub(super) struct Fit {
     server: Server,
-    stand: String,
+    /// None of a pane that nobody can see into.
+    stand: Option<Stand>,
     manifest: Option<Arc<Manifest>>,
 }
 
@@ -59,10 +60,10 @@ impl Sessions {
     ) -> Result<std::result::Result<Fit, Unfit>> {
         let server = self.server()?;
         let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else {
-            return Ok(Ok(Fit { server, stand: String::new(), manifest: None }));
+            return Ok(Ok(Fit { server, stand: None, manifest: None }));
         };
         if manifest.rules.is_empty() {
-            return Ok(Ok(Fit { server, stand: String::new(), manifest: Some(manifest) }));
+            return Ok(Ok(Fit { server, stand: None, manifest: Some(manifest) }));
         }
         let (shot, picture) = self.picture(pane).await?;
         if shot.dead {
@@ -79,35 +80,32 @@ impl Sessions {
         } else if draft {
             Err(Unfit::Draft)
         } else {
-            Ok(Fit { server, stand: shot.stand, manifest: Some(manifest) })
+            Ok(Fit { server, stand: Some(stand(&shot)), manifest: Some(manifest) })
         })
     }
 
     /// Types `text` and presses Enter. The caller holds the pane's queue.
     pub(super) async fn put_in(self: &Arc<Self>, pane: &Arc<Pane>, fit: &Fit, text: &str) -> Result<Put> {
-        let Some(manifest) = fit.manifest.as_deref().filter(|m| !m.rules.is_empty()) else {
+        let (Some(manifest), Some(stand)) = (fit.manifest.as_deref(), &fit.stand) else {
             // A shell, or an agent nobody can see: one paste and one Enter.
             pane.input(Instant::now());
             input::paste(&fit.server, &pane.id, text.as_bytes(), true).await?;
             return Ok(Put::Taken);
         };
         let typed = manifest.submit.by == By::Keys || text.starts_with('/') && !text.contains('\n');
-        if typed {
-            if input::press_if(&fit.server, &pane.id, &[], &fit.stand).await? == Typed::Moved {
-                return Ok(Put::Moved);
-            }
-            pane.input(Instant::now());
-            input::type_text(&fit.server, &pane.id, text).await?;
+        pane.input(Instant::now());
+        let put = if typed {
+            input::type_if(&fit.server, &pane.id, &[Send::Text(text)], stand).await?
         } else {
-            pane.input(Instant::now());
-            if input::paste_if(&fit.server, &pane.id, text.as_bytes(), &fit.stand).await? == Typed::Moved {
-                return Ok(Put::Moved);
-            }
+            input::paste_if(&fit.server, &pane.id, text.as_bytes(), stand).await?
+        };
+        if put == Typed::Moved {
+            return Ok(Put::Moved);
         }
         // What is larger takes longer: up to 15 s were seen for 200 kB.
         let more = Duration::from_micros(text.len() as u64);
         let submit = &manifest.submit;
-        self.until_shown(pane, &fit.stand, submit.settle + more * 10, SHOWN + more * 50).await?;
+        self.until_shown(pane, stand, submit.settle + more * 10, SHOWN + more * 50).await?;
         if !submit.nudge.is_empty() && text.len() >= submit.large && !typed {
             self.nudge(pane, &fit.server, &submit.nudge, submit.settle).await?;
         }
@@ -123,7 +121,13 @@ impl Sessions {
     }
 
     /// The text stands in the composer, and nothing moves.
-    async fn until_shown(&self, pane: &Pane, stand: &str, settle: Duration, limit: Duration) -> Result<()> {
+    async fn until_shown(
+        &self,
+        pane: &Pane,
+        before: &Stand,
+        settle: Duration,
+        limit: Duration,
+    ) -> Result<()> {
         let begun = Instant::now();
         loop {
             tokio::time::sleep(LOOK.min(settle)).await;
@@ -135,7 +139,7 @@ impl Sessions {
                 let (shows, patience) = match picture.composer {
                     Composer::Draft(_) => (true, limit),
                     Composer::Empty => (false, limit),
-                    _ => (shot.stand != stand, TAKEN.max(settle)),
+                    _ => (stand(&shot) != *before, TAKEN.max(settle)),
                 };
                 if shows || begun.elapsed() >= patience {
                     return Ok(());
@@ -146,10 +150,9 @@ impl Sessions {
 
     /// A key that makes an agent take in a large paste, pressed when it stands there.
     async fn nudge(&self, pane: &Pane, server: &Server, keys: &[String], settle: Duration) -> Result<()> {
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let (shot, picture) = self.picture(pane).await?;
         if matches!(picture.composer, Composer::Draft(_)) {
-            input::press_if(server, &pane.id, &keys, &shot.stand).await?;
+            input::type_if(server, &pane.id, &pressed(&known(keys)?), &stand(&shot)).await?;
             tokio::time::sleep(settle).await;
         }
         Ok(())
@@ -171,8 +174,8 @@ impl Sessions {
             }
             pane.input(Instant::now());
             // What never rests (a spinner that moves the cursor) is pressed on the look alone.
-            let keys = ["Enter"];
-            if input::press_if(server, &pane.id, &keys, &shot.stand).await? == Typed::Yes {
+            let enter = known(&["Enter".into()])?;
+            if input::type_if(server, &pane.id, &pressed(&enter), &stand(&shot)).await? == Typed::Yes {
                 return Ok((shot, busy));
             }
             if begun.elapsed() >= REST {
@@ -191,7 +194,8 @@ impl Sessions {
         }
         if pane.eyes(|e| e.holds(prompt)).unwrap_or(false) {
             pane.input(Instant::now());
-            input::press_if(&server, &pane.id, &["Enter"], &shot.stand).await?; // Moved: at the next look
+            let enter = known(&["Enter".into()])?;
+            input::type_if(&server, &pane.id, &pressed(&enter), &stand(&shot)).await?; // Moved: at the next look
         }
         self.observe_now(pane);
         Ok(())
@@ -272,7 +276,7 @@ impl Sessions {
             return Ok(true); // nobody sees it
         }
         let server = self.server()?;
-        let keys: Vec<&str> = manifest.keys.clear.iter().map(String::as_str).collect();
+        let keys = known(&manifest.keys.clear)?;
         // Some take one line at a time.
         for _ in 0..100 {
             let (shot, picture) = self.picture(pane).await?;
@@ -286,7 +290,7 @@ impl Sessions {
             if !ready || !draft && !unsure {
                 return Ok(ready);
             }
-            let _ = input::press_if(&server, &pane.id, &keys, &shot.stand).await?; // Moved: looked at again
+            let _ = input::type_if(&server, &pane.id, &pressed(&keys), &stand(&shot)).await?; // Moved: looked at again
             if unsure {
                 return Ok(true);
             }
@@ -301,6 +305,26 @@ impl Sessions {
         let text = self.capture(pane, tmux::Capture::Screen).await.ok()?;
         Some(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// A composer stands at the bottom: what covers it changes one of these rows.
+fn stand(shot: &tmux::Picture) -> Stand {
+    let rows = shot.plain.lines().enumerate().filter(|(_, row)| !row.trim().is_empty());
+    let mut rows: Vec<usize> = rows.map(|(n, _)| n).collect();
+    rows.reverse();
+    shot.stand(rows)
+}
+
+fn known(names: &[String]) -> Result<Vec<Key>> {
+    let key = |name: &String| {
+        Key::parse(name)
+            .ok_or_else(|| Error::new(Kind::Invalid, format!("the manifest's key {name:?} is none")))
+    };
+    names.iter().map(key).collect()
+}
+
+fn pressed(keys: &[Key]) -> Vec<Send<'_>> {
+    keys.iter().map(Send::Key).collect()
 }
 
 /// What a look holds of the composer.

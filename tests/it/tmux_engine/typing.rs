@@ -164,3 +164,116 @@ fn tmux_key_names() -> Vec<String> {
     }
     all
 }
+
+/// A program in the pane that writes what it reads to `file`, with `screen` above.
+async fn reader(rig: &Rig, name: &str, file: &Path, screen: &str) -> Made {
+    let script = format!("stty raw -echo; printf '\\033[?2004h{screen}'; exec cat > '{}'", file.display());
+    let made = rig.session(name, &["sh", "-c", &script]).await;
+    rig.shows(&made.pane, "go").await;
+    made
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_typed_where_the_rows_are_not_as_they_were_seen() {
+    let rig = Rig::new().await;
+    let file = rig.path().join("typed");
+    // Rows with all that means something in a format or a regular expression, and one twice.
+    let odd = "│ #{x} 50%% {a,b}: ^$.*[c](d)?+\\\\\\\\ é漢 │";
+    let made =
+        reader(&rig, "t", &file, &format!("same\\r\\n{odd}\\r\\nsame\\r\\n\\033[?25lgo\\033[9;1H")).await;
+    let enter = [Key::parse("Enter").expect("known")];
+    let send = [input::Send::Text("x"), input::Send::Key(&enter[0])];
+    let shot = picture(rig.s(), &made.pane).await.expect("seen");
+    let stand = shot.stand([2, 1, 3]);
+    assert!(stand.rows() == 2 && stand.compares(1) && stand.compares(3), "{stand:?}\n{}", shot.plain);
+    let yes = input::type_if(rig.s(), &made.pane, &send, &stand).await.expect("typed");
+    assert_eq!(yes, input::Typed::Yes);
+    let large = vec![b'p'; 1000];
+    let yes = input::paste_if(rig.s(), &made.pane, &large, &stand).await.expect("pasted");
+    assert_eq!(yes, input::Typed::Yes);
+    let want = [b"x\r\x1b[200~", &large[..], b"\x1b[201~"].concat();
+    until("typed", async || std::fs::read(&file).is_ok_and(|b| b.len() >= want.len())).await;
+    // Another text in one row, the cursor hidden and where it was.
+    let tty = rig.pane(&made.pane).await.tty;
+    std::fs::write(&tty, "\x1b7\x1b[4;1Hno\x1b[K\x1b8").expect("paints");
+    rig.shows(&made.pane, "no").await;
+    let moved = input::type_if(rig.s(), &made.pane, &send, &stand).await.expect("looked");
+    assert_eq!(moved, input::Typed::Moved);
+    for text in [&large[..], b"short"] {
+        let moved = input::paste_if(rig.s(), &made.pane, text, &stand).await.expect("looked");
+        assert_eq!(moved, input::Typed::Moved);
+    }
+    // A row of the same text above it.
+    std::fs::write(&tty, "\x1b7\x1b[4;1Hgo\x1b[K\x1b[1;1Hgo\x1b[K\x1b8").expect("paints");
+    rig.shows(&made.pane, "go\n│").await;
+    let moved = input::type_if(rig.s(), &made.pane, &send, &stand).await.expect("looked");
+    assert_eq!(moved, input::Typed::Moved);
+    std::fs::write(&tty, "\x1b7\x1b[1;1Hsame\x1b8").expect("paints");
+    rig.shows(&made.pane, "same\n│").await;
+    let yes = input::type_if(rig.s(), &made.pane, &send, &stand).await.expect("typed");
+    assert_eq!(yes, input::Typed::Yes, "all is as it was");
+    let want = [&want[..], b"x\r"].concat();
+    until("typed", async || std::fs::read(&file).is_ok_and(|b| b.len() >= want.len())).await;
+    assert_eq!(std::fs::read(&file).expect("read"), want);
+    assert_eq!(text(&rig.s().run(Command::new("list-buffers")).await.expect("lists")), "");
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_typed_reaches_one_pane_of_those_that_are_synchronized() {
+    let rig = Rig::new().await;
+    let file = rig.path().join("one");
+    let made = reader(&rig, "t", &file, "go").await;
+    let other = rig.path().join("other");
+    let script = format!("stty raw -echo; printf go; exec cat > '{}'", other.display());
+    let split = ["-d", "-P", "-F", "#{pane_id}", "-t", &made.pane, &script];
+    let second = text(&rig.s().run(cmd("split-window", &split)).await.expect("split"));
+    rig.shows(&second, "go").await;
+    let option = async |pane: &str, own: bool| {
+        let flags = if own { "-pqv" } else { "-pqvA" };
+        text(
+            &rig.s()
+                .run(cmd("show-options", &[flags, "-t", pane, "synchronize-panes"]))
+                .await
+                .expect("shown"),
+        )
+    };
+    let enter = [Key::parse("Enter").expect("known")];
+    let mut want = Vec::new();
+    for own in [false, true] {
+        // The window's option, then each pane's own.
+        if own {
+            rig.s()
+                .run(cmd("set-option", &["-wu", "-t", &made.pane, "synchronize-panes"]))
+                .await
+                .expect("set");
+            for pane in [&made.pane, &second] {
+                let set = ["-p", "-t", pane, "synchronize-panes", "on"];
+                rig.s().run(cmd("set-option", &set)).await.expect("set");
+            }
+        } else {
+            rig.s()
+                .run(cmd("set-option", &["-w", "-t", &made.pane, "synchronize-panes", "on"]))
+                .await
+                .expect("set");
+        }
+        let before = (option(&made.pane, own).await, option(&second, own).await);
+        let stand = picture(rig.s(), &made.pane).await.expect("seen").stand([0]);
+        input::paste(rig.s(), &made.pane, b"a", true).await.expect("pasted");
+        input::type_text(rig.s(), &made.pane, "b").await.expect("typed");
+        input::keys(rig.s(), &made.pane, &enter).await.expect("pressed");
+        input::type_if(rig.s(), &made.pane, &[input::Send::Text("c")], &stand).await.expect("typed");
+        input::paste_if(rig.s(), &made.pane, b"d", &stand).await.expect("pasted");
+        want.extend_from_slice(b"\x1b[200~a\x1b[201~\rb\rc\x1b[200~d\x1b[201~");
+        until("typed", async || std::fs::read(&file).is_ok_and(|b| b.len() >= want.len())).await;
+        assert_eq!((option(&made.pane, own).await, option(&second, own).await), before);
+    }
+    assert_eq!(std::fs::read(&file).expect("read"), want);
+    // A person's key still goes to both: the other got nothing before it.
+    rig.s().run(cmd("send-keys", &["-t", &made.pane, "z"])).await.expect("sent");
+    until("the other pane reads", async || std::fs::read(&other).is_ok_and(|b| !b.is_empty())).await;
+    assert_eq!(std::fs::read(&other).expect("read"), b"z");
+    let left = text(&rig.s().run(cmd("show-options", &["-p", "-t", &made.pane])).await.expect("shown"));
+    assert!(!left.contains("muxfs-alone"), "{left}");
+    rig.end().await;
+}
