@@ -113,6 +113,8 @@ pub struct Reading {
     /// is none.
     pub rows: Range<usize>,
     pub popup: Option<Popup>,
+    /// All that stands in those rows, hints as well.
+    pub shown: String,
 }
 
 /// An open list of completions.
@@ -181,7 +183,8 @@ pub fn read(manifest: &Manifest, screen: &Screen) -> Reading {
         composer = Composer::Other { mode: mode.name.clone(), text };
     }
     let popup = field.popup.as_ref().and_then(|p| popup(p, &all, &whole));
-    Reading { composer, rows: first..first + rows.len(), popup }
+    let shown = rows.iter().map(|r| r.iter().map(|c| c.char).collect::<String>()).collect::<Vec<_>>();
+    Reading { composer, rows: first..first + rows.len(), popup, shown: shown.join("\n") }
 }
 
 /// The list that touches the composer, which stands at `composer`.

@@ -175,9 +175,9 @@ pub(super) enum How {
 /// What to do next so that an option is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Send these keys, take a new picture and ask again. A caller ends this after a few rounds:
-    /// a dialog may not follow.
-    Move(Vec<Key>),
+    /// Send these keys once, wait until option `to` is seen selected, and ask again. A dialog that
+    /// does not come there may have keys on their way still: nothing more may be sent.
+    Move { keys: Vec<Key>, to: usize },
     /// Send these keys; they are the answer. Only for the picture this was said of.
     Confirm(Vec<Key>),
     /// Nothing may be sent, and why.
@@ -278,7 +278,11 @@ impl Question {
                     _ => return Step::Impossible("there is no such option"),
                 };
                 let key = if to > from { forth } else { back };
-                Step::Move(vec![name(key); to.abs_diff(from).min(FARTHEST)])
+                let steps = to.abs_diff(from).min(FARTHEST);
+                let there = if to > from { from + steps } else { from - steps };
+                let seen = place(at).is_some() && place(wanted).is_some();
+                let there = if seen { now.options[there].number } else { there };
+                Step::Move { keys: vec![name(key); steps], to: there }
             }
             (_, None) => Step::Impossible("there is no such option"),
             (How::Letters(letters), Some(at)) => {

@@ -80,7 +80,7 @@ pub fn session_status(s: &SessionAt) -> Fields {
     f.add("queue", queued(&s.session, &pane));
     f.add("turn", s.session.turns.current().map(|t| t.name));
     f.add("turns", if s.sessions.turns_on(&s.session) { "on" } else { "off" });
-    f.add("held", pane.held());
+    held(&mut f, &pane);
     f.add("pending", s.session.pending_restart().then_some("restart"));
     process(&mut f, &pane);
     f.add("pane", pane.id.as_str());
@@ -103,10 +103,16 @@ pub fn pane_status(p: &PaneAt) -> Fields {
     f.add("agent", agent(&p.pane));
     state(&mut f, &p.pane);
     f.add("queue", p.pane.waiting.load(std::sync::atomic::Ordering::Relaxed));
-    f.add("held", p.pane.held());
+    held(&mut f, &p.pane);
     process(&mut f, &p.pane);
     logs(&mut f, &p.pane);
     f
+}
+
+fn held(f: &mut Fields, pane: &Pane) {
+    let held = pane.held();
+    f.add("held", held.as_ref().map(|h| h.word));
+    f.add("held_why", held.map(|h| h.why).filter(|why| !why.is_empty()));
 }
 
 pub fn turn_status(t: &TurnAt) -> Fields {

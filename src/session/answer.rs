@@ -10,10 +10,14 @@ use crate::error::{Kind, Result, fail};
 use crate::tmux::input::{self, Send, Typed};
 use crate::tmux::{self, Server, Stand};
 
-/// Steps towards an option; a dialog that does not follow its keys is given up.
+/// Steps towards an option, and looks at a dialog that changes.
 const STEPS: usize = 20;
 /// How long a dialog may take to show what a key did.
-const SHOWS: Duration = Duration::from_secs(2);
+const SHOWS: Duration = Duration::from_secs(10);
+/// A dialog that took its answer is gone before that, or something else on the screen is another.
+const GONE: Duration = Duration::from_secs(2);
+/// How long keys and text that came before may keep an answer waiting.
+const TURN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(30);
 /// A dialog takes keys only when people could have read it: claude 2.1.329 drops all that come
 /// within 0.1 s of its appearance, without a word.
@@ -53,7 +57,7 @@ impl Sessions {
         id: Option<&str>,
     ) -> Result<()> {
         let pane = session.main();
-        let _queue = pane.queue.clone().lock_owned().await;
+        let _queue = turn(&pane).await?;
         let _life = session.life.read().await;
         let (server, (shot, first)) = (self.server()?, self.look_at_question(&pane).await?);
         if let Some(id) = id.filter(|id| *id != first.id) {
@@ -72,16 +76,16 @@ impl Sessions {
     pub async fn answer_text(self: &Arc<Self>, session: &Arc<Session>, text: &str) -> Result<()> {
         let pane = session.main();
         let text = message::clean(text.as_bytes())?;
-        let _queue = pane.queue.clone().lock_owned().await;
+        let _queue = turn(&pane).await?;
         let _life = session.life.read().await;
         let (server, (shot, first)) = (self.server()?, self.look_at_question(&pane).await?);
         let step = |now: &Question| first.question.next_own(now);
-        let (mut shot, _, keys) =
+        let (mut shot, mut now, keys) =
             self.walk(&server, &pane, "answer-text", (shot, &first.question), step).await?;
         if !keys.is_empty() {
-            (shot, _) = self.next_look(&pane, &shot).await?; // they opened the field
+            (shot, now) = self.settled(&pane, &shot).await?; // they opened the field
         }
-        self.put_words(&server, &pane, &shot, &text, first.question.is_field()).await?;
+        self.put_words(&server, &pane, (&shot, &now), &text, first.question.is_field()).await?;
         let told = format!("answered in words: {}", first.id);
         self.journal.log(super::Level::Info, &session.shown(), &told);
         Ok(())
@@ -89,6 +93,10 @@ impl Sessions {
 
     /// Goes where `step` says until it confirms, and presses those keys too. What was seen right
     /// before them, and them.
+    ///
+    /// Keys that move the mark are sent once: those of a slow dialog may be on their way still when
+    /// it is given up, and more of them would carry the mark past the option. Those that confirm are
+    /// sent only while the row of the selected option reads as it was seen.
     async fn walk(
         &self,
         server: &Server,
@@ -99,21 +107,57 @@ impl Sessions {
     ) -> Result<(tmux::Picture, Question, Vec<Key>)> {
         let mut now = first.clone();
         for _ in 0..STEPS {
-            let (keys, last) = match step(&now) {
+            let (keys, to) = match step(&now) {
                 Step::Impossible(why) => return fail(Kind::Invalid, format!("{what}: {why}")),
-                Step::Move(keys) => (keys, false),
-                Step::Confirm(keys) => (keys, true),
+                Step::Move { keys, to } => (keys, Some(to)),
+                Step::Confirm(keys) => (keys, None),
             };
-            if last {
+            let stand = stand(&shot, &now);
+            if stand.rows() == 0 {
+                let why = "none of its rows can be told from other rows of the screen; nothing was sent";
+                return fail(Kind::Busy, format!("{what}: {why}"));
+            }
+            if to.is_none() {
                 pane.input(Instant::now());
             }
-            let pressed = self.press(server, pane, &keys, &shot).await?;
-            if last && pressed == Typed::Yes {
-                return Ok((shot, now, keys));
+            match (self.press(server, pane, &keys, &stand).await?, to) {
+                (Typed::Yes, None) => return Ok((shot, now, keys)),
+                (Typed::Yes, Some(to)) => {
+                    (shot, now) = self.until_selected(pane, what, first, to).await?;
+                }
+                (Typed::Moved, _) => (shot, now) = self.settled(pane, &shot).await?,
             }
-            (shot, now) = self.next_look(pane, &shot).await?;
         }
-        fail(Kind::TimedOut, format!("{what}: the dialog does not follow its keys"))
+        fail(Kind::TimedOut, format!("{what}: the dialog does not stand still; it was not confirmed"))
+    }
+
+    /// Waits until option `to` is seen selected, twice alike.
+    async fn until_selected(
+        &self,
+        pane: &Pane,
+        what: &str,
+        first: &Question,
+        to: usize,
+    ) -> Result<(tmux::Picture, Question)> {
+        let begun = Instant::now();
+        let mut last = None;
+        while begun.elapsed() < SHOWS {
+            let (shot, question) = self.look_again(pane).await?;
+            let twice = seen_twice(&mut last, &question);
+            match question {
+                Some(now) if twice && now.id != first.id => {
+                    let why = "another question is asked now; it was not confirmed";
+                    return fail(Kind::Invalid, format!("{what}: {why}"));
+                }
+                Some(now) if twice && now.selected == Some(to) => return Ok((shot, now)),
+                None if twice => {
+                    return fail(Kind::Invalid, format!("{what}: nothing is asked any more"));
+                }
+                _ => {}
+            }
+        }
+        let why = format!("the mark did not come to option {to}; it was not confirmed");
+        fail(Kind::TimedOut, format!("{what}: {why}"))
     }
 
     /// Types into the field that is open. Enter comes once the words are seen there, or where they
@@ -122,12 +166,14 @@ impl Sessions {
         self: &Arc<Self>,
         server: &Server,
         pane: &Arc<Pane>,
-        before: &tmux::Picture,
+        (before, question): (&tmux::Picture, &Question),
         words: &str,
         masked: bool,
     ) -> Result<()> {
         tokio::time::sleep(FIELD).await;
-        if input::type_if(server, &pane.id, &[Send::Text(words)], &stand(before)).await? == Typed::Moved {
+        pane.input(Instant::now());
+        let what = [Send::Text(words)];
+        if input::type_if(server, &pane.id, &what, &stand(before, question)).await? == Typed::Moved {
             return fail(Kind::Busy, "answer-text: the dialog changed while it was looked at");
         }
         let begun = Instant::now();
@@ -137,9 +183,13 @@ impl Sessions {
             let taken =
                 if masked { shot.text != before.text } else { gained(&before.text, &shot.text, words) };
             let twice = seen_twice(&mut last, &asked);
-            let Some(asked) = asked.filter(|_| twice) else { continue };
+            let Some(asked) = asked.filter(|_| twice && taken) else { continue };
+            // The rows that hold the words.
+            let old: Vec<&str> = before.plain.lines().collect();
+            let changed = shot.plain.lines().enumerate().filter(|(n, row)| old.get(*n) != Some(row));
+            let stand = shot.stand(changed.map(|(n, _)| n).chain(rows(&asked)));
             let enter = [Key::Name("Enter".into())];
-            if taken && self.press(server, pane, &enter, &shot).await? == Typed::Yes {
+            if stand.rows() > 0 && self.press(server, pane, &enter, &stand).await? == Typed::Yes {
                 return self.until_gone(pane, &shot, &asked).await;
             }
         }
@@ -155,7 +205,10 @@ impl Sessions {
             let (shot, picture) = self.picture(pane).await?;
             pane.saw(shot.pid, picture);
             let Some(asked) = pane.asked() else { return fail(Kind::Invalid, "answer: nothing is asked") };
-            match STOOD.checked_sub(asked.since.elapsed()) {
+            // The mark may be on its way still for a key that came just before.
+            let key = pane.eyes(|e| e.since_input(Instant::now())).flatten();
+            let stood = key.map_or(asked.since.elapsed(), |key| key.min(asked.since.elapsed()));
+            match STOOD.checked_sub(stood) {
                 Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
                 _ => return Ok((shot, asked)),
             }
@@ -163,7 +216,7 @@ impl Sessions {
         fail(Kind::Busy, "answer: the question does not stand still")
     }
 
-    async fn press(&self, server: &Server, pane: &Pane, keys: &[Key], shot: &tmux::Picture) -> Result<Typed> {
+    async fn press(&self, server: &Server, pane: &Pane, keys: &[Key], stand: &Stand) -> Result<Typed> {
         let named: Vec<tmux::Key> = keys
             .iter()
             .filter_map(|k| if let Key::Name(name) = k { tmux::Key::parse(name) } else { None })
@@ -174,7 +227,7 @@ impl Sessions {
             Key::Text(text) => Some(Send::Text(text)),
         });
         let what: Vec<Send<'_>> = what.collect();
-        input::type_if(server, &pane.id, &what, &stand(shot)).await
+        input::type_if(server, &pane.id, &what, stand).await
     }
 
     /// A picture a moment later, and what it asks.
@@ -186,15 +239,16 @@ impl Sessions {
         Ok((shot, question))
     }
 
-    /// The picture after a step; the same one where nothing shows in time.
-    async fn next_look(&self, pane: &Pane, before: &tmux::Picture) -> Result<(tmux::Picture, Question)> {
+    /// A later picture than `before`, of a dialog that shows the same twice; the same one where
+    /// nothing changes in time.
+    async fn settled(&self, pane: &Pane, before: &tmux::Picture) -> Result<(tmux::Picture, Question)> {
         let begun = Instant::now();
         let mut last = None;
         loop {
             let (shot, question) = self.look_again(pane).await?;
             let twice = seen_twice(&mut last, &question);
             let waited = begun.elapsed();
-            let done = twice && (shot.text != before.text || waited >= SHOWS) || waited >= SHOWS * 2;
+            let done = twice && (shot.text != before.text || waited >= GONE) || waited >= SHOWS;
             match question {
                 Some(question) if done => return Ok((shot, question)),
                 None if twice || done => return fail(Kind::Invalid, "answer: nothing is asked any more"),
@@ -217,22 +271,36 @@ impl Sessions {
             let Ok((shot, now)) = self.look_again(pane).await else { return Ok(()) }; // it may have ended of it
             gone = if now.as_ref() == Some(asked) { 0 } else { gone + 1 };
             self.observe_now(pane);
-            match begun.elapsed() >= SHOWS {
-                _ if gone == 2 => return Ok(()),
-                true if shot.text != before.text => return Ok(()),
-                true => return fail(Kind::TimedOut, "answer: the dialog shows no change"),
-                false => {}
+            let waited = begun.elapsed();
+            if gone == 2 || waited >= GONE && shot.text != before.text {
+                return Ok(());
+            }
+            if waited >= SHOWS {
+                return fail(Kind::TimedOut, "answer: its keys were sent, and the dialog shows no change");
             }
         }
     }
 }
 
-/// A dialog stands at the bottom, and what it says is in its rows.
-fn stand(shot: &tmux::Picture) -> Stand {
-    let rows = shot.plain.lines().enumerate().filter(|(_, row)| !row.trim().is_empty());
-    let mut rows: Vec<usize> = rows.map(|(n, _)| n).collect();
-    rows.reverse();
-    shot.stand(rows)
+/// The place of an answer among keys and text.
+async fn turn(pane: &Pane) -> Result<tokio::sync::OwnedMutexGuard<()>> {
+    match tokio::time::timeout(TURN, pane.queue.clone().lock_owned()).await {
+        Ok(turn) => Ok(turn),
+        Err(_) => fail(Kind::TimedOut, format!("other messages held this pane for {} s", TURN.as_secs())),
+    }
+}
+
+/// What is compared when a key is sent to a dialog.
+fn stand(shot: &tmux::Picture, question: &Question) -> Stand {
+    shot.stand(rows(question))
+}
+
+/// The selected option's rows, the title's, each option's first, and the others of the dialog.
+fn rows(question: &Question) -> impl Iterator<Item = usize> {
+    let place = &question.place;
+    let marked = question.marked_rows().into_iter().flatten();
+    let options = place.options.iter().map(|rows| rows.start);
+    marked.chain([place.rows.start]).chain(options).chain(place.rows.clone())
 }
 
 /// Whether two looks in a row show the same: a dialog that is half painted is another one, or none.

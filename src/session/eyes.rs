@@ -5,13 +5,14 @@
 //! other sources fill in what a picture cannot show: work that a draft hides, an end that came
 //! between two looks.
 
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::answer::{Asked, Counter};
 use super::program::Agent;
 use super::shell::{QUIET_PROGRAM, Verdict};
 use super::state::{Evidence, State};
-use crate::agent::composer::Composer;
+use crate::agent::composer::{Composer, Popup};
 use crate::agent::manifest;
 use crate::agent::question::Question;
 
@@ -57,6 +58,12 @@ pub struct Picture {
     pub composer: Composer,
     /// It says below the newest turn that it was stopped.
     pub stopped: bool,
+    /// All that stands in it, hints as well.
+    pub shown: String,
+    /// The rows of its text; empty where there is none.
+    pub place: Range<usize>,
+    /// An open list of completions.
+    pub popup: Option<Popup>,
     /// What it asks.
     pub question: Option<Question>,
     /// What the agent's own file says at this moment.
@@ -133,6 +140,11 @@ impl Eyes {
         self.worked = false;
         self.evident = false;
         self.ready_since = None;
+    }
+
+    /// Since something was typed last.
+    pub fn since_input(&self, now: Instant) -> Option<Duration> {
+        self.input.map(|at| now.saturating_duration_since(at))
     }
 
     /// What was typed last is a prompt: the agent may be still over it for so long.

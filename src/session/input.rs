@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
+use super::pane::Held;
 use super::{Pane, Session, Sessions, State, Told, message, shell};
 use crate::error::{Error, Kind, Result, fail};
 use crate::later;
@@ -121,6 +122,11 @@ impl Sessions {
         if message.is_empty() {
             return Ok(());
         }
+        if let Message::Prompt(text) = &message
+            && pane.has_rules()
+        {
+            message::has_words(text)?;
+        }
         let place = Place::take(pane)?;
         let at = format!("{}/{}", session.shown(), message.word());
         let mut waiting = Waiting { sessions: self, who, at, over: false };
@@ -174,7 +180,10 @@ impl Sessions {
     ) -> Result<(Server, OwnedMutexGuard<()>)> {
         let hold = self.config().hold;
         let limit = hold + Duration::from_secs(30);
-        let Ok(turn) = tokio::time::timeout(limit, pane.queue.clone().lock_owned()).await else {
+        // A prompt to an agent may wait long for its composer: keys and text do not wait for it.
+        let prompt = matches!(message, Message::Prompt(_)) && pane.has_rules();
+        let queue = if prompt { &pane.prompts } else { &pane.queue };
+        let Ok(turn) = tokio::time::timeout(limit, queue.clone().lock_owned()).await else {
             return fail(Kind::TimedOut, format!("other messages held this pane for {} s", limit.as_secs()));
         };
         let server = self.server()?;
@@ -221,7 +230,7 @@ impl Sessions {
     async fn until_free(&self, session: &Session, pane: &Pane, hold: Duration) -> Result<()> {
         let begun = Instant::now();
         while self.typed_by_hand(pane).await? {
-            pane.set_held(Some("draft"));
+            pane.set_held(Some(Held::new("draft", "")));
             pane.check_alive()?;
             if begun.elapsed() >= hold {
                 session.set_last_error("a message was held by a person typing, and given up");

@@ -26,6 +26,15 @@ pub fn clean(body: &[u8]) -> Result<String> {
     Ok(text)
 }
 
+/// `Invalid` for a prompt of blanks alone: an agent takes its composer for empty then, and the Enter
+/// does nothing.
+pub fn has_words(text: &str) -> Result<()> {
+    if text.chars().all(char::is_whitespace) {
+        return fail(Kind::Invalid, "a prompt of blanks alone: no agent takes it");
+    }
+    Ok(())
+}
+
 /// The longest line's bytes, for terminals that keep only so many.
 pub fn longest_line(text: &str) -> usize {
     text.split('\n').map(str::len).max().unwrap_or(0)

@@ -71,6 +71,30 @@ impl Tap {
     }
 }
 
+/// Why messages to a pane wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// `draft`, `composer`, `dialog`, `turns-off`.
+    pub word: &'static str,
+    /// What a person can act on; empty where the word says it.
+    pub why: String,
+}
+
+impl Held {
+    pub fn new(word: &'static str, why: impl Into<String>) -> Self {
+        Held { word, why: why.into() }
+    }
+}
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &*self.why {
+            "" => f.write_str(self.word),
+            why => f.write_str(why),
+        }
+    }
+}
+
 pub struct Pane {
     /// tmux's own id, `%5`.
     pub id: String,
@@ -80,6 +104,9 @@ pub struct Pane {
     pub logs: Arc<LogFile>,
     /// One message at a time, in the order of arrival.
     pub queue: Arc<tokio::sync::Mutex<()>>,
+    /// One prompt at a time in an agent's composer, from the look at it to its Enter. That may take
+    /// long; keys and text do not wait for it.
+    pub prompts: Arc<tokio::sync::Mutex<()>>,
     /// Messages in the queue, the one being typed included.
     pub waiting: AtomicUsize,
     facts: RwLock<PaneInfo>,
@@ -88,7 +115,7 @@ pub struct Pane {
     eyes: Mutex<Option<Eyes>>,
     seen: watch::Sender<Seen>,
     tap: Mutex<(Tap, Instant)>,
-    held: Mutex<Option<&'static str>>,
+    held: Mutex<Option<Held>>,
     /// Set by `ctl stop`: the exit that follows is a stop.
     stopping: AtomicBool,
     gone: AtomicBool,
@@ -114,6 +141,7 @@ impl Pane {
             raw: open("raw", false),
             logs: open("logs", true),
             queue: Arc::default(),
+            prompts: Arc::default(),
             waiting: AtomicUsize::new(0),
             facts: RwLock::new(facts),
             judge: Mutex::new(Judge::new(now)),
@@ -370,11 +398,11 @@ impl Pane {
         changed
     }
 
-    pub fn held(&self) -> Option<&'static str> {
-        *self.held.lock()
+    pub fn held(&self) -> Option<Held> {
+        self.held.lock().clone()
     }
 
-    pub fn set_held(&self, held: Option<&'static str>) {
+    pub fn set_held(&self, held: Option<Held>) {
         *self.held.lock() = held;
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::eyes::{FileSays, Picture, Signal};
 use super::program::Agent;
 use super::{Pane, Session, Sessions, env, record};
-use crate::agent::composer::composer;
+use crate::agent::composer;
 use crate::agent::manifest::{Manifest, State};
 use crate::agent::question::asked;
 use crate::agent::rules::{judge, stopped};
@@ -49,14 +49,18 @@ impl Sessions {
         let file = self.status_file(&manifest, pane);
         let asks = verdict.state == State::Blocked || file.is_some_and(|f| f.signal == Signal::Asks);
         let question = asks.then(|| asked(&manifest, &screen));
+        let reading = composer::read(&manifest, &screen);
         let picture = Picture {
             state: Some(verdict.state),
             rule: verdict.rule.map(str::to_owned),
             by_title: verdict.by_title,
             until_words: verdict.until.clone(),
             until: verdict.until.as_deref().and_then(|words| until(words, SystemTime::now(), clock::east())),
-            composer: composer(&manifest, &screen),
             stopped: stopped(&manifest, &screen),
+            composer: reading.composer,
+            shown: reading.shown,
+            place: reading.rows,
+            popup: reading.popup,
             question,
             file,
         };

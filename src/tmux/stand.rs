@@ -29,7 +29,7 @@ pub struct Stand {
 impl Stand {
     /// `facts`: what tmux made of [`FACTS`]. `plain`: the screen without colours. `wanted`: rows from
     /// 0, those that tell most first. Rows that cannot be told from another are passed over.
-    pub(super) fn new(facts: &str, plain: &str, wanted: impl IntoIterator<Item = usize>) -> Self {
+    pub fn new(facts: &str, plain: &str, wanted: impl IntoIterator<Item = usize>) -> Self {
         let all: Vec<&str> = plain.lines().map(trimmed).collect();
         let mut rows: Vec<(usize, String)> = Vec::new();
         for row in wanted {

@@ -84,6 +84,10 @@ fn keys(names: &[&str]) -> Vec<Key> {
     names.iter().map(|k| Key::Name((*k).to_owned())).collect()
 }
 
+fn go(names: &[&str], to: usize) -> Step {
+    Step::Move { keys: keys(names), to }
+}
+
 #[test]
 fn enter_comes_only_once_the_wanted_option_is_seen_selected() {
     let catalogue = catalogue();
@@ -97,9 +101,9 @@ fn enter_comes_only_once_the_wanted_option_is_seen_selected() {
         let down = ask(&format!("{agent}/120x40-approval-down.txt"));
         assert_eq!(first.id, down.id, "{agent}");
         assert!(first.id.len() == 8 && first.id.bytes().all(|b| b.is_ascii_hexdigit()), "{}", first.id);
-        assert_eq!(first.next(&first, 2), Step::Move(keys(&["Down"])), "{agent}");
-        assert_eq!(first.next(&first, 3), Step::Move(keys(&["Down", "Down"])), "{agent}");
-        assert_eq!(first.next(&down, 1), Step::Move(keys(&["Up"])), "{agent}");
+        assert_eq!(first.next(&first, 2), go(&["Down"], 2), "{agent}");
+        assert_eq!(first.next(&first, 3), go(&["Down", "Down"], 3), "{agent}");
+        assert_eq!(first.next(&down, 1), go(&["Up"], 1), "{agent}");
         assert_eq!(first.next(&down, 2), Step::Confirm(keys(&["Enter"])), "{agent}");
         for none in [0, 9, usize::MAX] {
             assert!(matches!(first.next(&down, none), Step::Impossible(_)), "{agent}");
@@ -113,15 +117,15 @@ fn enter_comes_only_once_the_wanted_option_is_seen_selected() {
     // Side by side, and selected by colour alone.
     let left = ask("opencode/120x40-permission.ansi");
     let right = ask("opencode/120x40-permission-right.ansi");
-    assert_eq!(left.next(&left, 3), Step::Move(keys(&["Right", "Right"])));
-    assert_eq!(left.next(&right, 1), Step::Move(keys(&["Left"])));
+    assert_eq!(left.next(&left, 3), go(&["Right", "Right"], 3));
+    assert_eq!(left.next(&right, 1), go(&["Left"], 1));
     assert_eq!(left.next(&right, 2), Step::Confirm(keys(&["Enter"])));
     let plain = ask("opencode/120x40-approval.txt");
     assert!(matches!(plain.next(&plain, 1), Step::Impossible(_)));
 
     // Counted from the bottom.
     let rewind = ask("copilot/120x40-escesc-idle-rewind.ansi");
-    assert_eq!(rewind.next(&rewind, 1), Step::Move(keys(&["Down"; 4])));
+    assert_eq!(rewind.next(&rewind, 1), go(&["Down"; 4], 1));
     assert_eq!(rewind.next(&rewind, 5), Step::Confirm(keys(&["Enter"])));
 
     let letters = ask("aider/120x40-approval.txt");
@@ -149,7 +153,7 @@ fn words_of_ones_own_go_only_where_they_are_asked_for() {
     for agent in ["claude", "qwen", "gemini", "copilot", "codex"] {
         let (first, own) = (ask(&format!("{agent}-question")), ask(&format!("{agent}-question-own")));
         assert_eq!(first.id, own.id, "{agent}");
-        assert_eq!(first.next_own(&first), Step::Move(keys(&["Down", "Down"])), "{agent}");
+        assert_eq!(first.next_own(&first), go(&["Down", "Down"], 3), "{agent}");
         let opens = if agent == "codex" { keys(&["Tab"]) } else { keys(&[]) };
         assert_eq!(first.next_own(&own), Step::Confirm(opens), "{agent}");
         assert!(!first.is_field());
@@ -161,7 +165,7 @@ fn words_of_ones_own_go_only_where_they_are_asked_for() {
     assert_eq!(first.next_own(&first), Step::Confirm(vec![Key::Text("3".into())]));
     let boxes = ask("claude-ask-many");
     let down = boxes.next_own(&boxes);
-    assert_eq!(down, Step::Move(keys(&["Down"; 3])));
+    assert_eq!(down, go(&["Down"; 3], 4));
 
     let saved = all.iter().filter(|s| !s.name.contains("-ask") && !s.name.contains("-question"));
     let mut refused = 0;
@@ -196,10 +200,10 @@ option = '^ *(?:(?P<mark>❯)|(?P<more>[↑↓]))? *(?P<number>\d+)\. (?P<label>
     let first = question(&scrolled, &draw(&["❯ 1. one", "  2. two", "↓ 3. three"])).unwrap();
     let later = question(&scrolled, &draw(&["↑ 4. four", "❯ 5. five", "↓ 6. six"])).unwrap();
     assert_eq!(first.id, later.id, "another part of one list");
-    assert_eq!(first.next(&first, 5), Step::Move(keys(&["Down"; 4])));
+    assert_eq!(first.next(&first, 5), go(&["Down"; 4], 5));
     assert_eq!(first.next(&later, 5), Step::Confirm(keys(&["Enter"])));
-    assert_eq!(first.next(&later, 2), Step::Move(keys(&["Up"; 3])));
-    assert!(matches!(first.next(&first, usize::MAX), Step::Move(k) if k.len() == 200));
+    assert_eq!(first.next(&later, 2), go(&["Up"; 3], 2));
+    assert!(matches!(first.next(&first, usize::MAX), Step::Move { keys, .. } if keys.len() == 200));
 
     let digits = manifest(
         r"

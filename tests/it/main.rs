@@ -46,3 +46,4 @@ mod tidy;
 mod tmux_engine;
 mod tour;
 mod turns;
+mod typing;

@@ -1,10 +1,11 @@
 //! Turns of a session: prompts are stored, wait, go one at a time, and end when the agent was seen
 //! ready after them. TREE.md, "Delivery".
 //!
-//! `book` stores, `submit` types, `run` decides when and until when, `reply` finds what
+//! `book` stores, `submit` looks and types, `entry` presses Enter, `run` decides when and until when, `reply` finds what
 //! is known of the answer, `outcome` says how the turn ended.
 
 pub mod book;
+mod entry;
 mod outcome;
 mod reply;
 mod run;
@@ -134,6 +135,7 @@ impl Sessions {
         if text.is_empty() {
             return Ok(None);
         }
+        message::has_words(&text)?;
         let origin = Origin { node: who.node.clone(), uid: who.uid, init: false };
         self.accept_as(session, name, &text, origin, who.pid).map(Some)
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::super::pane::Held;
 use super::super::{Pane, Session, Sessions, State, record};
 use super::book::Book;
 use super::outcome::{Ended, outcome};
@@ -19,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOOK_UP: Duration = Duration::from_millis(500);
 /// How often Enter is pressed again on a prompt that stands in the composer still.
 const ENTERS: u32 = 3;
+
+/// Before a prompt that was taken out of the composer again is tried once more.
+const BACK: Duration = Duration::from_secs(5);
 
 impl Sessions {
     /// Starts the task where none sees to this session yet.
@@ -55,18 +59,19 @@ impl Sessions {
         turn: &Turn,
         text: &str,
     ) -> Result<Option<Instant>> {
-        let _queue = pane.queue.clone().lock_owned().await;
+        let _prompts = pane.prompts.clone().lock_owned().await;
         let _life = session.life.read().await;
         pane.check_alive()?;
         let fit = match self.fit(pane, false).await? {
             Ok(fit) => fit,
             Err(unfit) => {
+                let held = if let Unfit::Composer(held) = unfit { Some(held) } else { None };
                 let restored = session.turns.just_interrupted(Instant::now());
-                if let Some(old) = restored.filter(|_| unfit == Unfit::Draft).and_then(|n| book.by_number(n))
-                {
+                let draft = held.as_ref().is_some_and(|held| held.word == "draft");
+                if let Some(old) = restored.filter(|_| draft).and_then(|n| book.by_number(n)) {
                     self.take_back_restored(session, pane, book, &old).await;
                 }
-                pane.set_held((unfit == Unfit::Draft).then_some("draft"));
+                pane.set_held(held);
                 self.observe_now(pane);
                 tokio::time::sleep(LOOK).await;
                 return Ok(None);
@@ -78,7 +83,9 @@ impl Sessions {
         }
         session.turns.interrupted.store(false, Ordering::Release);
         session.turns.tell();
-        let put = self.put_in(pane, &fit, text).await;
+        let wanted = || !session.turns.interrupted.load(Ordering::Acquire);
+        let put = self.put_in(pane, &fit, text, &wanted).await;
+        pane.set_held(None);
         match put {
             Ok(Put::Taken) => {
                 self.stage(book, turn, Stage::Running).await?;
@@ -94,9 +101,21 @@ impl Sessions {
                 session.turns.tell();
                 Ok(None)
             }
-            Ok(Put::Ignored) => {
-                let why = "it stands in the composer; no Enter was taken";
-                self.end_turn(session, book, turn, Stage::Uncertain, Some(why), None)?;
+            Ok(Put::Back(why)) => {
+                self.stage(book, turn, Stage::Queued).await?;
+                session.turns.tell();
+                pane.set_held(Some(Held::new("composer", why)));
+                tokio::time::sleep(BACK).await;
+                Ok(None)
+            }
+            Ok(Put::Interrupted) => {
+                session.turns.interrupted.store(false, Ordering::Release);
+                let why = "before it was submitted";
+                self.end_turn(session, book, turn, Stage::Interrupted, Some(why), None)?;
+                Ok(None)
+            }
+            Ok(Put::Uncertain(why)) => {
+                self.end_turn(session, book, turn, Stage::Uncertain, Some(&why), None)?;
                 Ok(None)
             }
             Err(e) => {
@@ -149,19 +168,25 @@ impl Sessions {
             _ => false,
         };
         if !self.turns_on(session) {
-            pane.set_held(Some("turns-off"));
+            pane.set_held(Some(Held::new("turns-off", "")));
             return Ok(false);
         }
         let changing = session.life.try_read().is_err() || session.pending_restart();
-        if !ready || !seen.fresh || changing {
+        let unsure = session.turns.book().filter(|b| b.is_unsure());
+        // A text of ours may be what hides the state.
+        let hidden = seen.state == State::Unknown && unsure.is_some();
+        if !(ready || hidden) || !seen.fresh || changing {
             return Ok(false);
         }
         if self.typed_by_hand(pane).await? {
-            pane.set_held(Some("draft"));
+            pane.set_held(Some(Held::new("draft", "")));
             return Ok(false);
         }
-        if let Some(book) = session.turns.book().filter(|b| b.is_unsure()) {
-            if self.clear_composer(pane).await? {
+        if let Some(book) = unsure {
+            // The last prompt, or a part of it, may stand there still.
+            let last = book.all().into_iter().rev().find(|turn| turn.stage == Stage::Uncertain);
+            let text = last.and_then(|turn| book.prompt(&turn).ok()).unwrap_or_default();
+            if self.clear_composer(pane, &text).await? {
                 let cleaned = tokio::task::spawn_blocking(move || book.composer_is_clean()).await;
                 cleaned.map_err(|e| Error::new(Kind::Bug, "a row did not end").because(e))??;
             }
@@ -310,7 +335,7 @@ impl Sessions {
         let (Some(draft), Ok(prompt)) = (super::submit::draft(&picture), book.prompt(turn)) else { return };
         let start = |text: &str| text.split_whitespace().take(4).collect::<Vec<_>>().join(" ");
         if start(draft) == start(&prompt)
-            && let Err(e) = self.clear_composer(pane).await
+            && let Err(e) = self.clear_composer(pane, &prompt).await
         {
             session.set_last_error(e.text());
         }
@@ -325,17 +350,22 @@ impl Sessions {
                 "new: this agent has no command for it; ctl restart begins anew",
             ));
         };
-        let _queue = pane.queue.clone().lock_owned().await;
-        let busy = || {
-            Error::new(Kind::Busy, format!("new: it is {}, or its composer is not empty", pane.seen().state))
+        let busy = |why: String| Error::new(Kind::Busy, format!("new: {why}"));
+        let Ok(_prompts) = pane.prompts.clone().try_lock_owned() else {
+            return Err(busy("a prompt is being typed".into()));
         };
-        let fit = self.fit(&pane, false).await?.map_err(|_| busy())?;
+        let fit = self.fit(&pane, false).await?.map_err(|unfit| match unfit {
+            Unfit::State => busy(format!("it is {}", pane.seen().state)),
+            Unfit::Composer(held) => busy(held.to_string()),
+        })?;
         if session.turns.current().is_some() {
-            return Err(busy());
+            return Err(busy("a turn is under way".into()));
         }
-        match self.put_in(&pane, &fit, &new).await? {
+        match self.put_in(&pane, &fit, &new, &|| true).await? {
             Put::Taken => self.bind_conversation(session, None),
-            Put::Moved | Put::Ignored => return Err(busy()),
+            Put::Moved => return Err(busy("the screen changed while it was looked at".into())),
+            Put::Back(why) | Put::Uncertain(why) => return Err(busy(why)),
+            Put::Interrupted => return Err(busy("interrupted".into())),
         }
         Ok(())
     }
@@ -349,7 +379,11 @@ impl Sessions {
         }
         let keys = pane.eyes(|e| e.agent.manifest.keys.clone());
         let (keys, pause) = keys.map_or((vec!["C-c".to_owned()], Duration::ZERO), |k| (k.interrupt, k.pause));
-        session.turns.interrupted.store(session.turns.current().is_some(), Ordering::Release);
+        let turn = session.turns.current();
+        session.turns.interrupted.store(turn.is_some(), Ordering::Release);
+        if turn.is_some_and(|turn| turn.stage == Stage::Typing) && pane.seen().state == State::Ready {
+            return Ok(()); // nothing works on it: its text is taken out of the composer again
+        }
         let server = self.server()?;
         for (n, name) in keys.iter().enumerate() {
             if n > 0 {

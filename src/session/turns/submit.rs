@@ -1,55 +1,63 @@
 //! Puts one prompt into an agent's composer and sees to it that it is taken.
 //!
 //! Every step begins with a look, and what is typed is typed only while the pane stands as it was
-//! seen: nothing goes into a dialog that came up meanwhile, nor onto somebody's draft.
+//! seen: nothing goes into a dialog that came up meanwhile, nor onto somebody's draft. Enter is
+//! pressed only where the composer reads exactly the prompt. Each step has a limit, after which the
+//! prompt is taken out of the composer again.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::super::eyes::Picture;
+use super::super::pane::Held;
 use super::super::{Pane, Sessions};
-use crate::agent::composer::Composer;
+use super::entry::Entry;
+use crate::agent::composer::{self, Composer};
 use crate::agent::manifest::{By, Manifest, State as Shows};
 use crate::error::{Error, Kind, Result, fail};
 use crate::tmux::input::{self, Send, Typed};
 use crate::tmux::{self, Key, Server, Stand};
 
-/// How long a text may take to stand in the composer: 200 kB took an agent up to 2 s.
-const SHOWN: Duration = Duration::from_secs(10);
-/// Within this an Enter shows, or it is pressed again where the manifest says so.
-const TAKEN: Duration = Duration::from_secs(2);
-/// How much longer a prompt may take to show as work than a command: a busy machine.
-const UNSEEN: Duration = Duration::from_secs(6);
-/// How long a screen that never rests is tried.
-const REST: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(30);
+pub(super) const LOOK: Duration = Duration::from_millis(30);
+/// Some composers are emptied a line at a time.
+pub(super) const CLEARS: u32 = 100;
+/// Characters of a draft that tell whose it is.
+const KNOWN: usize = 3;
 
 /// A pane that was seen fit for a prompt.
 pub(super) struct Fit {
     server: Server,
+    manifest: Option<Arc<Manifest>>,
     /// None of a pane that nobody can see into.
     stand: Option<Stand>,
-    manifest: Option<Arc<Manifest>>,
 }
 
 /// Why a pane is not fit now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// The agent works, asks, or is not to be made out.
     State,
-    /// The composer holds a text that is not ours.
-    Draft,
+    /// Its composer holds a draft, or was not read whole.
+    Composer(Held),
 }
 
 /// What became of a prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Put {
     Taken,
     /// The pane changed before the first byte: nothing was typed.
     Moved,
-    /// It stands in the composer and was not taken.
-    Ignored,
+    /// It was seen in the composer and taken out again before any Enter, and why.
+    Back(String),
+    /// The same, by a wish of `ctl interrupt`.
+    Interrupted,
+    /// It may have been taken or not, in whole or in part.
+    Uncertain(String),
 }
+
+/// Whether a step may go on: false once the prompt is no longer wanted.
+pub(super) type Wanted<'a> = &'a (dyn Fn() -> bool + std::marker::Send + Sync);
 
 impl Sessions {
     /// Looks whether a prompt may go now. `working_too`: also while the agent works.
@@ -73,163 +81,63 @@ impl Sessions {
             || working_too && matches!(picture.state, Some(Shows::Busy | Shows::Limited))
             || matches!(picture.state, Some(Shows::Limited))
                 && pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false);
-        let draft = matches!(picture.composer, Composer::Draft(_));
+        let stand = stand(&shot, &picture);
+        let held = unfit(&manifest, &picture, &stand);
         pane.saw(shot.pid, picture);
-        Ok(if !state {
-            Err(Unfit::State)
-        } else if draft {
-            Err(Unfit::Draft)
-        } else {
-            Ok(Fit { server, stand: Some(stand(&shot)), manifest: Some(manifest) })
+        Ok(match held {
+            _ if !state => Err(Unfit::State),
+            Some(held) => Err(Unfit::Composer(held)),
+            None => Ok(Fit { server, stand: Some(stand), manifest: Some(manifest) }),
         })
     }
 
-    /// Types `text` and presses Enter. The caller holds the pane's queue.
-    pub(super) async fn put_in(self: &Arc<Self>, pane: &Arc<Pane>, fit: &Fit, text: &str) -> Result<Put> {
+    /// Types `text` and presses Enter. The caller holds the pane's prompts.
+    pub(super) async fn put_in(
+        self: &Arc<Self>,
+        pane: &Arc<Pane>,
+        fit: &Fit,
+        text: &str,
+        wanted: Wanted<'_>,
+    ) -> Result<Put> {
+        pane.input(Instant::now());
         let (Some(manifest), Some(stand)) = (fit.manifest.as_deref(), &fit.stand) else {
             // A shell, or an agent nobody can see: one paste and one Enter.
-            pane.input(Instant::now());
             input::paste(&fit.server, &pane.id, text.as_bytes(), true).await?;
             return Ok(Put::Taken);
         };
+        // A backslash right before Enter makes a line feed of it.
+        let ended = if text.ends_with('\\') { format!("{text} ") } else { text.to_owned() };
         let typed = manifest.submit.by == By::Keys || text.starts_with('/') && !text.contains('\n');
-        pane.input(Instant::now());
         let put = if typed {
-            input::type_if(&fit.server, &pane.id, &[Send::Text(text)], stand).await?
+            input::type_if(&fit.server, &pane.id, &[Send::Text(&ended)], stand).await?
         } else {
-            input::paste_if(&fit.server, &pane.id, text.as_bytes(), stand).await?
+            input::paste_if(&fit.server, &pane.id, ended.as_bytes(), stand).await?
         };
         if put == Typed::Moved {
             return Ok(Put::Moved);
         }
-        // What is larger takes longer: up to 15 s were seen for 200 kB.
-        let more = Duration::from_micros(text.len() as u64);
-        let submit = &manifest.submit;
-        self.until_shown(pane, stand, submit.settle + more * 10, SHOWN + more * 50).await?;
-        if !submit.nudge.is_empty() && text.len() >= submit.large && !typed {
-            self.nudge(pane, &fit.server, &submit.nudge, submit.settle).await?;
-        }
-        for _ in 0..manifest.submit.enters.max(1) {
-            let (before, busy) = self.enter(pane, &fit.server).await?;
-            let command = text.starts_with('/'); // not worked on
-            pane.eyes(|e| e.expect_work(if command { Duration::ZERO } else { UNSEEN } + more * 75));
-            if self.until_taken(pane, &before, busy, TAKEN + more * 75).await? {
-                return Ok(Put::Taken);
-            }
-        }
-        Ok(Put::Ignored)
-    }
-
-    /// The text stands in the composer, and nothing moves.
-    async fn until_shown(
-        &self,
-        pane: &Pane,
-        before: &Stand,
-        settle: Duration,
-        limit: Duration,
-    ) -> Result<()> {
-        let begun = Instant::now();
-        loop {
-            tokio::time::sleep(LOOK.min(settle)).await;
-            let quiet = pane.judge(|j| j.quiet(Instant::now()));
-            if quiet >= settle || begun.elapsed() >= limit {
-                let (shot, picture) = self.picture(pane).await?;
-                // One that is slow to show it would take an Enter for a part of it. Where nobody
-                // can see what is pasted the Enter goes all the same.
-                let (shows, patience) = match picture.composer {
-                    Composer::Draft(_) => (true, limit),
-                    Composer::Empty => (false, limit),
-                    _ => (stand(&shot) != *before, TAKEN.max(settle)),
-                };
-                if shows || begun.elapsed() >= patience {
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// A key that makes an agent take in a large paste, pressed when it stands there.
-    async fn nudge(&self, pane: &Pane, server: &Server, keys: &[String], settle: Duration) -> Result<()> {
-        let (shot, picture) = self.picture(pane).await?;
-        if matches!(picture.composer, Composer::Draft(_)) {
-            input::type_if(server, &pane.id, &pressed(&known(keys)?), &stand(&shot)).await?;
-            tokio::time::sleep(settle).await;
-        }
-        Ok(())
-    }
-
-    /// Presses Enter while no dialog stands there. Waits as long as one does. Returns what was seen
-    /// just before, and whether the agent worked.
-    async fn enter(&self, pane: &Pane, server: &Server) -> Result<(tmux::Picture, bool)> {
-        let begun = Instant::now();
-        loop {
-            pane.check_alive()?;
-            let (shot, picture) = self.picture(pane).await?;
-            let asks = matches!(picture.state, Some(Shows::Blocked | Shows::Unknown) | None);
-            let busy = picture.state == Some(Shows::Busy);
-            pane.saw(shot.pid, picture);
-            if asks {
-                tokio::time::sleep(LOOK * 5).await;
-                continue;
-            }
-            pane.input(Instant::now());
-            // What never rests (a spinner that moves the cursor) is pressed on the look alone.
-            let enter = known(&["Enter".into()])?;
-            if input::type_if(server, &pane.id, &pressed(&enter), &stand(&shot)).await? == Typed::Yes {
-                return Ok((shot, busy));
-            }
-            if begun.elapsed() >= REST {
-                return fail(Kind::TimedOut, format!("pane {}: its screen never rests", pane.id));
-            }
-        }
+        let entry = Entry { sessions: self, pane, server: &fit.server, manifest, text, typed, wanted };
+        entry.submit().await
     }
 
     /// Enter once more, where the composer holds the prompt still.
     pub(super) async fn press_again(self: &Arc<Self>, pane: &Arc<Pane>, prompt: &str) -> Result<()> {
         let server = self.server()?;
+        let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else { return Ok(()) };
         let (shot, picture) = self.picture(pane).await?;
+        let (stand, ours) = (stand(&shot, &picture), holds(&manifest, &picture, prompt) == Holds::Ours);
+        let asks = picture.state == Some(Shows::Blocked);
+        let list = picture.popup.is_some();
         pane.saw(shot.pid, picture);
         if self.typed_by_hand(pane).await? {
             return Ok(()); // a person stopped it, and has it back
         }
-        if pane.eyes(|e| e.holds(prompt)).unwrap_or(false) {
+        if ours && !asks && !list && pane.eyes(|e| e.holds(prompt)).unwrap_or(false) {
             pane.input(Instant::now());
-            let enter = known(&["Enter".into()])?;
-            input::type_if(&server, &pane.id, &pressed(&enter), &stand(&shot)).await?; // Moved: at the next look
+            input::type_if(&server, &pane.id, &pressed(&known(&["Enter"])?), &stand).await?; // Moved: at the next look
         }
         self.observe_now(pane);
         Ok(())
-    }
-
-    /// `busy`: it worked before, so that work is no sign.
-    async fn until_taken(
-        self: &Arc<Self>,
-        pane: &Arc<Pane>,
-        before: &tmux::Picture,
-        busy: bool,
-        limit: Duration,
-    ) -> Result<bool> {
-        let begun = Instant::now();
-        while begun.elapsed() < limit {
-            tokio::time::sleep(LOOK).await;
-            pane.check_alive()?;
-            let (shot, picture) = self.picture(pane).await?;
-            let worked = matches!(picture.state, Some(Shows::Busy | Shows::Blocked | Shows::Limited));
-            let taken = worked && !busy
-                || match &picture.composer {
-                    Composer::Empty => true,
-                    Composer::Draft(_) => false,
-                    Composer::Other { .. } | Composer::Hidden(_) | Composer::Unsure(_) => {
-                        shot.text != before.text
-                    }
-                };
-            pane.saw(shot.pid, picture);
-            self.observe_now(pane);
-            if taken || !busy && pane.eyes(|e| e.told()).unwrap_or(false) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// A prompt that does not wait for its turn: `Busy` where a dialog stands there, or nobody knows
@@ -242,13 +150,13 @@ impl Sessions {
     ) -> Result<()> {
         let begun = Instant::now();
         loop {
-            match self.fit(pane, true).await? {
-                Ok(fit) => match self.put_in(pane, &fit, text).await? {
+            let held = match self.fit(pane, true).await? {
+                Ok(fit) => match self.put_in(pane, &fit, text, &|| true).await? {
                     Put::Taken => return Ok(()),
-                    Put::Ignored => {
-                        return fail(Kind::TimedOut, "it stands in the composer; no Enter was taken");
-                    }
-                    Put::Moved => {}
+                    Put::Back(why) => Some(Held::new("composer", why)),
+                    Put::Moved => None,
+                    Put::Uncertain(why) => return fail(Kind::TimedOut, why),
+                    Put::Interrupted => return fail(Kind::Bug, "nobody could interrupt it"),
                 },
                 Err(Unfit::State) => {
                     return fail(
@@ -256,44 +164,56 @@ impl Sessions {
                         format!("it is {}; a prompt could be taken for an answer", pane.seen().state),
                     );
                 }
-                Err(Unfit::Draft) => pane.set_held(Some("draft")),
-            }
+                Err(Unfit::Composer(held)) => Some(held),
+            };
+            let why = held.as_ref().map_or_else(|| "its screen never rests".to_owned(), Held::to_string);
+            pane.set_held(held);
             if begun.elapsed() >= hold {
-                return fail(
-                    Kind::TimedOut,
-                    format!("a draft stood in the composer for {} s", hold.as_secs()),
-                );
+                return fail(Kind::TimedOut, format!("not typed within {} s: {why}", hold.as_secs()));
             }
             tokio::time::sleep(LOOK * 5).await;
         }
     }
 
-    /// Empties the composer of a text of ours. Gives up where it stays. False: the agent is not
-    /// ready, and it is to be tried again.
-    pub(super) async fn clear_composer(&self, pane: &Pane) -> Result<bool> {
+    /// Empties the composer of `text`, where that is what it holds. False: that cannot be told now,
+    /// or the agent is not ready, and it is to be tried again.
+    pub(super) async fn clear_composer(&self, pane: &Pane, text: &str) -> Result<bool> {
         let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else { return Ok(true) };
-        if manifest.rules.is_empty() {
+        if manifest.rules.is_empty() || manifest.composer.is_none() {
             return Ok(true); // nobody sees it
         }
         let server = self.server()?;
-        let keys = known(&manifest.keys.clear)?;
-        // Some take one line at a time.
-        for _ in 0..100 {
+        let (clear, delete) = (clear_keys(&manifest)?, known(&["DC"])?);
+        let mut before: Option<String> = None;
+        for _ in 0..CLEARS {
             let (shot, picture) = self.picture(pane).await?;
-            let (ready, limited) =
-                (picture.state == Some(Shows::Ready), picture.state == Some(Shows::Limited));
-            let draft = matches!(picture.composer, Composer::Draft(_));
-            let unsure = matches!(picture.composer, Composer::Unsure(_));
+            let limited = picture.state == Some(Shows::Limited);
+            let stand = stand(&shot, &picture);
+            let ready = picture.state == Some(Shows::Ready);
+            // A draft of ours may be all that hides the state.
+            let unknown = picture.state == Some(Shows::Unknown);
+            let (draft, unfit) = (left(&picture, text), picture.composer.unfit());
+            let all = holds(&manifest, &picture, text) == Holds::Ours;
             pane.saw(shot.pid, picture);
-            let ready =
-                ready || limited && pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false);
-            if !ready || !draft && !unsure {
-                return Ok(ready);
+            let over = || pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false);
+            if !(ready || limited && over() || unknown && (all || before.is_some())) {
+                return Ok(false);
             }
-            let _ = input::type_if(&server, &pane.id, &pressed(&keys), &stand(&shot)).await?; // Moved: looked at again
-            if unsure {
+            let Some(draft) = draft else {
+                pane.set_held(unfit.map(|why| Held::new("composer", why)));
+                return Ok(false);
+            };
+            if draft.is_empty() {
                 return Ok(true);
             }
+            let part = if before.is_none() { begins(&draft, text, KNOWN) } else { is_rest(&draft, text) };
+            if !(all || part) {
+                return Ok(true); // somebody's, or a hint
+            }
+            // Keys that delete backwards find nothing where the cursor stands at the start.
+            let keys = if before.as_ref() == Some(&draft) { &delete } else { &clear };
+            before = Some(draft);
+            input::type_if(&server, &pane.id, &pressed(keys), &stand).await?; // Moved: looked at again
             tokio::time::sleep(LOOK * 3).await;
         }
         Ok(true)
@@ -307,24 +227,116 @@ impl Sessions {
     }
 }
 
-/// A composer stands at the bottom: what covers it changes one of these rows.
-fn stand(shot: &tmux::Picture) -> Stand {
-    let rows = shot.plain.lines().enumerate().filter(|(_, row)| !row.trim().is_empty());
-    let mut rows: Vec<usize> = rows.map(|(n, _)| n).collect();
-    rows.reverse();
+/// What a composer holds, as seen by somebody who typed a text into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// Exactly the text, as far as it shows it.
+    Ours,
+    Nothing,
+    Other,
+    /// It was not read, and why.
+    NotSeen(String),
+    /// The manifest does not say where one writes.
+    Blind,
+}
+
+pub(super) fn holds(manifest: &Manifest, picture: &Picture, text: &str) -> Holds {
+    if manifest.composer.is_none() {
+        return Holds::Blind;
+    }
+    let ours = |shown: &str, text: &str| composer::shows(manifest, shown, text);
+    match &picture.composer {
+        Composer::Empty => Holds::Nothing,
+        // The mark shows the first character: a prompt that begins with `!` is a shell command.
+        Composer::Other { .. } if text.starts_with('!') && ours(&picture.shown, &text[1..]) => Holds::Ours,
+        Composer::Draft(draft) if ours(draft, text) => Holds::Ours,
+        // It was empty before: no hint reads like that.
+        Composer::Unsure(_) if ours(&picture.shown, text) => Holds::Ours,
+        Composer::Draft(_) => Holds::Other,
+        other => Holds::NotSeen(other.unfit().unwrap_or_default()),
+    }
+}
+
+/// What is left of `text` in a composer that held it; None where that is not seen.
+pub(super) fn left(picture: &Picture, text: &str) -> Option<String> {
+    match &picture.composer {
+        Composer::Empty => Some(String::new()),
+        Composer::Draft(draft) => Some(draft.clone()),
+        Composer::Other { .. } if text.starts_with('!') => Some(format!("!{}", picture.shown.trim())),
+        Composer::Unsure(_) => Some(picture.shown.trim().to_owned()),
+        Composer::Other { .. } | Composer::Hidden(_) => None,
+    }
+}
+
+/// Why no prompt may be typed into what a picture shows.
+fn unfit(manifest: &Manifest, picture: &Picture, stand: &Stand) -> Option<Held> {
+    // Of an agent whose manifest describes no composer the state is all that is known.
+    let blind = manifest.composer.is_none();
+    match &picture.composer {
+        Composer::Draft(_) => return Some(Held::new("draft", "")),
+        other if !blind => {
+            if let Some(why) = other.unfit() {
+                return Some(Held::new("composer", why));
+            }
+        }
+        _ => {}
+    }
+    if picture.popup.is_some() {
+        return Some(Held::new("composer", "a list is open over it"));
+    }
+    let text = picture.place.clone().any(|row| stand.compares(row));
+    let told = if blind { stand.rows() > 0 } else { text || stand.rows() > 1 };
+    (!told).then(|| Held::new("composer", "no row of it can be told from other rows of the screen"))
+}
+
+/// What is compared when something is typed into a composer: its text, what stands below it, its
+/// borders. A dialog that takes its place changes one of these, or the cursor. Where these cannot be
+/// told from other rows, and without a composer, the lowest that can.
+pub(super) fn stand(shot: &tmux::Picture, picture: &Picture) -> Stand {
+    let Range { start, end } = picture.place;
+    let mut rows = Vec::new();
+    if start < end {
+        rows.extend([start, end - 1, end + 1, end, end + 2]);
+        rows.extend(start.checked_sub(1));
+        rows.extend(start + 1..end);
+    }
+    rows.extend((0..shot.plain.lines().count()).rev());
     shot.stand(rows)
 }
 
-fn known(names: &[String]) -> Result<Vec<Key>> {
-    let key = |name: &String| {
+pub(super) fn known(names: &[impl AsRef<str>]) -> Result<Vec<Key>> {
+    let key = |name: &str| {
         Key::parse(name)
             .ok_or_else(|| Error::new(Kind::Invalid, format!("the manifest's key {name:?} is none")))
     };
-    names.iter().map(key).collect()
+    names.iter().map(|name| key(name.as_ref())).collect()
 }
 
-fn pressed(keys: &[Key]) -> Vec<Send<'_>> {
+pub(super) fn pressed(keys: &[Key]) -> Vec<Send<'_>> {
     keys.iter().map(Send::Key).collect()
+}
+
+/// They delete backwards: from the end of the line.
+pub(super) fn clear_keys(manifest: &Manifest) -> Result<Vec<Key>> {
+    let mut keys = known(&["End"])?;
+    keys.extend(known(&manifest.keys.clear)?);
+    Ok(keys)
+}
+
+fn squeezed(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// Whether `draft` is a beginning of `text`, of `least` characters or all of it.
+fn begins(draft: &str, text: &str, least: usize) -> bool {
+    let (draft, text) = (squeezed(draft), squeezed(text));
+    text.starts_with(&draft) && (draft.chars().count() >= least || draft == text)
+}
+
+/// Whether `draft` is what is left of `text` when something was deleted from its end or its start.
+pub(super) fn is_rest(draft: &str, text: &str) -> bool {
+    let (draft, text) = (squeezed(draft), squeezed(text));
+    text.starts_with(&draft) || text.ends_with(&draft)
 }
 
 /// What a look holds of the composer.
@@ -332,5 +344,56 @@ pub(super) fn draft(picture: &Picture) -> Option<&str> {
     match &picture.composer {
         Composer::Draft(text) => Some(text),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(composer: Composer) -> Picture {
+        Picture { composer, state: Some(Shows::Ready), place: 1..2, ..Picture::default() }
+    }
+
+    fn manifest() -> Manifest {
+        let text = "name = 'X'\ncommand = ['x']\n[composer]\nscreen = '>(?P<text>.*)'\n";
+        Manifest::parse(text).unwrap()
+    }
+
+    #[test]
+    fn only_an_empty_composer_is_fit() {
+        let x = manifest();
+        let shot = |plain: &str| tmux::Stand::new("", plain, [1, 2]);
+        let stand = shot("talk\n>\n---");
+        let held = |composer: Composer| unfit(&x, &seen(composer), &stand).map(|h| h.word);
+        assert_eq!(held(Composer::Empty), None);
+        assert_eq!(held(Composer::Draft("a".into())), Some("draft"));
+        let other = Composer::Other { mode: "shell".into(), text: String::new() };
+        for composer in [other, Composer::Hidden("hidden"), Composer::Unsure("unsure")] {
+            assert_eq!(held(composer), Some("composer"));
+        }
+        let list = Picture { popup: Some(composer::Popup { takes: "/x".into() }), ..seen(Composer::Empty) };
+        assert_eq!(unfit(&x, &list, &stand).map(|h| h.word), Some("composer"));
+        let why = unfit(&x, &seen(Composer::Empty), &shot(">\n>\n")).unwrap().to_string();
+        assert!(why.contains("no row of it"), "{why}");
+    }
+
+    #[test]
+    fn a_text_is_ours_where_all_of_it_is_seen() {
+        let x = manifest();
+        let of = |composer: Composer, text: &str| holds(&x, &seen(composer), text);
+        let draft = |text: &str| Composer::Draft(text.into());
+        assert_eq!(of(draft("fix\nit"), "fix it"), Holds::Ours);
+        assert_eq!(of(draft("fix it, and"), "fix it"), Holds::Other);
+        assert_eq!(of(draft("fix"), "fix it"), Holds::Other);
+        assert_eq!(of(Composer::Empty, "fix it"), Holds::Nothing);
+        let shown = |composer: Composer, text: &str| Picture { shown: text.into(), ..seen(composer) };
+        let shell = |text: &str| shown(Composer::Other { mode: "shell".into(), text: text.into() }, text);
+        assert_eq!(holds(&x, &shell("date"), "!date"), Holds::Ours);
+        let why = Holds::NotSeen("the composer is in shell mode".into());
+        assert_eq!(holds(&x, &shell("fix it"), "fix it"), why);
+        assert_eq!(holds(&x, &shown(Composer::Unsure("dim"), "fix it"), "fix it"), Holds::Ours);
+        assert!(begins("fix", "fix it", 3) && !begins("fi", "fix it", 3) && begins("a", "a", 3));
+        assert!(is_rest("it", "fix it") && is_rest("fi", "fix it") && !is_rest("x", "fix it"));
     }
 }

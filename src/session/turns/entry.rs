@@ -1,0 +1,280 @@
+//! One prompt that was typed: waits until the composer reads exactly it, presses Enter, and sees that it
+//! is taken, or takes it out of the composer again.
+//!
+//! Each wait has a limit. Knows the composer; must not know the queue.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::pane::Held;
+use super::super::{Pane, Sessions};
+use super::submit::{
+    CLEARS, Holds, LOOK, Put, Wanted, clear_keys, holds, is_rest, known, left, pressed, stand,
+};
+use crate::agent::manifest::{Manifest, State as Shows};
+use crate::error::Result;
+use crate::tmux::input::{self, Typed};
+use crate::tmux::{self, Server, Stand};
+
+/// How long a text may take to stand in the composer: 200 kB took an agent up to 2 s.
+const SHOWN: Duration = Duration::from_secs(10);
+/// Within this an Enter shows, or it is pressed again where the manifest says so.
+const TAKEN: Duration = Duration::from_secs(2);
+/// How much longer a prompt may take to show as work than a command: a busy machine.
+const UNSEEN: Duration = Duration::from_secs(6);
+/// How long a screen that never rests is tried.
+const REST: Duration = Duration::from_secs(5);
+/// How long a composer that shows another text, or is not to be seen, is looked at.
+const OTHER: Duration = Duration::from_secs(5);
+/// A composer that is being painted is empty for less.
+const TORN: Duration = Duration::from_millis(200);
+/// How often an open list of completions is closed.
+const CLOSES: u32 = 3;
+
+/// One prompt that was typed, on its way to be taken.
+pub(super) struct Entry<'a> {
+    pub sessions: &'a Arc<Sessions>,
+    pub pane: &'a Arc<Pane>,
+    pub server: &'a Server,
+    pub manifest: &'a Manifest,
+    pub text: &'a str,
+    pub typed: bool,
+    pub wanted: Wanted<'a>,
+}
+
+/// One look at a prompt that was typed.
+struct Look {
+    shot: tmux::Picture,
+    stand: Stand,
+    holds: Holds,
+    state: Option<Shows>,
+    /// The entry that Enter would take, where a list of completions is open.
+    list: Option<String>,
+}
+
+/// Why a prompt is not submitted.
+enum Stop {
+    Interrupted,
+    /// It stands there, and no Enter was pressed.
+    Stuck(String),
+    Lost(String),
+}
+
+impl Entry<'_> {
+    pub(super) async fn submit(&self) -> Result<Put> {
+        let submit = &self.manifest.submit;
+        // What is larger takes longer: up to 15 s were seen for 200 kB.
+        let more = Duration::from_micros(self.text.len() as u64);
+        if let Err(stop) = self.until_ours(submit.settle + more * 10, SHOWN + more * 50, false).await? {
+            return self.stopped(stop).await;
+        }
+        if !submit.nudge.is_empty() && self.text.len() >= submit.large && !self.typed {
+            self.nudge().await?;
+        }
+        for _ in 0..submit.enters.max(1) {
+            let before = match self.enter().await? {
+                Ok(before) => before,
+                Err(stop) => return self.stopped(stop).await,
+            };
+            let command = self.text.starts_with('/'); // not worked on
+            let slow = if command { Duration::ZERO } else { UNSEEN } + more * 75;
+            self.pane.eyes(|e| e.expect_work(slow));
+            if self.until_taken(&before, TAKEN + more * 75).await? {
+                return Ok(Put::Taken);
+            }
+        }
+        let why = "it stood in the composer; no Enter was taken";
+        self.take_out().await?;
+        Ok(Put::Uncertain(why.into()))
+    }
+
+    async fn look(&self) -> Result<Look> {
+        self.pane.check_alive()?;
+        let (shot, picture) = self.sessions.picture(self.pane).await?;
+        let look = Look {
+            stand: stand(&shot, &picture),
+            holds: holds(self.manifest, &picture, self.text),
+            state: picture.state,
+            list: picture.popup.as_ref().map(|p| p.takes.clone()),
+            shot,
+        };
+        self.pane.saw(look.shot.pid, picture);
+        Ok(look)
+    }
+
+    /// Waits until the composer holds exactly the prompt, for `settle` at a stretch. `seen`: it did
+    /// before. While a dialog stands there it is waited for: that is for a person to answer.
+    async fn until_ours(
+        &self,
+        settle: Duration,
+        limit: Duration,
+        mut seen: bool,
+    ) -> Result<std::result::Result<Look, Stop>> {
+        let mut begun = Instant::now();
+        let mut last = begun;
+        // Since when it holds the prompt, or nothing.
+        let (mut ours, mut nothing) = (None, None);
+        loop {
+            if !(self.wanted)() {
+                return Ok(Err(Stop::Interrupted));
+            }
+            let look = self.look().await?;
+            let now = Instant::now();
+            if look.state == Some(Shows::Blocked) {
+                self.pane
+                    .set_held(Some(Held::new("dialog", "the agent asks; a prompt stands in its composer")));
+                begun += now - last; // counts for nothing
+                (ours, nothing, last) = (None, None, now);
+                tokio::time::sleep(LOOK * 5).await;
+                continue;
+            }
+            last = now;
+            let waited = now.saturating_duration_since(begun);
+            match &look.holds {
+                Holds::Ours => {
+                    seen = true;
+                    nothing = None;
+                    if now - *ours.get_or_insert(now) >= settle {
+                        self.pane.set_held(None);
+                        return Ok(Ok(look));
+                    }
+                }
+                Holds::Blind => {
+                    let quiet = self.pane.judge(|j| j.quiet(now));
+                    if quiet >= settle && look.state != Some(Shows::Unknown) || waited >= limit {
+                        return Ok(Ok(look));
+                    }
+                }
+                Holds::Nothing => {
+                    ours = None;
+                    let gone = now - *nothing.get_or_insert(now);
+                    if seen && gone >= TORN {
+                        let why = "its text vanished from the composer; no Enter was pressed";
+                        return Ok(Err(Stop::Lost(why.into())));
+                    }
+                }
+                Holds::Other | Holds::NotSeen(_) => (ours, nothing) = (None, None),
+            }
+            if waited >= if seen { OTHER } else { limit } {
+                return Ok(Err(Stop::Lost(match look.holds {
+                    Holds::Nothing => "its text did not show in the composer; no Enter was pressed".into(),
+                    Holds::Other => {
+                        "the composer holds another text than the prompt; no Enter was pressed".into()
+                    }
+                    Holds::NotSeen(why) => format!("{why}; no Enter was pressed"),
+                    Holds::Ours | Holds::Blind => "its screen never rests; no Enter was pressed".into(),
+                })));
+            }
+            tokio::time::sleep(LOOK.min(settle.max(LOOK / 3))).await;
+        }
+    }
+
+    /// A key that makes an agent take in a large paste, pressed when it stands there.
+    async fn nudge(&self) -> Result<()> {
+        let look = self.look().await?;
+        if look.holds == Holds::Ours {
+            let keys = known(&self.manifest.submit.nudge)?;
+            input::type_if(self.server, &self.pane.id, &pressed(&keys), &look.stand).await?;
+            tokio::time::sleep(self.manifest.submit.settle).await;
+        }
+        Ok(())
+    }
+
+    /// Presses Enter where the composer holds exactly the prompt and no list would take the key.
+    /// Returns what was seen just before.
+    async fn enter(&self) -> Result<std::result::Result<Look, Stop>> {
+        let begun = Instant::now();
+        let (enter, space) = (known(&["Enter"])?, known(&["Space"])?);
+        let close = known(&self.manifest.keys.close)?;
+        let mut closes = 0;
+        loop {
+            let look = match self.until_ours(Duration::ZERO, OTHER, true).await? {
+                Ok(look) => look,
+                Err(stop) => return Ok(Err(stop)),
+            };
+            let mut keys = &enter;
+            // Where it would take what was written, it does no harm.
+            if look.list.as_ref().is_some_and(|takes| takes != self.text.trim()) {
+                if closes == CLOSES {
+                    let why = "a list of completions stays open and would take the Enter";
+                    return Ok(Err(Stop::Stuck(why.into())));
+                }
+                closes += 1;
+                // A blank ends the word that is completed.
+                keys = if close.is_empty() || closes == CLOSES { &space } else { &close };
+            }
+            if keys == &enter {
+                self.pane.input(Instant::now());
+            }
+            // What never rests (a spinner that moves the cursor) is pressed on the look alone.
+            let typed = input::type_if(self.server, &self.pane.id, &pressed(keys), &look.stand).await?;
+            if typed == Typed::Yes && keys == &enter {
+                return Ok(Ok(look));
+            }
+            if begun.elapsed() >= REST {
+                return Ok(Err(Stop::Stuck("its screen never rests".into())));
+            }
+            tokio::time::sleep(if typed == Typed::Yes { LOOK * 3 } else { Duration::ZERO }).await;
+        }
+    }
+
+    /// Whether the Enter pressed at `before` shows within `limit`.
+    async fn until_taken(&self, before: &Look, limit: Duration) -> Result<bool> {
+        let begun = Instant::now();
+        let busy = before.state == Some(Shows::Busy); // then work is no sign
+        while begun.elapsed() < limit {
+            tokio::time::sleep(LOOK).await;
+            let look = self.look().await?;
+            let worked = matches!(look.state, Some(Shows::Busy | Shows::Blocked | Shows::Limited));
+            let taken = worked && !busy
+                || match look.holds {
+                    Holds::Nothing => true,
+                    Holds::Ours | Holds::Other => false,
+                    Holds::NotSeen(_) | Holds::Blind => look.shot.text != before.shot.text,
+                };
+            self.sessions.observe_now(self.pane);
+            if taken || !busy && self.pane.eyes(|e| e.told()).unwrap_or(false) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn stopped(&self, stop: Stop) -> Result<Put> {
+        let out = self.take_out().await?;
+        Ok(match stop {
+            Stop::Interrupted if out => Put::Interrupted,
+            Stop::Stuck(why) if out => Put::Back(why),
+            Stop::Interrupted => Put::Uncertain("it was interrupted while it was typed".into()),
+            Stop::Stuck(why) | Stop::Lost(why) => Put::Uncertain(why),
+        })
+    }
+
+    /// Takes the prompt out of the composer again. True where it was seen there, and then nothing.
+    async fn take_out(&self) -> Result<bool> {
+        let (clear, delete) = (clear_keys(self.manifest)?, known(&["DC"])?);
+        let (mut before, mut misses) = (None, 0);
+        for _ in 0..CLEARS {
+            let (shot, picture) = self.sessions.picture(self.pane).await?;
+            let stand = stand(&shot, &picture);
+            let asks = picture.state == Some(Shows::Blocked);
+            let ours = holds(self.manifest, &picture, self.text) == Holds::Ours;
+            let draft = left(&picture, self.text);
+            self.pane.saw(shot.pid, picture);
+            let ours = ours || before.is_some() && draft.as_ref().is_some_and(|d| is_rest(d, self.text));
+            match draft {
+                Some(draft) if draft.is_empty() => return Ok(before.is_some()),
+                Some(draft) if ours && !asks => {
+                    let keys = if before.as_ref() == Some(&draft) { &delete } else { &clear };
+                    before = Some(draft);
+                    input::type_if(self.server, &self.pane.id, &pressed(keys), &stand).await?;
+                }
+                // It may be in the middle of a repaint.
+                _ if misses == 3 => return Ok(false),
+                _ => misses += 1,
+            }
+            tokio::time::sleep(LOOK * 3).await;
+        }
+        Ok(false)
+    }
+}
