@@ -77,7 +77,7 @@ impl Command {
 }
 
 impl Line {
-    const NOTHING: Line = Line { text: Vec::new(), nul: false };
+    pub(super) const NOTHING: Line = Line { text: Vec::new(), nul: false };
 
     /// `self ; next`.
     pub fn then(mut self, next: Command) -> Line {

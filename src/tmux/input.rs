@@ -107,10 +107,10 @@ fn paste_line(server: &Server, pane: &str, source: &Source<'_>, enter: bool, sta
     if enter {
         send.push(press(pane, ["Enter"]));
     }
-    let Some(fill) = fill else { return guarded(pane, stand, send, None).into() };
+    let Some(fill) = fill else { return guarded(pane, stand, send, None) };
     // tmux reads a file in a step of its own, so that comes first, and the look after it.
     let forget = Command::new("delete-buffer").args(["-b", &buffer]);
-    fill.then(guarded(pane, stand, send, Some(forget)))
+    guarded(pane, stand, send, Some((fill, forget)))
 }
 
 fn memory_file(text: &[u8]) -> Result<OwnedFd> {
@@ -188,8 +188,15 @@ fn press<'a>(pane: &str, keys: impl IntoIterator<Item = &'a str>) -> Command {
 }
 
 /// Runs `send` only if the pane is there, alive, takes input and stands as it was seen, all in one
-/// step; else `otherwise`. [`answer`] tells which.
-fn guarded(pane: &str, stand: Option<&Stand>, send: Vec<Command>, otherwise: Option<Command>) -> Command {
+/// step. `around`: what runs before that in any case, and what undoes it where `send` does not run.
+/// [`answer`] tells which.
+fn guarded(
+    pane: &str,
+    stand: Option<&Stand>,
+    send: Vec<Command>,
+    around: Option<(Command, Command)>,
+) -> Line {
+    let (before, otherwise) = around.unzip();
     let or_else = |what: &str| {
         let say = Command::new("display-message").args(["-p", "-t", pane, what]);
         // First, because of a pane that is not there nothing can be said: that ends the line.
@@ -200,7 +207,13 @@ fn guarded(pane: &str, stand: Option<&Stand>, send: Vec<Command>, otherwise: Opt
         line = Command::either(pane, &stand.holds(), Some(line), Some(or_else(MOVED))).into();
     }
     let fit = format!("#{{==:#{{pane_id}} #{{pane_dead}} #{{pane_input_off}},{pane} 0 0}}");
-    Command::either(pane, &fit, Some(line), Some(or_else(&format!("{REFUSED} #{{pane_dead}}"))))
+    let guarded =
+        Command::either(pane, &fit, Some(line), Some(or_else(&format!("{REFUSED} #{{pane_dead}}"))));
+    // A turn of the server's loop right before the look: it takes in what the program has written
+    // while this line was on its way.
+    let turn = stand.map(|_| Command::new("run-shell").args(["-d", "0.001"]));
+    let first = before.into_iter().chain(turn).chain([guarded]);
+    first.fold(Line::NOTHING, Line::then)
 }
 
 /// `send` without copy mode, which would swallow what is typed, and to this pane alone: tmux copies

@@ -176,6 +176,10 @@ impl Sessions {
         // A text of ours may be what hides the state.
         let hidden = seen.state == State::Unknown && unsure.is_some();
         if !(ready || hidden) || !seen.fresh || changing {
+            if seen.state == State::Unknown {
+                let unfit = pane.eyes(|e| e.picture.composer.unfit()).flatten();
+                pane.set_held(unfit.map(|why| Held::new("composer", why)));
+            }
             return Ok(false);
         }
         if self.typed_by_hand(pane).await? {
