@@ -214,6 +214,13 @@ pub fn muxfs_tree_5(rows: &[DocRow<'_>], stages: &[(&str, &str)]) -> String {
         the text; what can be refused earlier is refused at the open or the write, where every \
         shell sees it. Every refusal leaves a line in `errors`.",
     );
+    page.paragraph();
+    page.text(
+        "A call that waits ends within 100 ms of a signal that is meant to end its process: HUP, \
+        INT, QUIT, TERM, KILL. What has not begun then is taken back: a message, the making of a \
+        session. What would be left half done goes on: a removal, a rename, a verb of `ctl`, a \
+        session whose program is being started.",
+    );
     page.section("TURNS");
     page.text(
         "A prompt in `queue/` and `turns/` is in one of these states; from `done` on it is over. \

@@ -80,6 +80,10 @@ pub enum Verb {
     ///
     /// One process is the node and its mount. It goes to the background once the mount answers.
     /// A user has one node: a second mount or node is refused and names the first.
+    ///
+    /// A mount whose daemon ended, or was killed and cannot end, is taken over; where that needs
+    /// root, the error says the command. Root follows only symbolic links that root made on the way
+    /// to DIR.
     Mount(MountArgs),
     /// Unmount DIR, which must be a mount of muxfs
     ///
