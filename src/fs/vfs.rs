@@ -25,7 +25,8 @@ use crate::later::whole;
 use crate::tree::path::is_name;
 use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, Tree, TreePath};
 
-/// Names and directories change by our own notice alone, so the kernel may keep them long.
+/// Directories change by our own notice alone, and so do names but those of [`comes_and_goes`]: the
+/// kernel may keep them long.
 pub const LONG: Duration = Duration::from_secs(60);
 
 /// How a mount shows what the tree has.
@@ -404,12 +405,14 @@ impl Vfs {
     /// Looks an inode up once more, as the kernel counts.
     pub(super) fn enter(&self, path: TreePath, found: &Found) -> Entry {
         let mut inodes = self.inodes.lock();
+        let brief = inodes.at(&path.parent()).is_some_and(|dir| comes_and_goes(&dir));
         let (inode, stat) = match found {
             Found::Tree(stat) => (inodes.take(path, *stat), *stat),
             Found::Scratch(file) => (inodes.take_scratch(path, file), file.stat()),
         };
         drop(inodes);
-        self.entry(&inode, &stat)
+        let name_ttl = if brief { Duration::ZERO } else { LONG };
+        Entry { name_ttl, ..self.entry(&inode, &stat) }
     }
 
     pub(super) fn entry(&self, inode: &Inode, stat: &Stat) -> Entry {
@@ -473,6 +476,13 @@ impl Vfs {
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.inodes.lock().len(), self.handles.read().len(), self.dirs.read().len())
     }
+}
+
+/// Whether the kernel asks for each name of a directory every time, and is not told when one goes:
+/// where directories are made and ended. To tell it takes the lock that their makers hold while
+/// they wait for us (notify.rs), and somebody makes one at any moment.
+pub(super) fn comes_and_goes(dir: &Inode) -> bool {
+    matches!(dir.state().stat.shape, Shape::Dir(Accepts::Dirs))
 }
 
 /// Whether an fsync may wait for others: of what is written there, somebody else takes each message.

@@ -10,9 +10,9 @@ use std::time::Instant;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::inode::What;
+use super::inode::{Inode, What};
 use super::scratch::Swept;
-use super::vfs::Vfs;
+use super::vfs::{Vfs, comes_and_goes};
 use crate::error::{Error, Kind};
 use crate::tree::{Caller, Change, Groups, TreePath};
 
@@ -62,7 +62,7 @@ impl Vfs {
         match now {
             Some(now) if same && now.shape.is_dir() => self.notes.attributes(inode.ino),
             _ if same => {}
-            _ => self.notes.entry(parent.ino, path.name()),
+            _ => self.outdated(&parent, path.name()),
         }
     }
 
@@ -81,7 +81,15 @@ impl Vfs {
             inodes.at(dir)
         };
         if let Some(parent) = parent {
-            self.notes.entry(parent.ino, from);
+            self.outdated(&parent, from);
+        }
+    }
+
+    /// The kernel's copy of a name is.
+    fn outdated(&self, dir: &Inode, name: &str) {
+        match comes_and_goes(dir) {
+            true => self.notes.attributes(dir.ino),
+            false => self.notes.entry(dir.ino, name),
         }
     }
 

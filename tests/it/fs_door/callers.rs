@@ -119,7 +119,7 @@ fn a_stalled_mkdir_holds_up_its_own_directory_alone() {
     mux.fake.stall("m/new", true);
     let mut maker = Command::new("mkdir").arg(mux.at("m/new")).spawn().unwrap();
     until("mkdir under way", || mux.fake.waiting() == 1);
-    // Its caller holds the directory's lock. What goes out of date there holds up no other.
+    // Its caller holds the directory's lock.
     mux.fake.end_session("m/a");
     mux.fake.end_session("n/b");
     let (gone, known) = (mux.at("n/b"), mux.at("m/b/status"));
@@ -134,6 +134,33 @@ fn a_stalled_mkdir_holds_up_its_own_directory_alone() {
     until("end of mkdir", || maker.try_wait().unwrap().is_some());
     until("end of m/a", || !mux.at("m/a").exists());
     assert!(mux.at("m/new/status").exists());
+}
+
+/// The caller of rmdir holds the lock of the directory that goes, too.
+#[test]
+fn what_goes_out_of_date_below_a_stalled_rmdir_holds_up_no_other_directory() {
+    use std::os::unix::fs::MetadataExt;
+    let mux = Mux::new();
+    let _force = Force(&mux);
+    mux.fake.add_session("n/old");
+    let inode = |path: &str| mux.at(path).metadata().unwrap().ino();
+    let (old, other) = (inode("n/old/logs"), inode("n/s/logs"));
+    mux.fake.stall("n/old", true);
+    let mut remover = Command::new("rmdir").arg(mux.at("n/old")).spawn().unwrap();
+    until("rmdir under way", || mux.fake.waiting() == 1);
+    mux.fake.rotate("n/old/logs");
+    mux.fake.rotate("n/s/logs");
+    let path = mux.at("n/s/logs");
+    answered("another inode under a name elsewhere", move || {
+        until("rotation", || path.metadata().unwrap().ino() != other);
+    });
+    assert!(remover.try_wait().unwrap().is_none(), "all that while rmdir waited");
+    kill(Pid::from_raw(remover.id().cast_signed()), Signal::SIGKILL).unwrap();
+    until("end of rmdir", || remover.try_wait().unwrap().is_some());
+    // Now that nobody holds the lock, the kernel hears of the first one, too.
+    until("the rotation below", || inode("n/old/logs") != old);
+    mux.fake.stall("n/old", false);
+    until("end of n/old", || !mux.at("n/old").exists());
 }
 
 /// Calls that wait: what is run in the session's directory, and the path whose operation waits.
