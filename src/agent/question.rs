@@ -207,6 +207,11 @@ pub fn asked(manifest: &Manifest, screen: &Screen) -> Question {
 
 impl Question {
     pub(super) fn new(header: String, text: String, found: Found) -> Self {
+        let mut found = found;
+        // The option that was chosen gets a tick for a moment, and is no other one by it.
+        for option in &mut found.options {
+            option.label.truncate(option.label.trim_end_matches([' ', '✔', '✓']).len());
+        }
         let mut hash = Fnv::default();
         hash.add(&header);
         hash.add(&text);

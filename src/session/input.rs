@@ -157,10 +157,13 @@ impl Sessions {
         who: &Caller,
         message: &Message,
     ) -> Result<()> {
-        let _life = session.life.read().await;
+        let life = session.life.read().await;
         pane.check_alive()?;
         match message {
-            Message::Prompt(text) if pane.has_rules() => self.steer(pane, text, self.config().hold).await?,
+            Message::Prompt(text) if pane.has_rules() => {
+                drop(life); // it may wait for a draft: a stop does not wait for that
+                self.steer(pane, text, self.config().hold).await?;
+            }
             _ => {
                 pane.input(Instant::now());
                 self.send(server, pane, message).await?;

@@ -209,11 +209,7 @@ fn guarded(
     let fit = format!("#{{==:#{{pane_id}} #{{pane_dead}} #{{pane_input_off}},{pane} 0 0}}");
     let guarded =
         Command::either(pane, &fit, Some(line), Some(or_else(&format!("{REFUSED} #{{pane_dead}}"))));
-    // A turn of the server's loop right before the look: it takes in what the program has written
-    // while this line was on its way.
-    let turn = stand.map(|_| Command::new("run-shell").args(["-d", "0.001"]));
-    let first = before.into_iter().chain(turn).chain([guarded]);
-    first.fold(Line::NOTHING, Line::then)
+    before.into_iter().chain([guarded]).fold(Line::NOTHING, Line::then)
 }
 
 /// `send` without copy mode, which would swallow what is typed, and to this pane alone: tmux copies

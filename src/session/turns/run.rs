@@ -21,6 +21,8 @@ const LOOK_UP: Duration = Duration::from_millis(500);
 /// How often Enter is pressed again on a prompt that stands in the composer still.
 const ENTERS: u32 = 3;
 
+/// How long `ctl new` may take until its Enter.
+const NEW: Duration = Duration::from_secs(15);
 /// Before a prompt that was taken out of the composer again is tried once more.
 const BACK: Duration = Duration::from_secs(5);
 
@@ -60,7 +62,7 @@ impl Sessions {
         text: &str,
     ) -> Result<Option<Instant>> {
         let _prompts = pane.prompts.clone().lock_owned().await;
-        let _life = session.life.read().await;
+        let life = session.life.read().await;
         pane.check_alive()?;
         let fit = match self.fit(pane, false).await? {
             Ok(fit) => fit,
@@ -83,6 +85,8 @@ impl Sessions {
         }
         session.turns.interrupted.store(false, Ordering::Release);
         session.turns.tell();
+        // It may wait for a person's answer: a stop or a restart does not wait for that.
+        drop(life);
         let wanted = || !session.turns.interrupted.load(Ordering::Acquire);
         let put = self.put_in(pane, &fit, text, &wanted).await;
         pane.set_held(None);
@@ -365,11 +369,12 @@ impl Sessions {
         if session.turns.current().is_some() {
             return Err(busy("a turn is under way".into()));
         }
-        match self.put_in(&pane, &fit, &new, &|| true).await? {
+        let begun = Instant::now();
+        match self.put_in(&pane, &fit, &new, &|| begun.elapsed() < NEW).await? {
             Put::Taken => self.bind_conversation(session, None),
             Put::Moved => return Err(busy("the screen changed while it was looked at".into())),
             Put::Back(why) | Put::Uncertain(why) => return Err(busy(why)),
-            Put::Interrupted => return Err(busy("interrupted".into())),
+            Put::Interrupted => return Err(busy("a dialog came up before its Enter".into())),
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ use crate::tmux::{self, Key, Server, Stand};
 pub(super) const LOOK: Duration = Duration::from_millis(30);
 /// Some composers are emptied a line at a time.
 pub(super) const CLEARS: u32 = 100;
+/// How long a prompt that was typed at once waits for a dialog that came up before its Enter.
+const DIALOG: Duration = Duration::from_secs(10);
 /// Characters of a draft that tell whose it is.
 const KNOWN: usize = 3;
 
@@ -151,12 +153,17 @@ impl Sessions {
         let begun = Instant::now();
         loop {
             let held = match self.fit(pane, true).await? {
-                Ok(fit) => match self.put_in(pane, &fit, text, &|| true).await? {
+                Ok(fit) => match self.put_in(pane, &fit, text, &|| begun.elapsed() < hold + DIALOG).await? {
                     Put::Taken => return Ok(()),
                     Put::Back(why) => Some(Held::new("composer", why)),
                     Put::Moved => None,
                     Put::Uncertain(why) => return fail(Kind::TimedOut, why),
-                    Put::Interrupted => return fail(Kind::Bug, "nobody could interrupt it"),
+                    Put::Interrupted => {
+                        return fail(
+                            Kind::TimedOut,
+                            "a dialog came up before its Enter; it was taken out again",
+                        );
+                    }
                 },
                 Err(Unfit::State) => {
                     return fail(

@@ -14,9 +14,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Prompts written at once.
 const TURNS: usize = 20;
 
-struct Live {
-    mount: Mount,
-    stub: Stub,
+pub(super) struct Live {
+    pub mount: Mount,
+    pub stub: Stub,
     agent: &'static str,
 }
 
@@ -27,6 +27,11 @@ fn quoted(text: &str) -> String {
 impl Live {
     /// `mkdir AGENT`, as the README has it. Nothing waits until it is ready: the first prompts come before.
     fn start(agent: &'static str) -> Live {
+        Live::start_as(agent, 120, "dark")
+    }
+
+    /// The same in a pane of `width` columns, in a light theme, or `plain`: without colours.
+    pub(super) fn start_as(agent: &'static str, width: u16, looks: &str) -> Live {
         let lab = Lab::new();
         let stub = Stub::start().unwrap();
         let cwd = lab.path("proj");
@@ -34,10 +39,15 @@ impl Live {
         let git = std::process::Command::new("git").args(["init", "-q"]).arg(&cwd).status().unwrap();
         assert!(git.success());
         let recipe = recipe::home(agent, &lab.home(), &cwd, stub.port());
+        if looks == "light" {
+            light(agent, &lab.home());
+        }
         let env: String = recipe.env.iter().map(|(k, v)| format!("{k} = {}\n", quoted(v))).collect();
         let args: Vec<&String> = recipe.command[1..].iter().collect();
         let args = if args.is_empty() { String::new() } else { format!("args = {args:?}\n") };
-        let config = format!("[session.env]\n{env}\n[agent.{agent}]\n{args}\n");
+        let more = if looks == "plain" { "NO_COLOR = \"1\"\n" } else { "" };
+        let size = format!("[session]\nsize = \"{width}x40\"\n");
+        let config = format!("{size}\n[session.env]\n{env}{more}\n[agent.{agent}]\n{args}\n");
         let mount = Mount::configured(lab, &config);
         let live = Live { mount, stub, agent };
         live.sh(&format!("cd {} && mkdir {}", cwd.display(), live.mount.path(agent).display()));
@@ -51,30 +61,30 @@ impl Live {
         String::from_utf8(out.stdout).unwrap()
     }
 
-    fn read(&self, file: &str) -> String {
+    pub(super) fn read(&self, file: &str) -> String {
         self.mount.read(&format!("{}/{file}", self.agent))
     }
 
-    fn write(&self, file: &str, text: &str) {
+    pub(super) fn write(&self, file: &str, text: &str) {
         let path = self.mount.path(&format!("{}/{file}", self.agent));
         std::fs::write(&path, text).unwrap_or_else(|e| panic!("{file}: {e}\n{}", self.all()));
     }
 
-    fn status(&self, key: &str) -> String {
+    pub(super) fn status(&self, key: &str) -> String {
         let text = self.read("status");
         text.lines().find_map(|l| l.strip_prefix(&format!("{key}: "))).unwrap_or("-").to_owned()
     }
 
-    fn state(&self) -> String {
+    pub(super) fn state(&self) -> String {
         self.status("state")
     }
 
     /// All that helps to see why a test failed.
-    fn all(&self) -> String {
+    pub(super) fn all(&self) -> String {
         format!("{}\n{}\n{}", self.read("status"), self.read("screen"), self.mount.read("errors"))
     }
 
-    fn until(&self, what: &str, mut met: impl FnMut() -> bool) {
+    pub(super) fn until(&self, what: &str, mut met: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !met() {
             assert!(begun.elapsed() < LIMIT, "{}: not within {LIMIT:?}: {what}\n{}", self.agent, self.all());
@@ -83,7 +93,7 @@ impl Live {
     }
 
     /// Waits until turn `name` is over; how it ended.
-    fn ended(&self, name: &str) -> String {
+    pub(super) fn ended(&self, name: &str) -> String {
         let field = |key: &str| {
             let text = self.read(&format!("turns/{name}/status"));
             text.lines().find_map(|l| l.strip_prefix(&format!("{key}: "))).unwrap_or("").to_owned()
@@ -101,7 +111,7 @@ impl Live {
         (self.ended(name), self.read(&format!("turns/{name}/reply")))
     }
 
-    fn turns(&self) -> Vec<String> {
+    pub(super) fn turns(&self) -> Vec<String> {
         let dir = std::fs::read_dir(self.mount.path(&format!("{}/turns", self.agent))).unwrap();
         dir.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
     }
@@ -118,6 +128,18 @@ impl Live {
         });
         ours.collect()
     }
+}
+
+/// Its settings ask for a light theme.
+fn light(agent: &str, home: &std::path::Path) {
+    let (file, from, to) = match agent {
+        "claude" => (".claude.json", "{", "{ \"theme\": \"light\","),
+        "gemini" => (".gemini/settings.json", "\"ui\": {", "\"ui\": { \"theme\": \"Default Light\","),
+        _ => return, // it asks the terminal
+    };
+    let path = home.join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(path, text.replacen(from, to, 1)).unwrap();
 }
 
 fn answers_in_order(l: &Live) {
