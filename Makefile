@@ -68,7 +68,7 @@ umount:
 	@$(FIND_DIR); $(BIN) umount "$$dir"
 
 # Without nextest a test that hangs is not ended, so it is installed; without a registry the
-# tests run all the same.
+# tests run all the same. What the tests leave behind is a failure too.
 test:
 	@.ci/need test
 	$(CARGO) fmt --check
@@ -76,11 +76,14 @@ test:
 	@if ! $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  $(CARGO) install cargo-nextest --locked || echo 'cargo-nextest could not be installed: cargo test instead'; \
 	fi
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	  $(CARGO) nextest run --locked; \
+	@run=$$$$; failed=0; \
+	if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  MUXFS_TEST_RUN=$$run $(CARGO) nextest run --locked || failed=1; \
 	else \
-	  $(CARGO) test --locked -- --test-threads=4; \
-	fi
+	  MUXFS_TEST_RUN=$$run $(CARGO) test --locked -- --test-threads=4 || failed=1; \
+	fi; \
+	.ci/left $$run || failed=1; \
+	exit $$failed
 
 # Ignored tests, named real_agent…: gigabytes of agents are installed first.
 test-agents:

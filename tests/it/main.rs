@@ -24,6 +24,7 @@ mod examples;
 mod fake_agent;
 mod faults;
 mod fs_door;
+mod guard;
 mod history;
 mod hook;
 mod input;

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::guard::Guard;
 use muxfs::node::modes::NodeModes;
 use muxfs::node::{LocalNode, NODE_SERIAL, rows_node};
 use muxfs::session::{Dirs, Sessions};
@@ -35,15 +36,18 @@ pub fn until_true(what: &str, mut met: impl FnMut() -> bool) {
     until(what, || met().then_some(()));
 }
 
-/// Directories and a tmux socket that no other test uses. Ends its tmux server when dropped.
+/// Directories and a tmux socket that no other test uses. Ends its tmux server when dropped, and
+/// whatever else is left there.
 pub struct Lab {
+    _guard: Guard,
     dir: tempfile::TempDir,
 }
 
 impl Lab {
     pub fn new() -> Self {
         // Short: a socket's path has 107 bytes at most.
-        let lab = Lab { dir: tempfile::Builder::new().prefix("mux").tempdir_in("/tmp").unwrap() };
+        let dir = tempfile::Builder::new().prefix("mux").tempdir_in("/tmp").unwrap();
+        let lab = Lab { _guard: Guard::over(dir.path()), dir };
         lab.make_home();
         lab
     }
@@ -115,8 +119,11 @@ impl Drop for Lab {
 
 /// Ends the server and waits for its process; it may hang in its last client.
 fn end_server(place: &Lab) {
-    let out = place.tmux(&["display-message", "-p", "#{pid}"]);
-    let Ok(pid) = String::from_utf8_lossy(&out.stdout).trim().parse::<i32>() else { return };
+    // Not asked of the server itself: one that hangs would not say.
+    let Some(pid) = muxfs::tmux::process::server_pid(&place.socket()) else { return };
+    let pid = pid.cast_signed();
+    // A test may have stopped it.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGCONT);
     let _ = place.tmux(&["kill-server"]);
     let begun = Instant::now();
     while lives(pid) {

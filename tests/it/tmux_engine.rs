@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// A throw-away server. `end` it: Drop only makes sure that nothing is left after a panic.
 struct Rig {
+    _guard: crate::guard::Guard,
     dir: tempfile::TempDir,
     server: Option<Server>,
     notices: UnboundedReceiver<Notice>,
@@ -29,10 +30,11 @@ fn own() -> OwnProgram {
 impl Rig {
     async fn new() -> Rig {
         let dir = tempfile::tempdir().expect("tempdir");
+        let guard = crate::guard::Guard::over(dir.path());
         let socket = Socket::Path(dir.path().join("s"));
         let (server, notices) = Server::start(&socket, &own()).await.expect("a server starts");
         let pid = server.info().pid;
-        Rig { dir, server: Some(server), notices, pid }
+        Rig { _guard: guard, dir, server: Some(server), notices, pid }
     }
 
     fn s(&self) -> &Server {
