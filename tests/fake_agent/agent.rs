@@ -58,6 +58,9 @@ enum Phase {
     },
 }
 
+/// How often it looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(20);
+
 pub struct Agent {
     pub options: Options,
     pub talk: Talk,
@@ -122,9 +125,15 @@ impl Agent {
         }
     }
 
+    /// Whether whoever directs it has not let it go on yet.
+    fn held(&self) -> bool {
+        self.options.go.as_ref().is_some_and(|go| std::fs::remove_file(go).is_err())
+    }
+
     /// How long nothing happens by itself.
     pub fn next(&self, now: Instant) -> Option<Duration> {
-        let left = |at: Instant| at.saturating_duration_since(now);
+        let least = self.options.go.as_ref().map_or(Duration::ZERO, |_| LOOK);
+        let left = |at: Instant| at.saturating_duration_since(now).max(least);
         let phase = match &self.phase {
             Phase::Starting(at, _) => Some(left(*at)),
             Phase::Busy { until, asked, .. } => {
@@ -152,7 +161,9 @@ impl Agent {
         }
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Starting(at, keys) if now >= at => self.begin(keys, now),
-            Phase::Busy { job, asked: None, until, .. } if now >= until => self.step(job, None),
+            Phase::Busy { job, asked: None, until, .. } if now >= until && !self.held() => {
+                self.step(job, None)
+            }
             Phase::Busy { job, asked: Some(asked), since, until } => match asked.answer() {
                 Some(answer) => self.step(job, Some(answer)),
                 None => {
@@ -160,7 +171,7 @@ impl Agent {
                     self.changed = true;
                 }
             },
-            Phase::Limited { job, until } if now >= until => self.work(job, now),
+            Phase::Limited { job, until } if now >= until && !self.held() => self.work(job, now),
             other => {
                 self.changed |= matches!(other, Phase::Busy { .. } | Phase::Limited { .. });
                 self.phase = other;

@@ -13,6 +13,9 @@ pub struct Options {
     /// How long an answer takes, in ms
     #[arg(long, default_value_t = 200)]
     pub busy: u64,
+    /// A turn, or a limit, lasts until this file is there, whatever time was given; it is removed
+    #[arg(long)]
+    pub go: Option<PathBuf>,
     /// How often the spinner turns while busy, in Hz
     #[arg(long, default_value_t = 10)]
     pub repaint: u32,

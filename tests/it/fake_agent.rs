@@ -26,8 +26,26 @@ struct Pane {
 }
 
 impl Pane {
-    fn start((width, height): (&str, &str), args: &str) -> Self {
+    fn start(size: (&str, &str), args: &str) -> Self {
+        Pane::start_in(Lab::new(), size, args)
+    }
+
+    /// One whose turns and limits last until [`Self::go`]: what is to be seen meanwhile is there
+    /// however slow the machine is.
+    fn led(size: (&str, &str), args: &str) -> Self {
         let lab = Lab::new();
+        let go = lab.path("go");
+        Pane::start_in(lab, size, &format!("--go {} {args}", go.display()))
+    }
+
+    /// Lets the turn or limit that lasts go on.
+    fn go(&self) {
+        let go = self.lab.path("go");
+        std::fs::write(&go, "").unwrap();
+        until_true("it goes on", || !go.exists());
+    }
+
+    fn start_in(lab: Lab, (width, height): (&str, &str), args: &str) -> Self {
         let work = lab.path("work");
         std::fs::create_dir(&work).unwrap();
         let command = format!("exec {} --log {} {args}", program().display(), lab.path("log").display());
@@ -108,28 +126,33 @@ impl Pane {
 fn every_state_is_told_at_each_size() {
     for size in SIZES {
         for screen in ["", "--alt", "--title --osc7501"] {
-            let pane = Pane::start(size, &format!("--limit 3 --limit-for 700 {screen}"));
+            let pane = Pane::led(size, &format!("--limit 3 --limit-for 1 {screen}"));
             pane.until(State::Ready);
-            pane.prompt("SLOW700 first");
+            pane.prompt("SLOW1 first");
             pane.until(State::Busy);
             pane.keys(&["-l", "a draft"]);
             pane.until_shows("> a draft");
             assert_eq!(pane.state(), State::Busy, "a draft hides nothing");
-            pane.until_shows("● echo: SLOW700 first");
+            pane.go();
+            pane.until_shows("● echo: SLOW1 first");
             pane.until(State::Ready);
             pane.keys(&["C-u"]);
             pane.until_shows("> Type a message");
             pane.prompt("ASK SAY(done it)");
+            pane.go();
             pane.until(State::Blocked);
             assert!(pane.shows("Run this command?\n› 1. Yes\n  2. No\n"));
             pane.keys(&["1"]);
+            pane.go();
             pane.until_shows("● done it");
             pane.until(State::Ready);
             pane.prompt("the third");
             pane.until(State::Limited);
+            pane.go();
+            pane.go();
             pane.until_shows("● echo: the third");
             pane.until(State::Ready);
-            assert_eq!(pane.prompts(), ["SLOW700 first", "ASK SAY(done it)", "the third"]);
+            assert_eq!(pane.prompts(), ["SLOW1 first", "ASK SAY(done it)", "the third"]);
         }
     }
 }
@@ -158,13 +181,15 @@ fn dialogs_at_the_start_wait_and_no_is_what_enter_says() {
 fn what_an_answer_prints_is_no_state() {
     for size in SIZES {
         for screen in ["", "--alt"] {
-            let pane = Pane::start(size, screen);
+            let pane = Pane::led(size, screen);
             pane.until(State::Ready);
             pane.prompt("SPOOF");
+            pane.go();
             pane.until_shows("reply: spoofed");
             assert_eq!(pane.state(), State::Ready);
-            pane.prompt("SPOOF SLOW700 ASK");
+            pane.prompt("SPOOF SLOW1 ASK");
             pane.until(State::Busy);
+            pane.go();
             pane.until(State::Blocked);
             pane.keys(&["2"]);
             pane.until_shows("● declined");

@@ -400,9 +400,18 @@ print(open('fake/turns/' + sys.argv[3] + '/status').read())
 os.close(fd)
 ";
 
+/// A fake agent of which each turn lasts until [`Fakes::go`], whatever time it is given.
+fn led(args: &str) -> Fakes {
+    let lab = Fakes::prepared(Lab::new());
+    let (log, go) = (lab.path("taken"), lab.path("go"));
+    let config = Fakes::config(&format!("--log {} --go {} {args}", log.display(), go.display()), "");
+    Fakes { mount: Mount::configured(lab, &config) }
+}
+
 #[test]
 fn an_fsync_returns_when_its_prompt_is_delivered() {
-    let f = logged("--busy 1000");
+    // Each turn lasts until it may go on: what is looked at meanwhile is there on a slow machine too.
+    let f = led("--busy 1");
     f.session("fake");
     let m = &f.mount;
     let sync = |file: &str, text: &str, turn: &str| {
@@ -413,7 +422,10 @@ fn an_fsync_returns_when_its_prompt_is_delivered() {
     m.sh("echo one > fake/input");
     f.until_state("fake", "busy");
     for (file, turn) in [("input", "0002"), ("queue/own", "own"), ("panes/0.0/input", "0004")] {
-        let out = sync(file, turn, turn).wait_with_output().unwrap();
+        let waits = sync(file, turn, turn);
+        until_true("it is queued", || f.status("fake", "queue") == "1");
+        f.go();
+        let out = waits.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&out.stdout);
         assert!(out.status.success() && said.contains("state: running\n"), "{file}: {out:?}");
         assert_eq!(f.taken().last().map(String::as_str), Some(turn));
@@ -426,8 +438,10 @@ fn an_fsync_returns_when_its_prompt_is_delivered() {
         assert!(String::from_utf8_lossy(&out.stderr).contains("No such device"), "withdrawn: {out:?}");
     }
 
+    f.go();
     f.until_state("fake", "ready");
     m.sh("echo 'ASK it' > fake/input");
+    f.go();
     f.until_state("fake", "blocked");
     let waits = sync("input", "after it", "0008");
     until_true("it is queued", || f.status("fake", "queue") == "1");
@@ -437,7 +451,11 @@ fn an_fsync_returns_when_its_prompt_is_delivered() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(waits.id().cast_signed()), Signal::SIGINT).unwrap();
     let out = waits.wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&out.stderr).contains("KeyboardInterrupt"), "{out:?}");
-    m.sh("echo 'answer 1' > fake/ctl; cat fake/wait");
+    m.sh("echo 'answer 1' > fake/ctl");
+    for _ in ["ASK it", "after it", "another"] {
+        f.go();
+    }
+    m.sh("cat fake/wait");
     assert_eq!(f.taken(), ["one", "0002", "own", "0004", "ASK it", "after it", "another"], "once each");
 }
 

@@ -50,6 +50,13 @@ impl Fakes {
         format!("[agent.fake]\nargs = {args:?}\n{more}")
     }
 
+    /// Lets the turn that lasts go on, of agents that were started with `--go`.
+    pub fn go(&self) {
+        let go = self.mount.lab.path("go");
+        std::fs::write(&go, "").unwrap();
+        until_true("it goes on", || !go.exists());
+    }
+
     /// Starts `name`, whose agent writes what it takes into a log of its own; ready.
     pub fn session(&self, name: &str) {
         self.begin(name);
