@@ -174,13 +174,12 @@ fn logs(f: &mut Fields, pane: &Pane) {
 
 /// Fixed columns for eyes, single fields for `awk`.
 pub fn index(n: &NodeAt) -> String {
-    let now = SystemTime::now();
     let sessions = n.sessions.all();
     let mut out = String::with_capacity(sessions.len() * 80);
     for session in sessions {
         let pane = session.main();
         let seen = pane.seen();
-        let seconds = now.duration_since(seen.since).map_or(0, |d| d.as_secs());
+        let seconds = seen.held.elapsed().as_secs();
         let queued = queued(&session, &pane);
         let (name, agent) = (session.shown(), agent(&pane).unwrap_or_else(|| "-".into()));
         let state = short(seen.state);

@@ -10,8 +10,7 @@ use tokio::sync::oneshot;
 
 use super::output::Told;
 use super::{Pane, Sessions, Tap};
-use crate::error::Kind;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result, fail};
 use crate::names::HIDDEN;
 use crate::tmux::process;
 use crate::tmux::watch::SocketWatch;
@@ -32,12 +31,19 @@ const NEWCOMER: Duration = Duration::from_secs(2);
 const TIDY: Duration = Duration::from_secs(10);
 const PRUNE: Duration = Duration::from_secs(60);
 
+/// What a writer was told is not so, and only here it can be said.
+const OVERDUE: &str = "tmux came to a command in time and answered late: what its writer was told had timed out \
+                       was done";
+
 /// Asked of the engine by the rest of the program.
 pub enum Event {
     /// Look at everything now.
     Refresh,
     /// A session is to be made: connect, and start a server where none runs.
-    Start(oneshot::Sender<Result<Server>>),
+    /// Asked then: who waited behind others for most of the limit does not wait for it once more.
+    Start(Instant, oneshot::Sender<Result<Server>>),
+    /// The node ends: answered when no connection is being made any more.
+    Rest(oneshot::Sender<()>),
     /// A settings file of a session was touched; by id.
     ConfigFile(String),
     /// The node's own settings file was touched.
@@ -131,20 +137,23 @@ impl Engine {
                 Next::Event(event) => self.event(&sessions, event).await,
                 Next::Output(told) => self.output(&sessions, told).await,
                 Next::Notice(Some(notice)) => self.notice(&sessions, notice).await,
-                Next::Notice(None) => self.lost(&sessions),
+                Next::Notice(None) => self.client_lost(&sessions).await,
                 Next::Appeared => self.connect().await,
-                Next::Poll => self.settle(&sessions, sessions.poll().await).await,
+                Next::Poll => self.look(&sessions, sessions.poll()).await,
                 Next::Tidy => sessions.tidy_logs(),
                 Next::Prune => sessions.prune_logs(),
             }
         }
     }
 
-    /// Connects where a server runs. Never starts one.
+    /// Connects where a server runs, anew or with another client. Never starts one.
     async fn connect(&mut self) {
         let Some(sessions) = self.sessions.upgrade() else { return };
         if sessions.closing.load(Ordering::Acquire) {
             return;
+        }
+        if let Some(server) = sessions.connected().filter(|s| !s.lost()) {
+            return self.again(&sessions, server).await;
         }
         if let Some(early) = process::starting(&self.socket.path()) {
             return self.presence.again_in(early);
@@ -153,10 +162,27 @@ impl Engine {
             Ok(Some((server, notices))) => self.connected(&sessions, server, notices).await,
             Ok(None) => {}
             Err(e) => {
-                let news = sessions.last_error.lock().replace(e.to_string()).as_deref() != Some(e.text());
-                if news {
-                    sessions.journal.trouble("tmux", e.text());
-                }
+                trouble(&sessions, &e);
+                self.presence.again_in(RETRY);
+            }
+        }
+    }
+
+    /// Our client was lost, and the server with its sessions lives: another client goes on.
+    async fn again(&mut self, sessions: &Arc<Sessions>, server: Server) {
+        match server.again(&self.socket, &sessions.own).await {
+            Ok(Some(notices)) => {
+                sessions.journal.log(
+                    super::Level::Info,
+                    "",
+                    "tmux's control client was lost; another one goes on",
+                );
+                self.notices = Some(notices);
+                self.refresh(sessions).await;
+            }
+            Ok(None) => self.lost(sessions),
+            Err(e) => {
+                trouble(sessions, &e);
                 self.presence.again_in(RETRY);
             }
         }
@@ -164,11 +190,14 @@ impl Engine {
 
     /// The connection, to a server that is started where none runs.
     async fn start(&mut self, sessions: &Arc<Sessions>) -> Result<Server> {
-        if let Some(server) = sessions.connected().filter(|s| !s.lost()) {
-            return Ok(server);
-        }
-        if self.notices.is_some() {
+        if let Some(server) = sessions.connected() {
+            if !server.lost() {
+                return Ok(server);
+            }
             self.lost(sessions); // its last notice is still on the way
+        }
+        if sessions.closing.load(Ordering::Acquire) {
+            return fail(Kind::Gone, "the node ends");
         }
         if let Some(early) = process::starting(&self.socket.path()) {
             tokio::time::sleep(early).await;
@@ -194,6 +223,15 @@ impl Engine {
         self.refresh(sessions).await;
     }
 
+    /// The client is gone, maybe with its server.
+    async fn client_lost(&mut self, sessions: &Arc<Sessions>) {
+        self.notices = None;
+        match sessions.connected().filter(|s| !s.lost()) {
+            Some(server) if !sessions.closing.load(Ordering::Acquire) => self.again(sessions, server).await,
+            _ => self.lost(sessions),
+        }
+    }
+
     fn lost(&mut self, sessions: &Arc<Sessions>) {
         self.notices = None;
         *sessions.server.write() = None;
@@ -207,9 +245,16 @@ impl Engine {
     async fn event(&mut self, sessions: &Arc<Sessions>, event: Event) {
         match event {
             Event::Refresh => self.refresh(sessions).await,
-            Event::Start(answer) => {
-                let _ = answer.send(self.start(sessions).await); // who asked may have given up
+            Event::Start(asked, answer) => {
+                let late = asked.elapsed() + RETRY > process::LIMIT;
+                let server = if late && sessions.connected().is_none() {
+                    fail(Kind::TimedOut, "tmux did not answer within 10 s")
+                } else {
+                    self.start(sessions).await
+                };
+                let _ = answer.send(server); // who asked may have given up
             }
+            Event::Rest(answer) => drop(answer.send(())), // who asked may have given up
             Event::ConfigFile(id) => sessions.config_file_touched(&id),
             Event::NodeConfigFile => sessions.node_config_file_touched(),
         }
@@ -231,10 +276,11 @@ impl Engine {
 
     async fn notice(&mut self, sessions: &Arc<Sessions>, notice: Notice) {
         match notice {
-            Notice::Exit { .. } => self.lost(sessions),
+            Notice::Exit { .. } => self.client_lost(sessions).await,
             // Our session was killed and tmux moved us on (`detach-on-destroy off`): in a session of
-            // others we stay for nothing.
-            Notice::Attached { name, .. } if name != HIDDEN => self.lost(sessions),
+            // others we stay for nothing. The end of this client follows.
+            Notice::Attached { name, .. } if name != HIDDEN => unplug(sessions),
+            Notice::Overdue => sessions.journal.trouble("tmux", OVERDUE),
             Notice::Other(_) => {}
             _ => self.refresh_soon(sessions).await,
         }
@@ -246,8 +292,9 @@ impl Engine {
         if let Some(notices) = &mut self.notices {
             while let Ok(notice) = notices.try_recv() {
                 match notice {
-                    Notice::Exit { .. } => return self.lost(sessions),
-                    Notice::Attached { name, .. } if name != HIDDEN => return self.lost(sessions),
+                    Notice::Exit { .. } => return self.client_lost(sessions).await,
+                    Notice::Attached { name, .. } if name != HIDDEN => unplug(sessions),
+                    Notice::Overdue => sessions.journal.trouble("tmux", OVERDUE),
                     _ => {}
                 }
             }
@@ -256,17 +303,43 @@ impl Engine {
     }
 
     async fn refresh(&mut self, sessions: &Arc<Sessions>) {
-        self.settle(sessions, sessions.refresh().await).await;
+        self.look(sessions, sessions.refresh()).await;
     }
 
-    async fn settle(&mut self, sessions: &Arc<Sessions>, refreshed: Result<()>) {
-        match refreshed {
-            Ok(()) => {}
-            // The notice of its end follows, or came.
-            Err(e) if e.kind == Kind::Gone => {}
-            Err(e) => sessions.journal.trouble("tmux", e.text()),
+    /// Looks at tmux, unless our client ends meanwhile: the answer would come through the next one,
+    /// which nobody but this loop makes.
+    async fn look(&self, sessions: &Arc<Sessions>, looking: impl Future<Output = Result<()>>) {
+        let Some(server) = sessions.connected() else { return };
+        let look = async { settle(sessions, looking.await).await };
+        tokio::select! {
+            () = look => {}
+            () = server.client_ended() => {}
         }
-        sessions.leave_if_last().await;
+    }
+}
+
+async fn settle(sessions: &Arc<Sessions>, looked: Result<()>) {
+    match looked {
+        Ok(()) => *sessions.last_error.lock() = None,
+        // The notice of its end follows, or came.
+        Err(e) if e.kind == Kind::Gone => {}
+        Err(e) => trouble(sessions, &e),
+    }
+    sessions.leave_if_last().await;
+}
+
+/// Told once, however often it is met: tmux is asked every second.
+fn trouble(sessions: &Sessions, error: &Error) {
+    let kind = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+    let news = kind(error.text());
+    if sessions.last_error.lock().replace(error.text().to_owned()).is_none_or(|last| kind(&last) != news) {
+        sessions.journal.trouble("tmux", error.text());
+    }
+}
+
+fn unplug(sessions: &Sessions) {
+    if let Some(server) = sessions.connected() {
+        server.unplug();
     }
 }
 

@@ -225,7 +225,7 @@ impl Sessions {
         if self.clients.read().is_empty() {
             return Ok(false);
         }
-        let typed = tmux::input::typed_recently(&self.server()?, &pane.id).await?;
+        let typed = tmux::activity::typed_recently(&self.server()?, &pane.id).await?;
         Ok(typed.is_some_and(|ago| ago < TYPED))
     }
 

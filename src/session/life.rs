@@ -170,7 +170,7 @@ impl Sessions {
             return Ok(server);
         }
         let (answer, server) = tokio::sync::oneshot::channel();
-        let _ = self.pokes.send(engine::Event::Start(answer)); // then the channel below closes
+        let _ = self.pokes.send(engine::Event::Start(Instant::now(), answer)); // then the channel below closes
         server.await.unwrap_or_else(|_| fail(Kind::Gone, "the node ends"))
     }
 
@@ -493,10 +493,18 @@ impl Sessions {
     /// The node ends: our hidden session goes, everybody else's stay.
     pub async fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        let server = self.server.write().take();
-        if let Some(server) = server {
-            let _ = tokio::time::timeout(CLOSED, server.close()).await; // a hung tmux keeps the session
-        }
+        let left = async {
+            // A client that is being attached is ended as one: cut off in the middle it would stay,
+            // and a server that is told to end would wait for it for ever.
+            let (rest, rested) = tokio::sync::oneshot::channel();
+            let _ = self.pokes.send(engine::Event::Rest(rest)); // then nothing is being made
+            let _ = rested.await;
+            let server = self.server.write().take();
+            if let Some(server) = server {
+                server.close().await;
+            }
+        };
+        let _ = tokio::time::timeout(CLOSED, left).await; // a hung tmux keeps the session
         self.journal.log(super::Level::Info, "", "muxfs ends");
     }
 

@@ -363,12 +363,16 @@ impl Pane {
         let mut changed = None;
         self.seen.send_if_modified(|seen| {
             let old = *seen;
-            let since = if old.state == verdict.state { old.since } else { now };
+            let looked = Instant::now();
+            let (since, held) =
+                if old.state == verdict.state { (old.since, old.held) } else { (now, looked) };
             *seen = Seen {
                 state: verdict.state,
                 evidence: verdict.evidence,
                 since,
                 at: now,
+                held,
+                looked,
                 fresh: verdict.fresh,
             };
             if old.state != verdict.state {

@@ -46,7 +46,8 @@ impl Sessions {
 
     async fn take(self: &Arc<Self>, server: &Server, lists: Lists) -> Result<()> {
         let (lists, snapshot) = lists.settled(server).await?;
-        if snapshot.clients.iter().any(|c| c.session == server.hidden_session()) {
+        let hidden = server.hidden_session();
+        if snapshot.clients.iter().any(|c| c.session == hidden) {
             // A person's client does not stay in our session.
             if let Err(e) = server.move_out().await {
                 tracing::debug!("moving clients out: {e}");

@@ -1,7 +1,7 @@
 //! The closed set of states, and what was seen that says so. TREE.md, "States". Pure.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -111,12 +111,24 @@ pub struct Seen {
     pub since: SystemTime,
     /// When it was last looked at.
     pub at: SystemTime,
+    /// The same two times for durations and comparisons: the wall clock may be set.
+    pub held: Instant,
+    pub looked: Instant,
     /// Observed after the last message went in: what `wait` needs.
     pub fresh: bool,
 }
 
 impl Seen {
-    pub fn nothing(now: SystemTime) -> Self {
-        Seen { state: State::Starting, evidence: Evidence::Nothing, since: now, at: now, fresh: false }
+    pub fn nothing(wall: SystemTime) -> Self {
+        let now = Instant::now();
+        Seen {
+            state: State::Starting,
+            evidence: Evidence::Nothing,
+            since: wall,
+            at: wall,
+            held: now,
+            looked: now,
+            fresh: false,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `wait`: one line when nothing is under way any more. TREE.md, "wait" and "States".
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -15,13 +15,13 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Wait {
     sessions: Arc<Sessions>,
     session: Arc<Session>,
-    since: SystemTime,
+    since: Instant,
     told: bool,
 }
 
 impl Wait {
     pub fn new(sessions: Arc<Sessions>, session: Arc<Session>) -> Self {
-        Wait { sessions, session, since: SystemTime::now(), told: false }
+        Wait { sessions, session, since: Instant::now(), told: false }
     }
 
     async fn condition(&self) -> String {
@@ -57,7 +57,7 @@ impl Wait {
         let changing = self.session.life.try_read().is_err();
         // It waits for a person or a reset: whoever waits here is to know.
         let stuck = matches!(seen.state, State::Blocked | State::Limited);
-        if stuck && seen.at >= self.since {
+        if stuck && seen.looked >= self.since {
             return Some(seen.state);
         }
         let (queued, running) = self.session.turns.load();
@@ -65,7 +65,7 @@ impl Wait {
         let goes = queued > 0 && self.sessions.turns_on(&self.session);
         let turns = (running || goes) && !seen.state.ended();
         let settled = seen.state.ended() || !turns && matches!(seen.state, State::Ready | State::Unknown);
-        (settled && seen.fresh && seen.at >= self.since && !busy && !restart && !changing)
+        (settled && seen.fresh && seen.looked >= self.since && !busy && !restart && !changing)
             .then_some(seen.state)
     }
 }

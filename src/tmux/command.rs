@@ -7,11 +7,15 @@
 //! argument (`-s`, `-n`, `-c`, `rename-session`, `pipe-pane`), quoting does not help: `#(cmd)`
 //! would run a command. [`Command::literal`] is for those.
 
+/// Commands that change nothing, as `list-…` and `show-…`.
+const ASKING: &[&str] = &["display-message", "capture-pane", "has-session"];
+
 /// One tmux command with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     text: Vec<u8>,
     nul: bool,
+    changes: bool,
 }
 
 /// One line of control mode: commands joined by `;`. A runtime error in one of them makes tmux
@@ -20,12 +24,14 @@ pub struct Command {
 pub struct Line {
     text: Vec<u8>,
     nul: bool,
+    changes: bool,
 }
 
 impl Command {
     /// `name` is one of tmux's command names: a constant, never input.
     pub fn new(name: &'static str) -> Self {
-        Command { text: name.as_bytes().to_vec(), nul: false }
+        let asks = ASKING.contains(&name) || name.starts_with("list-") || name.starts_with("show-");
+        Command { text: name.as_bytes().to_vec(), nul: false, changes: !asks }
     }
 
     /// A literal argument: tmux sees exactly these bytes. (Where tmux expands formats in this
@@ -64,10 +70,10 @@ impl Command {
     /// same step. No other client gets in between.
     pub fn either(target: &str, format: &str, then: Option<Line>, other: Option<Line>) -> Self {
         let (then, other) = (then.unwrap_or(Line::NOTHING), other.unwrap_or(Line::NOTHING));
-        let nul = then.nul || other.nul;
+        let (nul, changes) = (then.nul || other.nul, then.changes || other.changes);
         let mut cmd = Command::new("if-shell").arg("-F").arg("-t").arg(target).arg(format);
         cmd = cmd.arg(&then.text).arg(&other.text);
-        Command { nul, ..cmd }
+        Command { nul, changes, ..cmd }
     }
 
     /// `self ; next`.
@@ -77,7 +83,7 @@ impl Command {
 }
 
 impl Line {
-    pub(super) const NOTHING: Line = Line { text: Vec::new(), nul: false };
+    pub(super) const NOTHING: Line = Line { text: Vec::new(), nul: false, changes: false };
 
     /// `self ; next`.
     pub fn then(mut self, next: Command) -> Line {
@@ -85,7 +91,13 @@ impl Line {
             self.text.extend_from_slice(b" ; ");
         }
         self.text.extend_from_slice(&next.text);
-        Line { text: self.text, nul: self.nul | next.nul }
+        Line { text: self.text, nul: self.nul | next.nul, changes: self.changes | next.changes }
+    }
+
+    /// Whether any of its commands may change something: such a line is not run too late, and not
+    /// twice.
+    pub fn changes(&self) -> bool {
+        self.changes
     }
 
     /// The bytes to send, without the newline. None when an argument holds a NUL byte, which
@@ -97,7 +109,7 @@ impl Line {
 
 impl From<Command> for Line {
     fn from(c: Command) -> Line {
-        Line { text: c.text, nul: c.nul }
+        Line { text: c.text, nul: c.nul, changes: c.changes }
     }
 }
 
@@ -182,6 +194,18 @@ mod tests {
         assert_eq!(line, "if-shell \"-F\" \"-t\" \"%1\" \"#{pane_dead}\" \"\" \"a \\042x y\\042 \\073 b\"");
         let nul = Command::either("%1", "1", Some(Command::new("a").arg([0u8]).into()), None);
         assert!(Line::from(nul).bytes().is_none(), "a NUL is seen through nesting");
+    }
+
+    #[test]
+    fn a_line_that_changes_something_is_known() {
+        let ask = || Line::from(Command::new("display-message").arg("-p"));
+        assert!(!ask().then(Command::new("list-panes")).changes());
+        assert!(ask().then(Command::new("send-keys")).changes());
+        assert!(!Line::from(Command::either("%1", "1", Some(ask()), None)).changes());
+        assert!(
+            Line::from(Command::either("%1", "1", None, Some(ask().then(Command::new("kill-pane")))))
+                .changes()
+        );
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Our hidden session: made, attached to, kept free of others, removed.
 //!
 //! Knows what `_muxfs` is and how a connection begins and ends; must not know the sessions of
-//! users, or how replies are told apart (actor.rs does).
+//! users, or how replies are told apart (client.rs does).
 
-use super::actor::{Server, ServerInfo, Shared, drive};
+use super::actor::{Server, ServerInfo};
+use super::client::{Shared, drive};
+use super::clock;
 use super::command::Command;
 use super::control::Notice;
 use super::process::{LIMIT, OwnProgram, Socket, Tmux, check_version, os, own_command};
@@ -28,7 +30,7 @@ pub(super) struct Hidden {
 }
 
 impl Server {
-    /// Connects to the server at `socket`. None where none runs: never starts one.
+    /// Connects to the server at `socket`, within 10 s. None where none runs: never starts one.
     pub async fn connect(
         socket: &Socket,
         own: &OwnProgram,
@@ -37,8 +39,9 @@ impl Server {
         if !path.exists() {
             return Ok(None);
         }
+        let until = tokio::time::Instant::now() + LIMIT;
         let tmux = Tmux::for_socket(&path);
-        tmux.still().await;
+        tmux.still(until).await?;
         // `-A`: attach where it exists (our own from before a crash), make it otherwise.
         let mut args = session_args(own, &["-A", "-f", "ignore-size,no-output"]);
         args.extend(options());
@@ -47,7 +50,7 @@ impl Server {
         let (shared, mut notices) = drive(control)?;
         // tmux reads our lines from the moment the client is known, which is before it is
         // attached; a line sent now might run without a session.
-        let attached = match tokio::time::timeout(LIMIT, attached(&mut notices)).await {
+        let attached = match tokio::time::timeout_at(until, attached(&mut notices)).await {
             Ok(Attach::Done(session, name)) if name == NAME => session,
             Ok(Attach::Done(_, name)) => {
                 shared.hang_up();
@@ -61,10 +64,34 @@ impl Server {
                 return fail(Kind::TimedOut, "tmux did not answer within 10 s");
             }
         };
-        let (info, client) = greet(&shared, &path, client).await.inspect_err(|_| shared.hang_up())?;
+        let greeted = tokio::time::timeout_at(until, greet(&shared, &path, client)).await;
+        let greeted = greeted.unwrap_or_else(|_| fail(Kind::TimedOut, "tmux did not answer within 10 s"));
+        let (info, client) = greeted.inspect_err(|_| shared.hang_up())?;
         check_version(&info.version).inspect_err(|_| shared.hang_up())?;
+        shared.is_of(info.pid);
+        tokio::spawn(super::blocked::watch(shared.clone(), tmux, client.clone()));
         let hidden = Hidden { session: attached, client };
-        Ok(Some((Server::new(shared, info, hidden), notices)))
+        Ok(Some((Server::new(shared, info, hidden)?, notices)))
+    }
+
+    /// A client of the same server again, where the one before was lost: then this connection goes
+    /// on, and these are its notices. None where that server is gone: so is the connection then.
+    pub async fn again(
+        &self,
+        socket: &Socket,
+        own: &OwnProgram,
+    ) -> Result<Option<UnboundedReceiver<Notice>>> {
+        let Some((next, notices)) = Server::connect(socket, own).await? else {
+            self.give_up();
+            return Ok(None);
+        };
+        if next.info() != self.info() {
+            self.give_up();
+            next.close().await;
+            return Ok(None);
+        }
+        self.adopt(&next);
+        Ok(Some(notices))
     }
 
     /// Connects, and starts the server first where none runs.
@@ -87,13 +114,13 @@ impl Server {
     }
 
     /// Our hidden session's id, `$0`.
-    pub fn hidden_session(&self) -> &str {
-        &self.hidden.session
+    pub fn hidden_session(&self) -> String {
+        self.hidden().session
     }
 
     /// Our own client, as tmux names it.
-    pub fn own_client(&self) -> &str {
-        &self.hidden.client
+    pub fn own_client(&self) -> String {
+        self.hidden().client
     }
 
     /// Leaves nothing of ours: people's clients are moved out, the hidden session is removed
@@ -122,7 +149,7 @@ impl Server {
     async fn remove(self) {
         // With `detach-on-destroy off` the kill may move us instead of ending us, so hanging up
         // follows in any case. The reply may never come: the client ends with its session.
-        drop(self.send(Command::new("kill-session").arg("-t").arg(&self.hidden.session)));
+        drop(self.send(Command::new("kill-session").arg("-t").arg(self.hidden_session())));
         self.detach().await;
     }
 
@@ -147,14 +174,11 @@ impl Server {
     }
 
     async fn inside(&self) -> Result<Inside> {
-        let list = Command::new("list-clients").args([
-            "-t",
-            &self.hidden.session,
-            "-F",
-            "#{client_flags} #{client_name}",
-        ]);
+        let Hidden { session, client } = self.hidden();
+        let list =
+            Command::new("list-clients").args(["-t", &session, "-F", "#{client_flags} #{client_name}"]);
         let clients = self.run(list).await?;
-        Ok(Inside::of(&String::from_utf8_lossy(&clients), &self.hidden.client))
+        Ok(Inside::of(&String::from_utf8_lossy(&clients), &client))
     }
 
     /// One that cannot be moved (it just left, most likely) does not keep the others in.
@@ -167,6 +191,7 @@ impl Server {
     }
 
     async fn send_one_out(&self, client: &str) -> Result<()> {
+        let hidden = self.hidden_session();
         let list = Command::new("list-sessions")
             .arg("-F")
             .arg("#{session_last_attached} #{session_activity} #{session_id}");
@@ -180,7 +205,7 @@ impl Server {
                     (f.next()?.parse::<u64>().unwrap_or(0), f.next()?.parse::<u64>().unwrap_or(0));
                 Some((attached, active, f.next()?.to_owned()))
             })
-            .filter(|(_, _, id)| *id != self.hidden.session)
+            .filter(|(_, _, id)| *id != hidden)
             .max();
         self.run(match best {
             Some((_, _, id)) => Command::new("switch-client").arg("-c").arg(client).arg("-t").arg(id),
@@ -232,6 +257,7 @@ fn options() -> Vec<OsString> {
     let all = [
         &[";", "set-option", "-t", TARGET, "destroy-unattached", "off"][..],
         &[";", "set-option", "-w", "-t", TARGET, "remain-on-exit", "off"][..],
+        &[";", "set-option", "-t", TARGET, clock::OPTION, clock::VALUE][..],
     ];
     all.concat().iter().map(Into::into).collect()
 }
@@ -266,7 +292,7 @@ async fn attached(notices: &mut UnboundedReceiver<Notice>) -> Attach {
 async fn greet(shared: &Arc<Shared>, path: &Path, client: Option<u32>) -> Result<(ServerInfo, String)> {
     let ask = Command::new("display-message").args(["-p", "#{version} #{pid} #{start_time}"]);
     let clients = Command::new("list-clients").args(["-t", TARGET, "-F", "#{client_pid} #{client_name}"]);
-    let bodies = shared.run(&ask.then(clients)).await?;
+    let bodies = shared.run(ask.then(clients)).await?;
     let text = bodies.iter().map(|b| String::from_utf8_lossy(b)).collect::<String>();
     let odd = || Error::new(Kind::Bug, format!("tmux described itself as {text:?}"));
     let mut lines = text.lines();

@@ -14,12 +14,10 @@ use super::command::{Command, Line};
 use super::keys::Key;
 use super::process::version_of;
 use super::stand::Stand;
-use crate::clock;
 use crate::error::{Error, Kind, Result, fail};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// Largest text of one paste.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -246,25 +244,4 @@ fn answer(pane: &str, bodies: &Bodies) -> Result<Typed> {
         Some(b"0") => fail(Kind::Busy, format!("the input of pane {pane} is switched off in tmux")),
         Some(_) => fail(Kind::Gone, format!("pane {pane} is dead")),
     }
-}
-
-/// How long ago a person's client that shows this pane sent a key: whole seconds, rounded down,
-/// because tmux keeps no more. None where no such client is attached.
-pub async fn typed_recently(server: &Server, pane: &str) -> Result<Option<Duration>> {
-    let line = Command::new("display-message").args(["-p", "-t", pane, "#{window_id}"]).then(
-        Command::new("list-clients").args(["-F", "#{client_control_mode} #{window_id} #{client_activity}"]),
-    );
-    let bodies = server.run_each(line).await?;
-    let [window, clients] = &bodies[..] else {
-        return fail(Kind::Bug, format!("two commands, {} answers from tmux", bodies.len()));
-    };
-    let window = String::from_utf8_lossy(window);
-    let last = String::from_utf8_lossy(clients)
-        .lines()
-        .filter_map(|l| {
-            l.strip_prefix("0 ")?.strip_prefix(window.trim_end())?.strip_prefix(' ')?.parse::<u64>().ok()
-        })
-        .max();
-    let now = clock::epoch(clock::now());
-    Ok(last.map(|at| Duration::from_secs(now.saturating_sub(at))))
 }

@@ -8,8 +8,12 @@
 //! [`Command::literal`]; never `link-window`, `refresh-client -B`, `send-keys -H`, a control
 //! client a session, or a kill of a control client that is about to attach.
 
+pub mod activity;
 pub mod actor;
+mod blocked;
 pub mod capture;
+mod client;
+mod clock;
 pub mod command;
 pub mod control;
 pub mod helper;

@@ -135,6 +135,12 @@ pub fn server_pid(path: &Path) -> Option<u32> {
     None
 }
 
+/// Whether the process has not ended. A zombie has.
+pub fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
 /// A server this young may still read its configuration: tmux 3.3a crashes now and then (4 of 60
 /// starts, a null pointer) when a second client comes before its first is served.
 const YOUNG: Duration = Duration::from_millis(400);
@@ -262,29 +268,44 @@ impl Tmux {
 
     /// Returns when nothing has changed for a moment that would be told to a control client.
     /// Ordinary clients look: those are told nothing.
-    pub async fn still(&self) {
+    pub async fn still(&self, until: tokio::time::Instant) -> Result<()> {
         let began = tokio::time::Instant::now();
-        let mut last = self.look().await;
+        let mut last = self.look(until).await?;
         while let Some(seen) = &last {
             if version_of(seen.split(' ').next().unwrap_or_default()).is_some_and(|v| v >= (3, 7)) {
-                return;
+                break;
             }
             tokio::time::sleep(STILL).await;
-            let now = self.look().await;
+            let now = self.look(until).await?;
             if now == last || began.elapsed() > RESTLESS {
-                return;
+                break;
             }
             last = now;
         }
+        Ok(())
     }
 
-    /// None where no server answers, which the client that follows finds out too.
-    async fn look(&self) -> Option<String> {
+    /// None where there is no server, which the client that follows finds out too; `TimedOut` where
+    /// there is one that does not answer: such a one gets no client.
+    async fn look(&self, until: tokio::time::Instant) -> Result<Option<String>> {
         let mut p = self.process();
         p.args(["-N", "list-panes", "-a", "-F", TOLD]).stdout(Stdio::piped()).stderr(Stdio::null());
-        let child = p.spawn().ok()?;
-        let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.ok()?.ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        let Ok(child) = p.spawn() else { return Ok(None) };
+        let Ok(ended) = tokio::time::timeout_at(until, child.wait_with_output()).await else {
+            return fail(Kind::TimedOut, "tmux did not answer within 10 s");
+        };
+        let output = ended.ok().filter(|output| output.status.success());
+        Ok(output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
+    /// Takes away what covers the terminal of `client` (a popup, a menu), and lets the command that
+    /// waits for it go on. Returns when the server has answered or ended, however long it takes.
+    pub async fn uncover(&self, client: &str) {
+        let mut p = self.process();
+        p.args(["-N", "display-popup", "-C", "-c", client]).stderr(Stdio::null());
+        if let Ok(mut child) = p.spawn() {
+            let _ = child.wait().await; // that it ended is the answer
+        }
     }
 
     /// A control client on two pipes. The server itself reads and writes them; the client process

@@ -160,7 +160,7 @@ impl Lists {
             return fail(Kind::Bug, format!("three commands, {} answers from tmux", self.0.len()));
         };
         let sep = server.separator();
-        parse(sessions, panes, clients, sep, server.hidden_session(), server.own_client())
+        parse(sessions, panes, clients, sep, &server.hidden_session(), &server.own_client())
     }
 }
 

@@ -39,6 +39,7 @@ mod real;
 mod rights;
 mod scripts;
 mod seam;
+mod stalled;
 #[path = "../stub_llm/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "it is a program of its own as well")]
 mod stub_llm;

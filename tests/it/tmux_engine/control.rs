@@ -158,6 +158,102 @@ async fn a_killed_server_fails_everything_at_once() {
     until("the pane's process ends", async || gone(made.pid)).await;
 }
 
+fn signal(pid: u32, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal).expect("signals");
+}
+
+/// The limit of a line, and what a busy machine adds to it.
+const ANSWER: Duration = Duration::from_secs(15);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_timed_out_is_never_done_and_limits_do_not_add_up() {
+    let rig = Rig::new().await;
+    let made = rig.session("w", &["cat"]).await;
+    input::type_text(rig.s(), &made.pane, "before").await.expect("typed");
+    rig.shows(&made.pane, "before").await;
+    signal(rig.pid, nix::sys::signal::Signal::SIGSTOP);
+    // Seven at once, and seven more one after the other: all of them together take one limit.
+    let typed = (0..7).map(|i| {
+        let (s, pane) = (rig.s().clone(), made.pane.clone());
+        tokio::spawn(async move { input::type_text(&s, &pane, &format!("late{i}")).await })
+    });
+    let typed: Vec<_> = typed.collect();
+    within(ANSWER, "seven lines to a server that is stopped", async {
+        for one in typed {
+            assert_eq!(one.await.expect("no panic").expect_err("stopped").kind, Kind::TimedOut);
+        }
+        for _ in 0..7 {
+            let refused = input::paste(rig.s(), &made.pane, b"later", true).await.expect_err("stopped");
+            assert_eq!(refused.kind, Kind::TimedOut, "{refused}");
+            assert!(refused.text().contains("nothing was sent"), "{refused}");
+            assert_eq!(snapshot(rig.s()).await.expect_err("stopped").kind, Kind::TimedOut);
+            let renamed = session::rename(rig.s(), &made.session, "x").await;
+            assert_eq!(renamed.expect_err("stopped").kind, Kind::TimedOut);
+        }
+    })
+    .await;
+    signal(rig.pid, nix::sys::signal::Signal::SIGCONT);
+    until("tmux answers again", async || snapshot(rig.s()).await.is_ok()).await;
+    input::type_text(rig.s(), &made.pane, "after").await.expect("typed");
+    rig.shows(&made.pane, "beforeafter").await;
+    assert!(!rig.screen(&made.pane).await.contains("late"));
+    rig.end().await;
+}
+
+/// What a person may do to our client, and what may happen to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_lost_is_followed_by_another() {
+    let mut rig = Rig::new().await;
+    let made = rig.session("w", &["cat"]).await;
+    let socket = rig.path().join("s");
+    for how in ["detach-client -s _muxfs", "kill-session -t =_muxfs:", "kill -9"] {
+        let person = |args: &[&str]| {
+            std::process::Command::new("tmux").arg("-S").arg(&socket).args(args).status().expect("tmux runs")
+        };
+        if how == "kill -9" {
+            let list = cmd("list-clients", &["-t", &rig.s().hidden_session(), "-F", "#{client_pid}"]);
+            let pid = text(&rig.s().run(list).await.expect("lists"));
+            signal(pid.parse().expect("one client"), nix::sys::signal::Signal::SIGKILL);
+        } else {
+            assert!(person(&how.split(' ').collect::<Vec<_>>()).success());
+        }
+        until(how, async || matches!(rig.notices.recv().await, Some(Notice::Exit { .. }))).await;
+        assert!(!rig.s().lost(), "{how}: the server lives");
+        // What is asked meanwhile waits for the next client.
+        let (s, pane) = (rig.s().clone(), made.pane.clone());
+        let meanwhile = tokio::spawn(async move { input::type_text(&s, &pane, "x").await });
+        rig.notices = rig.s().again(&rig.socket(), &own()).await.expect(how).expect("the same server");
+        within(ANSWER, how, meanwhile).await.expect("no panic").expect("typed");
+        assert_eq!(snapshot(rig.s()).await.expect("lists").sessions.len(), 1, "{how}: ours is hidden");
+    }
+    rig.shows(&made.pane, "xxx").await;
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_shows_something_to_our_client_does_not_stop_it() {
+    let mut rig = Rig::new().await;
+    let hook = |what: &'static str| cmd("set-hook", &["-g", "after-new-session", what]);
+    for covers in ["display-popup -w 50% -h 50% true", "display-menu -x 0 -y 0 one a kill-server"] {
+        rig.s().run(hook(covers)).await.expect("set");
+        let made = within(ANSWER, covers, rig.session("w", &["cat"])).await;
+        within(ANSWER, covers, input::type_text(rig.s(), &made.pane, "typed")).await.expect("typed");
+        rig.shows(&made.pane, "typed").await;
+        session::kill_session(rig.s(), &made.session).await.expect("killed");
+    }
+    // A prompt cannot be taken away: the client goes, and the next one works.
+    rig.session("other", &["cat"]).await;
+    rig.s().run(cmd("set-hook", &["-gu", "after-new-session"])).await.expect("unset");
+    rig.s().run(cmd("set-hook", &["-g", "after-list-buffers", "wait-for never"])).await.expect("set");
+    let held = within(ANSWER, "a line that is held up", rig.s().run(Command::new("list-buffers"))).await;
+    assert_eq!(held.expect_err("held up").kind, Kind::TimedOut);
+    let exit = async || matches!(rig.notices.recv().await, Some(Notice::Exit { .. }));
+    until("the client is given up", exit).await;
+    rig.notices = rig.s().again(&rig.socket(), &own()).await.expect("connects").expect("the same server");
+    rig.s().run(cmd("set-hook", &["-gu", "after-list-buffers"])).await.expect("goes on");
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn notices_tell_of_sessions_and_clients_that_are_moved_out() {
     let mut rig = Rig::new().await;
@@ -185,10 +281,10 @@ async fn notices_tell_of_sessions_and_clients_that_are_moved_out() {
         .await;
     let client = snapshot(rig.s()).await.expect("snapshot").clients.remove(0);
     assert_eq!((client.control, &client.session), (false, &made.session));
-    let typed = input::typed_recently(rig.s(), &made.pane).await.expect("asked");
+    let typed = activity::typed_recently(rig.s(), &made.pane).await.expect("asked");
     assert!(typed.is_some_and(|t| t < Duration::from_secs(30)), "{typed:?}");
 
-    let hidden = rig.s().hidden_session().to_owned();
+    let hidden = rig.s().hidden_session();
     rig.s().run(cmd("switch-client", &["-c", &client.name, "-t", &hidden])).await.expect("moved in");
     loop {
         let next = within(Duration::from_secs(5), "the notice", rig.notices.recv()).await;
