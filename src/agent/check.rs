@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use toml_edit::{Document, Item};
 
 use super::history::{ADAPTERS, adapter};
-use super::manifest::{Manifest, Rule};
+use super::manifest::{Manifest, Rule, State};
 use crate::config::schema::{self, Fault, fault};
 use crate::keys::Key;
 
@@ -122,6 +122,14 @@ pub fn whole(text: &str, manifest: &Manifest) -> Result<(), Fault> {
                 format!("rule {:?} looks at nothing: give it title, screen, styled or cursor_row", rule.name);
             return wrong(&[Key("rule"), Nth(n), Key("name")], what);
         }
+        if rule.reason.is_some() && rule.state != State::Limited {
+            let what = format!("rule {:?}: only the state limited has a reason", rule.name);
+            return wrong(&[Key("rule"), Nth(n), Key("reason")], what);
+        }
+        if (rule.composer.is_some() || rule.above.is_some()) && manifest.composer.is_none() {
+            let what = format!("rule {:?} needs a [composer]", rule.name);
+            return wrong(&[Key("rule"), Nth(n), Key("name")], what);
+        }
     }
     for (n, form) in manifest.questions.iter().enumerate() {
         if let Some(why) = form.fault() {
@@ -132,6 +140,12 @@ pub fn whole(text: &str, manifest: &Manifest) -> Result<(), Fault> {
     if manifest.composer.as_ref().is_some_and(|c| !c.has_text()) {
         let what = "the composer's screen has no (?P<text>…)".to_owned();
         return wrong(&[Key("composer"), Key("screen")], what);
+    }
+    for (n, mode) in manifest.composer.iter().flat_map(|c| &c.modes).enumerate() {
+        if mode.screen.is_none() && mode.without.is_none() {
+            let what = format!("mode {:?} shows by nothing: give it screen or without", mode.name);
+            return wrong(&[Key("composer"), Key("mode"), Nth(n), Key("name")], what);
+        }
     }
     for (key, args) in [("args", &manifest.resume.args), ("preset", &manifest.resume.preset)] {
         if !args.is_empty() && !args.iter().any(|arg| arg.contains("{id}")) {
@@ -147,7 +161,8 @@ pub fn whole(text: &str, manifest: &Manifest) -> Result<(), Fault> {
 }
 
 fn looks_at_nothing(rule: &Rule) -> bool {
-    rule.title.is_none() && rule.screen.is_none() && rule.styled.is_none() && rule.cursor_row.is_none()
+    let patterns = [&rule.title, &rule.screen, &rule.styled, &rule.cursor_row, &rule.words, &rule.above];
+    rule.composer.is_none() && patterns.iter().all(|p| p.is_none())
 }
 
 enum Step {

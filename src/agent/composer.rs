@@ -10,14 +10,14 @@ use serde::{Deserialize, Deserializer};
 use super::check;
 use super::manifest::{Manifest, Pattern, State};
 use super::rules;
-use super::screen::{Screen, Style, is_look};
+use super::screen::{Screen, Style, is_look, run_together};
 
 /// Where one writes to an agent, and what there is not written by a person.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Field {
     /// The composer with what is around it, in all rows of the screen; `(?P<text>…)` is what it
-    /// holds. Of several matches the last counts.
+    /// holds, or `text2` where it is drawn in another way. Of several matches the last counts.
     pub screen: Pattern,
     /// What of each row is no text: a margin, a box's sides.
     pub margin: Option<Pattern>,
@@ -48,7 +48,13 @@ pub struct Mode {
     #[serde(deserialize_with = "check::text")]
     pub name: String,
     /// What shows it, from the first row of the composer's pattern to the end of the screen.
-    pub screen: Pattern,
+    pub screen: Option<Pattern>,
+    /// What is there in the ordinary mode, and gone in this: counts only once it was seen, since
+    /// most people never have such a mode.
+    pub without: Option<Pattern>,
+    /// The keys that lead back to the ordinary mode.
+    #[serde(default, deserialize_with = "check::keys_or_none")]
+    pub leave: Vec<String>,
 }
 
 /// What the terminal's cursor says of the composer.
@@ -115,6 +121,8 @@ pub struct Reading {
     pub popup: Option<Popup>,
     /// All that stands in those rows, hints as well.
     pub shown: String,
+    /// Whether the sign of the ordinary mode is seen, for [`Mode::without`].
+    pub sign: bool,
 }
 
 /// An open list of completions.
@@ -144,13 +152,14 @@ struct Cell {
     style: Style,
 }
 
-/// What the composer holds. A dialog hides it, also one that leaves it in sight.
+/// What the composer holds, as far as one picture tells.
 pub fn composer(manifest: &Manifest, screen: &Screen) -> Composer {
-    read(manifest, screen).composer
+    read(manifest, screen, false).composer
 }
 
-/// Reads the composer.
-pub fn read(manifest: &Manifest, screen: &Screen) -> Reading {
+/// Reads the composer. A dialog hides it, also one that leaves it in sight. `sign`: an earlier
+/// picture of the same process showed the sign of the ordinary mode.
+pub fn read(manifest: &Manifest, screen: &Screen, sign: bool) -> Reading {
     let nowhere = |composer| Reading { composer, ..Reading::default() };
     let Some(field) = &manifest.composer else {
         return nowhere(Composer::Unsure("its manifest does not say where one writes"));
@@ -162,7 +171,7 @@ pub fn read(manifest: &Manifest, screen: &Screen) -> Reading {
     let Some(last) = field.screen.0.captures_iter(&all).last() else {
         return nowhere(Composer::Hidden("no composer is seen"));
     };
-    let text = last.name("text");
+    let text = last.name("text").or_else(|| last.name("text2"));
     let whole = last.get(0).map_or(0..0, |m| m.range());
     let first = all[..text.map_or(whole.start, |t| t.start())].matches('\n').count();
     let mut rows = Vec::new();
@@ -176,15 +185,30 @@ pub fn read(manifest: &Manifest, screen: &Screen) -> Reading {
     if field.cursor == Cursor::Needed && here.is_none() {
         return nowhere(Composer::Hidden("the cursor stands elsewhere"));
     }
+    let below = &all[whole.start..];
+    let has = |p: &Pattern| p.0.is_match(below);
+    let shows_sign = field.modes.iter().filter_map(|m| m.without.as_ref()).any(has);
+    let is = |mode: &&Mode| {
+        mode.screen.as_ref().is_some_and(has) || sign && mode.without.as_ref().is_some_and(|p| !has(p))
+    };
     let mut composer =
         held(field, screen.has_colours(), &rows, here.filter(|_| field.cursor != Cursor::Nothing));
-    if let Some(mode) = field.modes.iter().find(|m| m.screen.0.is_match(&all[whole.start..])) {
+    if let Some(mode) = field.modes.iter().find(is) {
         let text = composer.text().unwrap_or_default().to_owned();
         composer = Composer::Other { mode: mode.name.clone(), text };
     }
     let popup = field.popup.as_ref().and_then(|p| popup(p, &all, &whole));
     let shown = rows.iter().map(|r| r.iter().map(|c| c.char).collect::<String>()).collect::<Vec<_>>();
-    Reading { composer, rows: first..first + rows.len(), popup, shown: shown.join("\n") }
+    Reading { composer, rows: first..first + rows.len(), popup, shown: shown.join("\n"), sign: shows_sign }
+}
+
+/// The rows in which the composer stands, with its borders; none where its pattern is not found.
+pub(super) fn rows(manifest: &Manifest, screen: &Screen) -> Option<Range<usize>> {
+    let field = manifest.composer.as_ref()?;
+    let all = screen.rows().iter().map(|r| r.text()).collect::<Vec<_>>().join("\n");
+    let last = field.screen.0.find_iter(&all).last()?;
+    let row = |at: usize| all[..at].matches('\n').count();
+    Some(row(last.start())..row(last.end()) + 1)
 }
 
 /// The list that touches the composer, which stands at `composer`.
@@ -278,19 +302,28 @@ fn is_blank(char: char) -> bool {
 fn held(field: &Field, colours: bool, rows: &[Vec<Cell>], behind: Option<bool>) -> Composer {
     let text = |rows: Vec<String>| rows.join("\n").trim_matches(is_blank).to_owned();
     let whole = text(rows.iter().map(|r| r.iter().map(|c| c.char).collect()).collect());
-    if whole.is_empty() || field.placeholder.as_ref().is_some_and(|p| p.0.is_match(&whole)) {
+    // A narrow composer wraps its hint.
+    if whole.is_empty() || field.placeholder.as_ref().is_some_and(|p| p.0.is_match(&run_together(&whole))) {
         return Composer::Empty;
     }
     if field.hint.is_empty() {
         return Composer::Draft(trim_rows(&whole));
     }
     if !colours {
-        return match behind {
-            Some(true) => Composer::Draft(trim_rows(&whole)),
+        return match (field.cursor, behind) {
+            // All its hints are known by their words.
+            (Cursor::Nothing, _) | (_, Some(true)) => Composer::Draft(trim_rows(&whole)),
             _ => Composer::Unsure("without colours its text cannot be told from a hint"),
         };
     }
-    let is_hint = |cell: &Cell| field.hint.iter().any(|word| cell.style.has(word));
+    // A cursor before all of it, and one look that is not that of plain text: a suggestion, in
+    // whatever colour the theme gives it. Commands and files have a colour of their own.
+    let suggested = behind == Some(false) && !whole.starts_with(['/', '@', '!', '$', '#']);
+    let look = rows.iter().flatten().skip(1).filter(|c| !is_blank(c.char)).map(|c| c.style);
+    let one = look.clone().next().filter(|first| first.is_faint() && look.clone().all(|s| s == *first));
+    let is_hint = |cell: &Cell| {
+        field.hint.iter().any(|word| cell.style.has(word)) || suggested && Some(cell.style) == one
+    };
     let written = rows.iter().map(|row| {
         let mut kept = String::new();
         for (n, cell) in row.iter().enumerate() {
@@ -351,7 +384,7 @@ mod tests {
     #[test]
     fn without_colours_the_cursor_tells_or_nothing_does() {
         for (cursor, at, wanted) in [
-            ("nothing", Some((9, 2)), UNSURE),
+            ("nothing", Some((9, 2)), Composer::Draft("fix it".into())),
             ("tells", None, UNSURE),
             ("tells", Some((2, 2)), UNSURE),
             ("tells", Some((9, 1)), UNSURE),
@@ -370,7 +403,7 @@ mod tests {
         let without = Manifest::parse("name = 'X'\ncommand = ['x']\n").unwrap();
         assert!(matches!(composer(&without, &Screen::parse("> ")), Composer::Unsure(_)));
         let all = held("nothing", None, "x\n───\n  Press enter to confirm");
-        assert_eq!(all, UNSURE, "up to the first rule");
+        assert_eq!(all, Composer::Draft("x".into()), "up to the first rule");
         let manifest = "name = 'X'\ncommand = ['x']\n[composer]\nscreen = '─\\n>(?P<text>.*)'\n";
         let hidden = Composer::Hidden("no composer is seen");
         assert_eq!(composer(&Manifest::parse(manifest).unwrap(), &Screen::parse("> a")), hidden);
@@ -390,15 +423,25 @@ mod tests {
             screen = '\A─\n!'
             [[composer.mode]]
             name = 'vim normal'
-            screen = '^NORMAL$'",
+            screen = '^NORMAL$'
+            [[composer.mode]]
+            name = 'other'
+            without = '^INSERT$'",
         );
-        let see = |text: &str| read(&x, &Screen::parse(text));
+        let see = |text: &str| read(&x, &Screen::parse(text), false);
         let other = |mode: &str, text: &str| Composer::Other { mode: mode.into(), text: text.into() };
         let ordinary = see("NORMAL\n!\n───\n> a\nb\n───\nfooter\n");
         assert_eq!((ordinary.composer, ordinary.rows), (Composer::Draft("a\nb".into()), 3..5));
         assert_eq!(see("───\n! ls\n───\n").composer, other("shell", "ls"));
         assert_eq!(see("───\n!\n───\n").composer, other("shell", ""));
         assert_eq!(see("───\n>\n───\nNORMAL\n").composer, other("vim normal", ""));
+        let insert = "───\n>\n───\nINSERT\n";
+        let none = "───\n> a\n───\n";
+        let modes = |text: &str, sign: bool| read(&x, &Screen::parse(text), sign);
+        assert!(modes(insert, false).sign && !modes(none, true).sign);
+        assert_eq!(modes(insert, true).composer, Composer::Empty);
+        assert_eq!(modes(none, false).composer, Composer::Draft("a".into()), "nobody has that mode");
+        assert_eq!(modes(none, true).composer, other("other", "a"));
         assert_eq!(other("shell", "").unfit().unwrap(), "the composer is in shell mode");
         let takes = |text: &str| see(text).popup.map(|p| p.takes);
         assert_eq!(takes("  /a\n > /clear\n  /c\n\n───\n> /c\n───\n").as_deref(), Some("/clear"));

@@ -85,6 +85,8 @@ struct Item {
     more: bool,
     /// The column of its label.
     column: usize,
+    /// The column of its number.
+    numbered: Option<usize>,
 }
 
 impl<'a> Dialog<'a> {
@@ -198,6 +200,7 @@ impl<'a> Dialog<'a> {
             marked: !text("mark").trim().is_empty(),
             more: !text("more").trim().is_empty(),
             column: self.lines[row].text[..label_at].chars().count(),
+            numbered: found.name("number").map(|n| self.lines[row].text[..n.start()].chars().count()),
         }
     }
 
@@ -206,6 +209,12 @@ impl<'a> Dialog<'a> {
         let read = |row: usize| Some(self.item(row, &option.0.captures(&self.lines[row].text)?));
         let start =
             (0..self.lines.len()).rev().find_map(|row| read(row).filter(|i| i.marked || self.form.digits))?;
+        // What an option says may begin with a number too, but farther to the right.
+        let beside = |i: &Item| match (i.numbered, start.numbered) {
+            (Some(one), Some(other)) => one.abs_diff(other) <= 2,
+            _ => true,
+        };
+        let read = |row: usize| read(row).filter(beside);
         let mut step = None;
         let mut follows = |near: Option<usize>, far: Option<usize>, down: bool| match (near, far) {
             (Some(near), Some(far)) => {
@@ -225,7 +234,9 @@ impl<'a> Dialog<'a> {
                     items.push(next);
                     blank = 0;
                 }
-                None if blank == 0 && line.indent() >= last.column => self.say_more(last, row),
+                None if blank == 0 && (line.indent() >= last.column || self.goes_on(last, row)) => {
+                    self.say_more(last, row);
+                }
                 _ => break,
             }
             if blank > MOST_BLANK {
@@ -253,12 +264,23 @@ impl<'a> Dialog<'a> {
         self.list(items)
     }
 
+    /// In a narrow box an option is wrapped to the box's own margin: to the left of its label.
+    fn goes_on(&self, item: &Item, row: usize) -> bool {
+        let (line, above) = (&self.lines[row], &self.lines[row - 1]);
+        let boxed = self.screen.rows()[row].text().ends_with(['│', '┃']);
+        boxed && item.numbered.is_some_and(|at| line.indent() + 1 >= at) && self.is_wrapped(above, line)
+    }
+
+    fn is_wrapped(&self, above: &Line, line: &Line) -> bool {
+        let word = line.text.trim().split(' ').next().unwrap_or("").chars().count();
+        above.len() + 1 + word + SLACK > above.edge
+    }
+
     /// What stands below an option: the rest of its label, if that was wrapped, else more about it.
     fn say_more(&self, item: &mut Item, row: usize) {
         let above = &self.lines[row - 1];
         let rest = self.lines[row].text.trim();
-        let word = rest.split(' ').next().unwrap_or("").chars().count();
-        let wrapped = above.len() + 1 + word + SLACK > above.edge;
+        let wrapped = self.is_wrapped(above, &self.lines[row]);
         item.below = item.below.max(row.saturating_sub(item.row));
         let to = if wrapped && item.about.is_empty() { &mut item.label } else { &mut item.about };
         if !to.is_empty() {

@@ -24,6 +24,20 @@ pub fn look<'a>(all: &'a Catalogue, path: &str, missing_too: bool) -> Vec<Found<
     found.filter(|f| missing_too || f.program.is_some()).collect()
 }
 
+impl Found<'_> {
+    pub fn key(&self) -> &str {
+        self.key
+    }
+
+    pub fn seen(&self) -> &[String] {
+        &self.agent.seen
+    }
+
+    pub fn program(&self) -> Option<&Path> {
+        self.program.as_deref()
+    }
+}
+
 /// A line each: key, program or `-`, command, danger flags, name.
 pub fn table(found: &[Found<'_>]) -> String {
     let mut out = String::new();
@@ -43,7 +57,7 @@ pub fn as_json(found: &[Found<'_>]) -> String {
             json!({
                 "key": key, "name": agent.name, "installed": program.is_some(), "program": program,
                 "command": agent.command, "danger": {"args": agent.danger.args, "env": agent.danger.env},
-                "rules": agent.rules.len(), "history": agent.history,
+                "rules": agent.rules.len(), "history": agent.history, "seen": agent.seen,
             })
         })
         .collect();

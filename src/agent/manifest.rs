@@ -25,6 +25,9 @@ pub struct Manifest {
     /// The program, and the arguments it always gets.
     #[serde(deserialize_with = "check::program")]
     pub command: Vec<String>,
+    /// The versions whose screens the rules were tried on, the newest first.
+    #[serde(default)]
+    pub seen: Vec<String>,
     /// Added to the session's environment.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -59,6 +62,11 @@ pub struct Manifest {
     /// In the last rows while what it says last is that its user stopped the turn. For an agent
     /// whose own records do not say it.
     pub stopped: Option<Pattern>,
+    /// The first row of each message on its screen: a prompt, an answer, a notice.
+    pub message: Option<Pattern>,
+    /// What it says in the place of an answer when it could not work.
+    #[serde(default, rename = "notice")]
+    pub notices: Vec<Notice>,
     /// How its dialogs are drawn.
     #[serde(default, rename = "question")]
     pub questions: Vec<Form>,
@@ -179,6 +187,42 @@ impl State {
     }
 }
 
+/// What keeps an agent from working, as its manifest and the state `limited` say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// A quota is used up, or no more is granted for a while.
+    Usage,
+    /// Nobody is logged in, or the login has expired.
+    Login,
+    /// The model is not known, or not granted.
+    Model,
+    /// The service cannot be reached.
+    Network,
+}
+
+impl Reason {
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::Usage => "usage",
+            Reason::Login => "login",
+            Reason::Model => "model",
+            Reason::Network => "network",
+        }
+    }
+}
+
+/// Words of the agent's own that stand in the place of an answer when it could not work.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notice {
+    /// Without one, it is a failure that nothing is known to end.
+    pub reason: Option<Reason>,
+    /// The notice from its first word on, its lines run together. `(?P<until>…)` takes the words
+    /// for when it ends.
+    pub text: Pattern,
+}
+
 /// A state and what must be seen for it: all that is given.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -197,8 +241,17 @@ pub struct Rule {
     pub styled: Option<Pattern>,
     /// In the cursor's row with colours written out.
     pub cursor_row: Option<Pattern>,
+    /// In the last rows run together: without the lines of boxes, and with one blank where there
+    /// are more, so that what a narrow terminal wraps is whole again.
+    pub words: Option<Pattern>,
+    /// The same of the rows above the composer, which has to be seen; each message is a line.
+    pub above: Option<Pattern>,
+    /// Whether the composer is seen.
+    pub composer: Option<bool>,
     /// Must not be in the last rows.
     pub unless: Option<Pattern>,
+    /// Why it is limited; for that state alone.
+    pub reason: Option<Reason>,
     /// How many rows with text count, from the bottom.
     #[serde(default = "default_rows", deserialize_with = "check::rows")]
     pub rows: usize,
@@ -207,7 +260,8 @@ pub struct Rule {
 impl Rule {
     /// It looks at nothing but the title.
     pub fn by_title(&self) -> bool {
-        self.title.is_some() && self.screen.is_none() && self.styled.is_none() && self.cursor_row.is_none()
+        let others = [&self.screen, &self.styled, &self.cursor_row, &self.words, &self.above];
+        self.title.is_some() && self.composer.is_none() && others.iter().all(|p| p.is_none())
     }
 }
 

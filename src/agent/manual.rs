@@ -38,18 +38,21 @@ const TABLES: &str = "tables";
 pub const ENTRIES: &[Entry] = &[
     row("", "name", TEXT, "", "The agent's name for people. Must be given."),
     row("", "command", LIST, "", "The program, looked up in the login shell's PATH, and the arguments it always gets. Must be given."),
+    row("", "seen", LIST, "[]", "The versions whose screens the rules were tried on, the newest first. `muxfs doctor` compares them with what is installed."),
     row("", "env", MAP, "", "Environment of its sessions, over that of the node and below that of `[agent.KEY]` and of the session."),
     row("", "new", TEXT, "", "What begins a new conversation when it is typed by itself, such as `/clear`. Without it `ctl new` is refused, and `ctl restart` begins anew."),
     row("", "history", "one of agy, aider, claude, codex, continue, copilot, gemini, opencode, qwen", "", "Whose manner of keeping conversations it follows: by that its answers and past conversations are read."),
     row("", "status_file", LIST, "[]", "Where a running one writes its state in the manner of Claude Code: the first path whose variable is set counts. `$NAME/` and `~/` may begin it, `{pid}` is its process."),
     row("", "stopped", REGEX, "", "Found in the last 14 rows with text while the newest thing said is that the turn was stopped by its user. For an agent whose own records do not say so."),
     row("", "osc7501", BOOL, "false", "Whether it says its state by OSC 7501 by itself."),
+    row("", "message", REGEX, "", "The first row of each message on its screen, a prompt, an answer or a notice, so that `above` of a rule has a line for each."),
     row("", "danger", TABLE, "", "What makes it ask for no approval; used where `danger` is on in the settings."),
     row("", "submit", TABLE, "", "How a prompt is put in."),
     row("", "keys", TABLE, "", "The keys that are pressed for it."),
     row("", "resume", TABLE, "", "How a conversation is taken up again. What is left out it cannot."),
     row("", "hooks", TABLE, "", "What makes it say its state by itself, without an edit of the user's files."),
     row("", "rule", TABLES, "", "How its state is seen; in order."),
+    row("", "notice", TABLES, "", "What it says in the place of an answer when it could not work: such an answer ends a turn as limited or failed."),
     row("", "question", TABLES, "", "How its dialogs are drawn; in order."),
     row("", "composer", TABLE, "", "Where one writes to it. Without it whether a draft stands there is never known."),
 
@@ -83,8 +86,15 @@ pub const ENTRIES: &[Entry] = &[
     row("[rule]", "screen", REGEX, "", "In the last rows, as plain text. `(?P<until>...)` takes the agent's words for when a limit ends."),
     row("[rule]", "styled", REGEX, "", "In the last rows with colours written out where they change, such as `⟪dim,fg246⟫` and `⟪⟫` for none. A picture without colours does not hold it."),
     row("[rule]", "cursor_row", REGEX, "", "In the row of the cursor, colours written out."),
+    row("[rule]", "words", REGEX, "", "In the last rows run together as one line, without the lines of boxes: what a narrow terminal wraps is whole again. May take `until` too."),
+    row("[rule]", "above", REGEX, "", "The same of the rows above the composer, which has to be seen; each message is a line, where `message` tells them."),
+    row("[rule]", "composer", BOOL, "", "Whether the composer is seen."),
+    row("[rule]", "reason", "one of usage, login, model, network; usage where it is not given", "", "Why it is limited: a quota is used up, nobody is logged in, the model is not granted, the service is not reached. For `limited` alone."),
     row("[rule]", "unless", REGEX, "", "Must not be in the last rows."),
     row("[rule]", "rows", "1 to 1000", "14", "How many rows with text count, from the bottom. Rows without text never do."),
+
+    row("[notice]", "reason", "one of usage, login, model, network", "", "Why it could not work. Without it, it failed for another reason."),
+    row("[notice]", "text", REGEX, "", "The notice from its first word on, its lines run together. `(?P<until>...)` (and `until2`, for another form of it) takes the words for when it ends. Must be given."),
 
     row("[question]", "name", TEXT, "", "For people. Must be given."),
     row("[question]", "screen", REGEX, "", "Must be in the last 14 rows with text, else the form is not tried."),
@@ -103,7 +113,7 @@ pub const ENTRIES: &[Entry] = &[
     row("[question]", "own", REGEX, "", "The label of the option that takes words of one's own, or a row below the options that says to type; in a form without options, some row of a dialog that is nothing but a field. Without it `ctl answer-text` is refused."),
     row("[question]", "own_key", "a key", "", "The key that opens that option's field once it is selected. Without it the option is one."),
 
-    row("composer", "screen", REGEX, "", "The composer with what is around it, in all rows of the screen; `(?P<text>...)` is what it holds. Of several matches the last counts. Must be given."),
+    row("composer", "screen", REGEX, "", "The composer with what is around it, in all rows of the screen; `(?P<text>...)` (or `text2`, where it may be drawn in another way) is what it holds. Of several matches the last counts. Must be given."),
     row("composer", "margin", REGEX, "", "What of each row is no text: a margin, a box's sides, a prompt sign."),
     row("composer", "hint", "list of looks", "[]", "How placeholders and suggestions look, a word each: bold, dim, italic, underline, reverse, fg0 to fg255, fg#rrggbb."),
     row("composer", "placeholder", REGEX, "", "Texts that are no draft however they look."),
@@ -113,7 +123,9 @@ pub const ENTRIES: &[Entry] = &[
     row("composer", "mode", TABLES, "", "Modes in which what is typed is no prompt."),
 
     row("[composer.mode]", "name", TEXT, "", "For people: `shell`. Must be given."),
-    row("[composer.mode]", "screen", REGEX, "", "What shows it, from the composer's first row to the end of the screen. Must be given."),
+    row("[composer.mode]", "screen", REGEX, "", "What shows it, from the composer's first row to the end of the screen. One of this and `without` must be given."),
+    row("[composer.mode]", "without", REGEX, "", "What is there in the ordinary mode, and gone in this one: counts once it was seen since the program's start."),
+    row("[composer.mode]", "leave", "list of keys", "[]", "The keys that lead back to the ordinary mode."),
 ];
 
 #[cfg(test)]
@@ -128,6 +140,7 @@ mod tests {
         match table {
             "" => "",
             "[rule]" => "[[rule]]\nstate = 'busy'\nname = 'a'\ntitle = 'x'\n",
+            "[notice]" => "[[notice]]\nreason = 'usage'\ntext = 'x'\n",
             "[question]" => "[[question]]\nname = 'a'\n",
             "composer" => "[composer]\nscreen = '(?P<text>x)'\n",
             "[composer.mode]" => {
@@ -155,7 +168,7 @@ mod tests {
     fn every_key_that_the_parser_takes_has_its_line_and_no_other() {
         let mut tables: Vec<&str> = ENTRIES.iter().map(|e| e.table).collect();
         tables.dedup();
-        assert_eq!(tables.len(), 10, "each table stands together: {tables:?}");
+        assert_eq!(tables.len(), 11, "each table stands together: {tables:?}");
         for table in tables {
             let mut told: Vec<&str> = ENTRIES.iter().filter(|e| e.table == table).map(|e| e.name).collect();
             told.sort_unstable();
@@ -176,9 +189,13 @@ mod tests {
 
     #[test]
     fn every_word_of_a_choice_is_told() {
-        for (table, key) in
-            [("[rule]", "state"), ("submit", "by"), ("[question]", "layout"), ("composer", "cursor")]
-        {
+        for (table, key) in [
+            ("[rule]", "state"),
+            ("[rule]", "reason"),
+            ("submit", "by"),
+            ("[question]", "layout"),
+            ("composer", "cursor"),
+        ] {
             let open = open(table).replace("state = 'busy'\n", "");
             let said = Manifest::parse(&format!("{HEAD}{open}{key} = 'nonsense'\n")).unwrap_err().text;
             let kind = ENTRIES.iter().find(|e| e.table == table && e.name == key).unwrap().kind;

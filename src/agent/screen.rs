@@ -56,9 +56,29 @@ impl Screen {
         &self.rows
     }
 
-    /// Whether the picture has colours at all.
+    /// Whether the picture has colours at all. Bold and a drawn cursor are none: an agent that was
+    /// told to use no colours has them still.
     pub fn has_colours(&self) -> bool {
-        self.rows.iter().any(|r| r.styled.contains(OPEN))
+        self.rows.iter().any(|r| r.spans.iter().any(|(_, style)| style.is_faint()))
+    }
+
+    /// The last rows of the first `end` that hold anything, run together: no lines of boxes, one
+    /// blank where there are more.
+    /// A row that `begins` matches begins a new line.
+    pub fn words(&self, end: usize, rows: usize, begins: impl Fn(&str) -> bool) -> String {
+        let above = &self.rows[..end.min(self.rows.len())];
+        let full: Vec<&str> = above.iter().map(Row::text).filter(|t| !t.is_empty()).collect();
+        let mut lines = vec![String::new()];
+        for row in &full[full.len().saturating_sub(rows)..] {
+            if begins(row) {
+                lines.push(String::new());
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(' ');
+                line.push_str(row);
+            }
+        }
+        lines.iter().map(|line| run_together(line)).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
     pub fn tail(&self, rows: usize) -> Tail {
@@ -73,6 +93,15 @@ impl Screen {
         let (_, y) = self.cursor?;
         self.rows.get(usize::from(y)).map(|r| r.styled.as_str())
     }
+}
+
+/// One line of `text`, without what boxes are drawn with.
+pub fn run_together(text: &str) -> String {
+    let drawn = |c: char| ('\u{2500}'..='\u{259f}').contains(&c);
+    text.split(|c: char| c.is_whitespace() || drawn(c))
+        .filter(|w| !w.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Around a style in [`Tail::styled`].
@@ -128,6 +157,11 @@ impl Style {
             };
         }
         out.push(CLOSE);
+    }
+
+    /// It is not how plain text looks: it has a colour, or is dim.
+    pub fn is_faint(&self) -> bool {
+        self.dim || self.colour.is_some()
     }
 
     /// Whether this is set: a word as it is written out (`dim`, `fg246`).

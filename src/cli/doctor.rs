@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::facts::{Facts, MountState};
+use super::facts::{AgentFact, Facts, MountState};
 
 /// The oldest tmux whose control mode has what the node needs.
 const OLDEST_TMUX: (u32, u32) = (3, 2);
@@ -62,6 +62,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("open files", nofile),
     ("system", system),
     ("after logout", linger),
+    ("agents", agents),
 ];
 
 pub fn judge(facts: &Facts) -> Vec<Finding> {
@@ -104,6 +105,29 @@ fn version(text: &str) -> Option<(u32, u32)> {
     let (major, rest) = number.split_once('.')?;
     let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Rules were tried on certain versions; another may show something else.
+fn agents(f: &Facts) -> Verdict {
+    if f.agents.is_empty() {
+        return ok("none of those whose screens are known is in PATH");
+    }
+    let line = |a: &AgentFact| match &a.installed {
+        Ok(version) if a.seen.contains(version) => (true, format!("{} {version}", a.key)),
+        Ok(version) => {
+            (false, format!("{} {version}: its screens were seen in {}", a.key, a.seen.join(", ")))
+        }
+        Err(why) => (false, format!("{}: --version: {why}", a.key)),
+    };
+    let lines: Vec<_> = f.agents.iter().map(line).collect();
+    let text = lines.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n");
+    if lines.iter().all(|(known, _)| *known) {
+        return ok(text);
+    }
+    warn(
+        text,
+        "they mostly work; where a state is wrong or unknown, see muxfs-agent(5), or install a version that was seen",
+    )
 }
 
 fn tmux(f: &Facts) -> Verdict {
@@ -355,6 +379,14 @@ mod tests {
         assert_eq!(level("open files", |f| f.nofile = (256, 1024)), Warn);
         assert_eq!(level("system", |f| f.osrelease = "4.4.0-19041-Microsoft".into()), Bad);
         assert_eq!(level("after logout", |f| f.linger = false), Warn);
+        let agent = |installed| AgentFact {
+            key: "claude".into(),
+            seen: vec!["2.1.332".into(), "2.1.197".into()],
+            installed,
+        };
+        assert_eq!(level("agents", |f| f.agents = vec![agent(Ok("2.1.197".into()))]), FINE);
+        assert_eq!(level("agents", |f| f.agents = vec![agent(Ok("2.2.0".into()))]), Warn);
+        assert_eq!(level("agents", |f| f.agents = vec![agent(Err("timed out".into()))]), Warn);
         for (state, want) in [(MountState::Alive, FINE), (MountState::Dead, Bad), (MountState::Stuck, Bad)] {
             let mount = Mount {
                 id: 1,

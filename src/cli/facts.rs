@@ -13,6 +13,8 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::paths::Paths;
 use super::privileges::{self, User};
+use crate::agent::catalogue::Catalogue;
+use crate::agent::installed;
 use crate::error::Result;
 use crate::fs::mounts::{self, Mount};
 
@@ -56,6 +58,17 @@ pub struct Facts {
     /// Whether this user's processes outlive their logout by systemd's will.
     pub linger: bool,
     pub user: String,
+    /// The agents that are installed and whose versions are known to the catalogue.
+    pub agents: Vec<AgentFact>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentFact {
+    pub key: String,
+    /// The versions its screens were seen in.
+    pub seen: Vec<String>,
+    /// What it says of its own version, or why it did not.
+    pub installed: Result<String, String>,
 }
 
 /// Gathers. `tmux` runs tmux against the server muxfs would use; `config` judges a config's text.
@@ -93,7 +106,45 @@ pub fn gather(tmux: fn(&[&str]) -> std::io::Result<Output>, config: fn(&str) -> 
         systemd,
         linger: Path::new("/var/lib/systemd/linger").join(&user.name).exists(),
         user: user.name,
+        agents: agents(&paths),
     }
+}
+
+/// How long an agent may take to say its version: those in Node need seconds on a busy machine.
+const VERSION: Duration = Duration::from_secs(15);
+
+/// Asks each installed agent for its version, all at once.
+fn agents(paths: &Paths) -> Vec<AgentFact> {
+    let all = Catalogue::load(&paths.agents());
+    let path = std::env::var("PATH").unwrap_or_default();
+    let found = installed::look(&all, &path, false);
+    std::thread::scope(|scope| {
+        let asked = found.iter().filter(|f| !f.seen().is_empty()).filter_map(|f| {
+            let program = f.program()?;
+            let asked = scope.spawn(move || agent_version(program));
+            Some((f, asked))
+        });
+        let asked: Vec<_> = asked.collect();
+        let fact = |(f, asked): (&installed::Found<'_>, std::thread::ScopedJoinHandle<'_, _>)| AgentFact {
+            key: f.key().to_owned(),
+            seen: f.seen().to_vec(),
+            installed: asked.join().unwrap_or_else(|_| Err("its answer cannot be read".into())),
+        };
+        asked.into_iter().map(fact).collect()
+    })
+}
+
+fn agent_version(program: &Path) -> Result<String, String> {
+    let out = run_limited(Command::new(program).arg("--version"), VERSION).map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    version_in(&text).ok_or_else(|| "it names no version".into())
+}
+
+/// The first number of at least two parts in a text: `codex-cli 0.171.0`, `2.1.332 (Claude Code)`.
+fn version_in(text: &str) -> Option<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+')));
+    let words = words.map(|w| w.trim_start_matches('v').trim_end_matches('.'));
+    words.filter(|w| w.starts_with(|c: char| c.is_ascii_digit())).find(|w| w.contains('.')).map(str::to_owned)
 }
 
 /// A program's file, as a shell would find it; the places of administrators' programs too, which

@@ -1,6 +1,7 @@
 //! The tables of files and settings as the documents want them: the one place where the node's
 //! rows meet the printer of manual pages.
 
+use crate::agent::catalogue::Catalogue;
 use crate::agent::manual;
 use crate::config;
 use crate::config::schema::{Key, Kind};
@@ -126,6 +127,12 @@ pub fn manifest_keys() -> Vec<DocSetting<'static>> {
         about: e.about,
     };
     manual::ENTRIES.iter().map(of).collect()
+}
+
+/// The agents that are built in: key, name, versions seen.
+pub fn agents() -> Vec<(String, String, Vec<String>)> {
+    let all = Catalogue::load(std::path::Path::new("/nonexistent"));
+    all.all().map(|(key, agent)| (key.to_owned(), agent.name.clone(), agent.seen.clone())).collect()
 }
 
 /// `.help` of a mount.

@@ -12,8 +12,10 @@ const TABLES: &[(&str, &str)] = &[
     ("resume", "[resume] table"),
     ("hooks", "[hooks] table"),
     ("[rule]", "[[rule]] tables"),
+    ("[notice]", "[[notice]] tables"),
     ("[question]", "[[question]] tables"),
     ("composer", "[composer] table"),
+    ("[composer.mode]", "[[composer.mode]] tables"),
 ];
 
 const EXAMPLE: &str = "name = \"My agent\"
@@ -42,7 +44,8 @@ rows = 1
 screen = '^> (?P<text>[^\\n]*)\\s*\\z'";
 
 /// `file` of each key is the table it stands in.
-pub fn muxfs_agent_5(keys: &[DocSetting<'_>]) -> String {
+/// `agents`: key, name and the versions whose screens were seen, of those built in.
+pub fn muxfs_agent_5(keys: &[DocSetting<'_>], agents: &[(String, String, Vec<String>)]) -> String {
     let mut page = Page::new("muxfs-agent", 5, DATE, "files that describe agents to muxfs");
     page.section("DESCRIPTION");
     page.text(
@@ -76,6 +79,18 @@ pub fn muxfs_agent_5(keys: &[DocSetting<'_>]) -> String {
         }
         page.raw(".El");
     }
+    page.section("BUILT IN");
+    page.text(
+        "The versions after each were run, and their screens read. Another version may show something \
+        else: `muxfs doctor` names those that are installed. Without a version an agent could not be \
+        run, and is described by what others wrote of it.",
+    );
+    page.raw(".Bl -tag -width Ds");
+    for (key, name, seen) in agents {
+        page.macro_line("It", &[key]);
+        page.text(&if seen.is_empty() { name.clone() } else { format!("{name}: {}", seen.join(", ")) });
+    }
+    page.raw(".El");
     page.section("STATE");
     page.text(
         "Rules are tried from the first to the last, and the first of which everything that is given \
@@ -83,7 +98,7 @@ pub fn muxfs_agent_5(keys: &[DocSetting<'_>]) -> String {
         first, then `limited`, `busy`, and `ready` last, and let `ready` need what is there only at \
         rest: most agents leave their prompt in sight while they work.\n\n\
         Only the last rows with text count, since an answer above may quote any of this. `(?P<until>...)` \
-        in `screen` of a rule of `limited` takes words such as `7:02am (UTC)`, `59m 58s`.\n\n\
+        in a rule of `limited` takes words such as `7:02am (UTC)`, `59m 58s`.\n\n\
         Hooks, status files and OSC 7501 are better evidence than rules, and are believed before them.",
     );
     page.section("REGULAR EXPRESSIONS");

@@ -55,6 +55,8 @@ pub struct Picture {
     /// "in 5 minutes" stands on a screen that nothing moves.
     pub until_words: Option<String>,
     pub until: Option<SystemTime>,
+    /// Why it is limited, where its manifest says so.
+    pub reason: Option<manifest::Reason>,
     pub composer: Composer,
     /// It says below the newest turn that it was stopped.
     pub stopped: bool,
@@ -64,6 +66,8 @@ pub struct Picture {
     pub place: Range<usize>,
     /// An open list of completions.
     pub popup: Option<Popup>,
+    /// The sign of the composer's ordinary mode was seen, now or before, in this process.
+    pub sign: bool,
     /// What it asks.
     pub question: Option<Question>,
     /// What the agent's own file says at this moment.

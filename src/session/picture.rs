@@ -49,7 +49,8 @@ impl Sessions {
         let file = self.status_file(&manifest, pane);
         let asks = verdict.state == State::Blocked || file.is_some_and(|f| f.signal == Signal::Asks);
         let question = asks.then(|| asked(&manifest, &screen));
-        let reading = composer::read(&manifest, &screen);
+        let sign = pane.eyes(|e| e.picture.sign).unwrap_or(false);
+        let reading = composer::read(&manifest, &screen, sign);
         let picture = Picture {
             state: Some(verdict.state),
             rule: verdict.rule.map(str::to_owned),
@@ -61,6 +62,8 @@ impl Sessions {
             shown: reading.shown,
             place: reading.rows,
             popup: reading.popup,
+            sign: sign || reading.sign,
+            reason: verdict.reason,
             question,
             file,
         };

@@ -31,7 +31,7 @@ fn manual_pages_are_the_tables() {
     for (name, text) in [
         ("muxfs.1", doc::muxfs_1(&tables::command_line())),
         ("muxfs-tree.5", doc::muxfs_tree_5(&tables::rows(), &tables::turn_states())),
-        ("muxfs-agent.5", doc::muxfs_agent_5(&tables::manifest_keys())),
+        ("muxfs-agent.5", doc::muxfs_agent_5(&tables::manifest_keys(), &tables::agents())),
         ("muxfs.toml.5", doc::muxfs_toml_5(&tables::settings())),
     ] {
         same(man.join(name), &text);

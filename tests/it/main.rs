@@ -49,3 +49,4 @@ mod tmux_engine;
 mod tour;
 mod turns;
 mod typing;
+mod varied;

@@ -209,7 +209,7 @@ fn the_first_question_is_blocked(agent: &'static str, size: (u16, u16)) {
         return; // it asks nothing
     }
     let pane = Pane::start(agent, size, |recipe, lab| match agent {
-        "claude" => {
+        "claude" | "claude-old" => {
             std::fs::write(lab.home().join(".claude.json"), "{\"hasCompletedOnboarding\": true}").unwrap();
         }
         "continue" => recipe.command.truncate(1),
@@ -283,6 +283,8 @@ tests! {
     "continue": real_ci_continue_80x24 real_ci_continue_120x40 real_ci_continue_200x50;
     #[ignore = "make test-agents"]
     "claude": real_agent_claude_80x24 real_agent_claude_120x40 real_agent_claude_200x50;
+    #[ignore = "make test-agents"]
+    "claude-old": real_agent_claude_old_80x24 real_agent_claude_old_120x40 real_agent_claude_old_200x50;
     #[ignore = "make test-agents"]
     "codex": real_agent_codex_80x24 real_agent_codex_120x40 real_agent_codex_200x50;
     #[ignore = "make test-agents"]

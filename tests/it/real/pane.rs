@@ -55,7 +55,7 @@ impl Pane {
         let mut recipe = recipe::home(agent, &lab.home(), &cwd, stub.port());
         change(&mut recipe, &lab);
         let catalogue = Catalogue::load(&root().join("agents"));
-        let manifest = catalogue.get(agent).unwrap().clone();
+        let manifest = catalogue.get(agent.trim_end_matches("-old")).unwrap().clone();
         let pane = Pane { agent, size, lab, stub, cwd, manifest };
         pane.spawn(&recipe);
         pane
