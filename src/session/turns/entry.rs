@@ -57,6 +57,8 @@ enum Stop {
     Interrupted,
     /// It stands there, and no Enter was pressed.
     Stuck(String),
+    /// It was seen, and then nothing.
+    Vanished,
     Lost(String),
 }
 
@@ -66,15 +68,17 @@ impl Entry<'_> {
         // What is larger takes longer: up to 15 s were seen for 200 kB.
         let more = Duration::from_micros(self.text.len() as u64);
         if let Err(stop) = self.until_ours(submit.settle + more * 10, SHOWN + more * 50, false).await? {
-            return self.stopped(stop).await;
+            return self.stopped(stop, false).await;
         }
         if !submit.nudge.is_empty() && self.text.len() >= submit.large && !self.typed {
             self.nudge().await?;
         }
-        for _ in 0..submit.enters.max(1) {
+        for pressed in 0..submit.enters.max(1) {
             let before = match self.enter().await? {
                 Ok(before) => before,
-                Err(stop) => return self.stopped(stop).await,
+                // A slow machine takes an Enter late.
+                Err(Stop::Vanished) if pressed > 0 => return Ok(Put::Taken),
+                Err(stop) => return self.stopped(stop, pressed > 0).await,
             };
             let command = self.text.starts_with('/'); // not worked on
             let slow = if command { Duration::ZERO } else { UNSEEN } + more * 75;
@@ -149,20 +153,17 @@ impl Entry<'_> {
                     ours = None;
                     let gone = now - *nothing.get_or_insert(now);
                     if seen && gone >= TORN {
-                        let why = "its text vanished from the composer; no Enter was pressed";
-                        return Ok(Err(Stop::Lost(why.into())));
+                        return Ok(Err(Stop::Vanished));
                     }
                 }
                 Holds::Other | Holds::NotSeen(_) => (ours, nothing) = (None, None),
             }
             if waited >= if seen { OTHER } else { limit } {
                 return Ok(Err(Stop::Lost(match look.holds {
-                    Holds::Nothing => "its text did not show in the composer; no Enter was pressed".into(),
-                    Holds::Other => {
-                        "the composer holds another text than the prompt; no Enter was pressed".into()
-                    }
-                    Holds::NotSeen(why) => format!("{why}; no Enter was pressed"),
-                    Holds::Ours | Holds::Blind => "its screen never rests; no Enter was pressed".into(),
+                    Holds::Nothing => "its text did not show in the composer".into(),
+                    Holds::Other => "the composer holds another text than the prompt".into(),
+                    Holds::NotSeen(why) => why,
+                    Holds::Ours | Holds::Blind => "its screen never rests".into(),
                 })));
             }
             tokio::time::sleep(LOOK.min(settle.max(LOOK / 3))).await;
@@ -240,13 +241,16 @@ impl Entry<'_> {
         Ok(false)
     }
 
-    async fn stopped(&self, stop: Stop) -> Result<Put> {
+    /// `entered`: an Enter was pressed before, and did something else.
+    async fn stopped(&self, stop: Stop, entered: bool) -> Result<Put> {
         let out = self.take_out().await?;
+        let enter = if entered { "its Enter was not taken" } else { "no Enter was pressed" };
         Ok(match stop {
-            Stop::Interrupted if out => Put::Interrupted,
-            Stop::Stuck(why) if out => Put::Back(why),
+            Stop::Interrupted if out && !entered => Put::Interrupted,
+            Stop::Stuck(why) if out && !entered => Put::Back(why),
             Stop::Interrupted => Put::Uncertain("it was interrupted while it was typed".into()),
-            Stop::Stuck(why) | Stop::Lost(why) => Put::Uncertain(why),
+            Stop::Vanished => Put::Uncertain(format!("its text vanished from the composer; {enter}")),
+            Stop::Stuck(why) | Stop::Lost(why) => Put::Uncertain(format!("{why}; {enter}")),
         })
     }
 

@@ -129,7 +129,7 @@ fn combination(
             "{kind:?}: changed and not told: {got:?}\n{status}"
         );
         assert!(
-            exact == 1 || stage != "done",
+            exact == 1 || stage != "done" || !status.contains("why: -\n"),
             "{kind:?}: not delivered, and {stage}\n{status}\n{}",
             live.all()
         );
