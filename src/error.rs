@@ -46,6 +46,40 @@ pub enum Kind {
     Bug,
 }
 
+impl Kind {
+    fn of(err: &std::io::Error) -> Kind {
+        use std::io::ErrorKind as E;
+        match err.kind() {
+            E::NotFound => Kind::NotFound,
+            E::PermissionDenied => Kind::Denied,
+            E::StorageFull | E::QuotaExceeded => Kind::NoSpace,
+            E::ReadOnlyFilesystem => Kind::ReadOnly,
+            E::AlreadyExists => Kind::Exists,
+            E::NotADirectory => Kind::NotDir,
+            E::IsADirectory => Kind::IsDir,
+            E::DirectoryNotEmpty => Kind::NotEmpty,
+            E::FileTooLarge => Kind::TooLarge,
+            E::InvalidInput | E::InvalidData | E::InvalidFilename | E::ArgumentListTooLong => Kind::Invalid,
+            E::WouldBlock | E::OutOfMemory => Kind::Full,
+            E::ResourceBusy | E::ExecutableFileBusy | E::AddrInUse | E::Deadlock => Kind::Busy,
+            E::TimedOut => Kind::TimedOut,
+            E::Interrupted => Kind::Interrupted,
+            E::StaleNetworkFileHandle | E::BrokenPipe | E::UnexpectedEof | E::WriteZero => Kind::Gone,
+            E::ConnectionRefused | E::ConnectionReset | E::ConnectionAborted | E::NotConnected => Kind::Gone,
+            E::Unsupported => Kind::Never,
+            _ => match err.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS) => Kind::Full,
+                // A disk, or the server behind it, that answers no more.
+                Some(libc::EIO | libc::ENXIO | libc::ENODEV | libc::EREMOTEIO | libc::ESHUTDOWN) => {
+                    Kind::Gone
+                }
+                Some(libc::ELOOP | libc::EOVERFLOW) => Kind::Invalid,
+                _ => Kind::Bug,
+            },
+        }
+    }
+}
+
 /// A refusal or failure. `Display` is the public text: it goes into `errors` and to callers,
 /// so it never holds a secret. The source is for the log alone.
 #[derive(Debug, Clone)]
@@ -73,20 +107,17 @@ impl Error {
         &self.text
     }
 
-    /// An I/O failure on our own state, told apart where a caller can act on it.
+    /// A failure of the system underneath: a disk, a limit, a program that cannot be run. Each has
+    /// a kind, so that a caller is never told of a fault of ours where the machine has one.
     pub fn io(what: impl fmt::Display, err: std::io::Error) -> Self {
-        use std::io::ErrorKind as E;
-        let kind = match err.kind() {
-            E::NotFound => Kind::NotFound,
-            E::PermissionDenied => Kind::Denied,
-            E::StorageFull | E::QuotaExceeded => Kind::NoSpace,
-            E::ReadOnlyFilesystem => Kind::ReadOnly,
-            E::AlreadyExists => Kind::Exists,
-            E::TimedOut => Kind::TimedOut,
-            E::Interrupted => Kind::Interrupted,
-            _ => Kind::Bug,
+        let kind = Kind::of(&err);
+        let hint = match err.raw_os_error() {
+            Some(libc::EMFILE) => " (muxfs has used up its open files: raise LimitNOFILE= or ulimit -n)",
+            Some(libc::ENFILE) => " (the machine has used up its open files: raise fs.file-max)",
+            Some(libc::EIO) => " (the disk fails: see dmesg(1))",
+            _ => "",
         };
-        Error::new(kind, format!("{what}: {err}")).because(err)
+        Error::new(kind, format!("{what}: {err}{hint}")).because(err)
     }
 }
 
@@ -105,4 +136,47 @@ impl std::error::Error for Error {
 /// Shorthand: `fail(Kind::Invalid, format!("…"))`.
 pub fn fail<T>(kind: Kind, text: impl Into<String>) -> Result<T> {
     Err(Error::new(kind, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_machine_may_do_to_us_is_no_bug_of_ours() {
+        let of = |errno| Error::io("state", std::io::Error::from_raw_os_error(errno));
+        for errno in [
+            libc::ENOENT,
+            libc::EACCES,
+            libc::EPERM,
+            libc::ENOSPC,
+            libc::EDQUOT,
+            libc::EROFS,
+            libc::EEXIST,
+            libc::ENOTDIR,
+            libc::EISDIR,
+            libc::ENOTEMPTY,
+            libc::EFBIG,
+            libc::EINVAL,
+            libc::ENAMETOOLONG,
+            libc::E2BIG,
+            libc::EAGAIN,
+            libc::ENOMEM,
+            libc::EBUSY,
+            libc::ETXTBSY,
+            libc::ESTALE,
+            libc::EPIPE,
+            libc::ECONNREFUSED,
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::EIO,
+            libc::ELOOP,
+            libc::EOPNOTSUPP,
+            libc::ENOSYS,
+        ] {
+            assert_ne!(of(errno).kind, Kind::Bug, "{}", of(errno));
+        }
+        assert_eq!(of(libc::EMFILE).kind, Kind::Full);
+        assert!(of(libc::EMFILE).text().contains("ulimit"));
+    }
 }

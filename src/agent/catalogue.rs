@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::manifest::Manifest;
 use crate::config::file;
+use crate::foreign::{self, Links};
 
 macro_rules! built_in {
     ($($key:literal),* $(,)?) => {
@@ -41,8 +42,17 @@ impl Catalogue {
                 Err(e) => all.wrong.push((format!("{key}.toml (built in)").into(), e.to_string())),
             }
         }
-        let found = std::fs::read_dir(dir).into_iter().flatten().flatten().take(MOST);
-        let mut paths: Vec<PathBuf> = found.map(|e| e.path()).collect();
+        let (mut paths, more) = match foreign::list(dir, MOST) {
+            Ok(found) => found,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => (Vec::new(), false),
+            Err(e) => {
+                all.wrong.push((dir.to_owned(), e.to_string()));
+                (Vec::new(), false)
+            }
+        };
+        if more {
+            all.wrong.push((dir.to_owned(), format!("over {MOST} files; the others are not read")));
+        }
         paths.retain(|p| p.extension().is_some_and(|e| e == "toml"));
         paths.sort();
         for path in paths {
@@ -77,7 +87,7 @@ impl Catalogue {
 
 /// A manifest from a file; the error is one line.
 pub fn read(path: &Path) -> Result<Manifest, String> {
-    match file::read(path) {
+    match file::read(path, Links::Follow) {
         Ok(Some(text)) => Manifest::parse(&text).map_err(|fault| fault.to_string()),
         Ok(None) => Err("no such file".into()),
         Err(e) => Err(e.text().to_owned()),

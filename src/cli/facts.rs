@@ -15,7 +15,9 @@ use super::paths::Paths;
 use super::privileges::{self, User};
 use crate::agent::catalogue::Catalogue;
 use crate::agent::installed;
+use crate::config::file;
 use crate::error::Result;
+use crate::foreign::{self, Links};
 use crate::fs::mounts::{self, Mount};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +78,7 @@ pub fn gather(tmux: fn(&[&str]) -> std::io::Result<Output>, config: fn(&str) -> 
     let (user, paths) = (User::own(), Paths::own());
     let systemd = Path::new("/run/systemd/system").is_dir();
     let updatedb = in_path("updatedb").or_else(|| in_path("updatedb.plocate"));
-    let config_read = match std::fs::read_to_string(&paths.config) {
+    let config_read = match foreign::read_text(&paths.config, Links::Follow, file::MAX_TEXT) {
         Ok(text) => Some(config(&text).map_err(|e| e.to_string())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => Some(Err(e.to_string())),

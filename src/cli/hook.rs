@@ -8,13 +8,13 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::agent::hooks::HookEvent;
 use crate::clock;
+use crate::foreign;
 
 /// A payload repeats the prompt, and JSON may write each of its bytes as six.
 const MAX_PAYLOAD: usize = 8 << 20;
@@ -26,10 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// `args` after the verb. Says nothing about what went wrong: nobody would read it.
 pub fn run(mut args: impl Iterator<Item = OsString>) {
     let Some(path) = args.next() else { return };
-    // Never made: who wants to know has made it. Not a link, and no FIFO that would hold us up.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let Ok(mut file) = OpenOptions::new().append(true).custom_flags(flags).open(path) else { return };
-    if !file.metadata().is_ok_and(|m| m.is_file() && m.len() < MAX_FILE) {
+    // Never made: who wants to know has made it.
+    let opened = foreign::open_with(OpenOptions::new().append(true), path.as_ref());
+    let Ok(mut file) = opened else { return };
+    if !file.metadata().is_ok_and(|m| m.len() < MAX_FILE) {
         return;
     }
     // codex hands its payload over as the last argument.

@@ -11,6 +11,7 @@ use super::{paths::Paths, privileges, tables};
 use crate::agent::catalogue::Catalogue;
 use crate::config::{NodeConfig, agents, file};
 use crate::error::{Error, Kind, Result, fail};
+use crate::foreign::Links;
 use crate::fs::mount::{Device, MountOptions, guard, serve};
 use crate::node::{LocalNode, NODE_SERIAL, modes::NodeModes, root::Root, rows_node};
 use crate::session::{Dirs, Sessions, settings};
@@ -133,7 +134,7 @@ pub fn ask_tmux(args: &[&str]) -> std::io::Result<Output> {
 }
 
 fn own_config() -> Option<NodeConfig> {
-    let text = file::read(&Paths::own().config).ok()?.unwrap_or_default();
+    let text = file::read(&Paths::own().config, Links::Follow).ok()?.unwrap_or_default();
     parse(&text).ok()
 }
 

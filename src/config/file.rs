@@ -5,36 +5,32 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result, fail};
+use crate::foreign::{self, Links};
 
 /// Longest text read from disk: what a message may be, so that a file and a save have one bound.
 pub const MAX_TEXT: u64 = crate::tree::MAX_MESSAGE as u64;
 
 /// The text of `path`, or `None` where there is no such file.
-pub fn read(path: &Path) -> Result<Option<String>> {
-    let what = || path.display().to_string();
-    match fs::metadata(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io(what(), e)),
-        Ok(m) if m.len() > MAX_TEXT => {
-            return Err(Error::new(crate::error::Kind::TooLarge, format!("{}: over 1 MiB", what())));
-        }
-        Ok(_) => {}
-    }
-    match fs::read_to_string(path) {
+pub fn read(path: &Path, links: Links) -> Result<Option<String>> {
+    let what = path.display();
+    match foreign::read_text(path, links, MAX_TEXT) {
         Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None), // an editor between its two renames
-        Err(e) if e.kind() == ErrorKind::InvalidData => {
-            Err(Error::new(crate::error::Kind::NotUtf8, format!("{}: not UTF-8", what())))
-        }
-        Err(e) => Err(Error::io(what(), e)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == ErrorKind::FileTooLarge => fail(Kind::TooLarge, format!("{what}: over 1 MiB")),
+        Err(e) if e.kind() == ErrorKind::InvalidData => fail(Kind::NotUtf8, format!("{what}: not UTF-8")),
+        Err(e) => Err(Error::io(what, e)),
     }
 }
 
-/// Replaces `path` by `text`, 0600, so that a crash leaves the old text or the new one.
-/// A symbolic link is followed: dotfiles are often links into a repository.
-pub fn replace(path: &Path, text: &[u8]) -> Result<()> {
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+/// Replaces `path` by `text`, 0600, so that a crash leaves the old text or the new one. With
+/// [`Links::Follow`] a symbolic link stays and what it leads to is replaced: dotfiles are often
+/// links into a repository. Otherwise the link itself is replaced.
+pub fn replace(path: &Path, text: &[u8], links: Links) -> Result<()> {
+    let target = match links {
+        Links::Follow => fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+        Links::Refuse => path.to_owned(),
+    };
     let dir = target.parent().unwrap_or(Path::new("/"));
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let temp = dir.join(format!(".{name}.{}.tmp", std::process::id()));
@@ -66,22 +62,27 @@ mod tests {
     fn a_text_is_replaced_whole_and_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
-        assert_eq!(read(&path).unwrap(), None);
-        replace(&path, b"one").unwrap();
-        replace(&path, b"two").unwrap();
-        assert_eq!(read(&path).unwrap().as_deref(), Some("two"));
+        assert_eq!(read(&path, Links::Refuse).unwrap(), None);
+        replace(&path, b"one", Links::Refuse).unwrap();
+        replace(&path, b"two", Links::Refuse).unwrap();
+        assert_eq!(read(&path, Links::Refuse).unwrap().as_deref(), Some("two"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary is left");
     }
 
     #[test]
-    fn a_link_stays_a_link() {
+    fn a_link_stays_a_link_where_one_may_be() {
         let dir = tempfile::tempdir().unwrap();
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
         fs::write(&real, "one").unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        replace(&link, b"two").unwrap();
+        replace(&link, b"two", Links::Follow).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "two");
+        assert_eq!(read(&link, Links::Follow).unwrap().as_deref(), Some("two"));
+        assert_eq!(read(&link, Links::Refuse).unwrap_err().kind, Kind::Invalid);
+        replace(&link, b"three", Links::Refuse).unwrap();
+        assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&real).unwrap(), "two");
     }
 
@@ -90,6 +91,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
         fs::write(&path, [0xff, 0xfe]).unwrap();
-        assert_eq!(read(&path).unwrap_err().kind, crate::error::Kind::NotUtf8);
+        assert_eq!(read(&path, Links::Refuse).unwrap_err().kind, Kind::NotUtf8);
     }
 }

@@ -1,7 +1,7 @@
 //! A log that grows, rotates, and outlives a disk that is full or read-only.
 //!
-//! Appending never fails for its caller: what cannot be written is remembered within a bound,
-//! then counted, and the log itself says what is missing. Knows no meaning of the bytes.
+//! Appending never fails for its caller: what cannot be written is remembered within a bound and
+//! shown to readers from memory, then counted, and the log itself says what is missing. Knows no meaning of the bytes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -266,6 +266,7 @@ impl LogFile {
         let Some(error) = error else { return true };
         t.backlog.truncate(keep.max(done));
         t.backlog.drain(..done);
+        state.current.set_late(&t.backlog);
         t.trouble.text = plain_text(&error);
         state.trouble = Some(t);
         false
@@ -318,6 +319,7 @@ impl State {
         let Some(t) = &mut self.trouble else { return };
         if t.trouble.lost_bytes == 0 && t.backlog.len() + record.len() <= BACKLOG {
             t.backlog.extend_from_slice(record);
+            self.current.set_late(&t.backlog);
         } else {
             t.trouble.lost_bytes += record.len() as u64;
         }

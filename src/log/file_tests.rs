@@ -159,21 +159,33 @@ fn a_short_trouble_loses_nothing() {
     let log = LogFile::open(parent.join("logs"), LogLimits::default(), text_gap);
     log.append(b"a\n", at(0));
     log.append(b"b\n", at(500));
+    // Readers see it from memory, at the places where it will be on the disk.
+    assert_eq!((text(&log.current()).as_str(), log.current().size()), ("a\nb\n", 4));
+    assert_eq!(log.current().read_at(3, 9).unwrap(), b"\n");
+    assert_eq!(log.current().changed().borrow().size, 4);
     fs::remove_file(&parent).unwrap();
     log.tidy(at(5_000));
     assert_eq!(text(&log.current()), "a\nb\n");
     assert_eq!(log.current().size(), 4);
+    assert_eq!(fs::read(parent.join("logs")).unwrap(), b"a\nb\n");
 }
 
-/// `/dev/full` answers ENOSPC to every write.
+/// Neither a FIFO without a reader nor a device in its place is written to or waited for.
 #[test]
-fn a_full_disk_does_not_stop_anyone() {
-    let log = LogFile::open("/dev/full", LogLimits { lines: false, ..small(1) }, text_gap);
-    log.append(b"a", at(0));
-    assert_eq!(log.trouble().unwrap().text, "No space left on device");
-    assert_eq!(log.current().size(), 0);
-    log.tidy(at(60_000));
-    assert!(log.trouble().is_some());
+fn what_is_no_file_does_not_stop_anyone() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (path, why) in
+        [(fifo, "a FIFO, not a regular file"), ("/dev/full".into(), "a device, not a regular file")]
+    {
+        let log = LogFile::open(path, LogLimits { lines: false, ..small(1) }, text_gap);
+        log.append(b"a", at(0));
+        assert_eq!(log.trouble().unwrap().text, why);
+        assert_eq!(log.current().size(), 0);
+        log.tidy(at(60_000));
+        assert!(log.trouble().is_some());
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::foreign::{self, Links};
+
 /// Descriptors that all logs of the process keep open between uses. Beyond it, each use opens and
 /// closes the file for itself.
 const KEEP_OPEN: usize = 256;
@@ -32,7 +34,10 @@ pub struct Progress {
 pub struct LogInode {
     id: u64,
     place: Mutex<Place>,
+    /// Bytes on the disk.
     size: AtomicU64,
+    /// Bytes that come after them and could not be written yet. Readers see them already.
+    late: Mutex<Vec<u8>>,
     /// Used since the last `tidy`.
     used: AtomicBool,
     progress: watch::Sender<Progress>,
@@ -68,11 +73,12 @@ impl Drop for Held {
 impl LogInode {
     /// The file at `path`, which may not be there yet.
     pub(super) fn new(path: PathBuf) -> Self {
-        let size = std::fs::metadata(&path).map_or(0, |m| m.len());
+        let size = std::fs::symlink_metadata(&path).map_or(0, |m| if m.is_file() { m.len() } else { 0 });
         LogInode {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             place: Mutex::new(Place { path, identity: None, file: None, nameless: false }),
             size: AtomicU64::new(size),
+            late: Mutex::default(),
             used: AtomicBool::new(false),
             progress: watch::Sender::new(Progress { size, closed: false }),
         }
@@ -85,7 +91,26 @@ impl LogInode {
 
     /// Bytes so far; only grows.
     pub fn size(&self) -> u64 {
+        let late = self.late.lock();
+        self.on_disk() + late.len() as u64
+    }
+
+    fn on_disk(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// What could not be written so far, after what is on the disk.
+    pub(super) fn set_late(&self, bytes: &[u8]) {
+        let size = {
+            let mut late = self.late.lock();
+            bytes.clone_into(&mut late);
+            self.on_disk() + late.len() as u64
+        };
+        self.progress.send_if_modified(|p| {
+            let grew = p.size < size;
+            p.size = p.size.max(size);
+            grew
+        });
     }
 
     /// Nothing more will ever come.
@@ -100,11 +125,22 @@ impl LogInode {
 
     /// Up to `len` bytes from `offset`; empty at and past the end. Blocks for the disk alone.
     pub fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let end = self.size();
+        let (end, late) = {
+            let late = self.late.lock();
+            let end = self.on_disk();
+            let from = usize::try_from(offset.saturating_sub(end)).unwrap_or(usize::MAX);
+            (end, late.get(from..).unwrap_or_default().to_vec())
+        };
+        let most = len;
         let len = len.min(usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX));
-        if len == 0 {
-            return Ok(Vec::new());
+        let mut bytes = if len == 0 { Vec::new() } else { self.read_disk(offset, len)? };
+        if bytes.len() == len {
+            bytes.extend(late.into_iter().take(most - len));
         }
+        Ok(bytes)
+    }
+
+    fn read_disk(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let file = self.open(false)?;
         let mut bytes = vec![0; len];
         let mut done = 0;
@@ -140,7 +176,12 @@ impl LogInode {
             }
         }
         if done > 0 {
-            let size = self.size.fetch_add(done as u64, Ordering::Release) + done as u64;
+            let mut late = self.late.lock();
+            self.size.fetch_add(done as u64, Ordering::Release);
+            let known = done.min(late.len());
+            late.drain(..known);
+            let size = self.on_disk() + late.len() as u64;
+            drop(late);
             self.progress.send_modify(|p| p.size = size);
         }
         (done, trouble)
@@ -161,14 +202,14 @@ impl LogInode {
         let identity = (meta.dev(), meta.ino());
         match place.identity {
             // Numbers are used again; a log that became shorter is another one.
-            Some(known) if known != identity || meta.len() < self.size() => {
+            Some(known) if known != identity || meta.len() < self.on_disk() => {
                 return Err(io::ErrorKind::NotFound.into());
             }
             Some(_) => (),
             None => {
                 // First use: what is there is what counts, should it have changed since.
                 place.identity = Some(identity);
-                if meta.len() > self.size() {
+                if meta.len() > self.on_disk() {
                     self.size.store(meta.len(), Ordering::Release);
                 }
             }
@@ -201,7 +242,7 @@ impl LogInode {
         let Ok(meta) = std::fs::symlink_metadata(&place.path) else {
             return false;
         };
-        let same = |known| known == (meta.dev(), meta.ino()) && meta.len() >= self.size();
+        let same = |known| known == (meta.dev(), meta.ino()) && meta.len() >= self.on_disk();
         place.identity.is_none_or(same)
     }
 
@@ -230,15 +271,15 @@ impl LogInode {
 fn open_file(path: &Path, make: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).mode(0o600).create(make);
-    match options.open(path) {
+    match foreign::open_with(&mut options, path) {
         Err(e) if make && e.kind() == io::ErrorKind::NotFound => {
             if let Some(dir) = path.parent() {
                 DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
             }
-            options.open(path)
+            foreign::open_with(&mut options, path)
         }
         // A log on a disk that went read-only can still be read.
-        Err(_) if !make => File::open(path),
+        Err(_) if !make => foreign::open(path, Links::Refuse),
         other => other,
     }
 }

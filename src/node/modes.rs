@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use crate::config::file;
 use crate::error::{Error, Kind, Result};
+use crate::foreign::Links;
 use crate::session::ModeSet;
 use crate::session::record::Modes;
 
@@ -18,7 +19,7 @@ pub struct NodeModes {
 impl NodeModes {
     /// What cannot be read counts as not set; the default bits are the strictest.
     pub fn load(path: PathBuf) -> (Self, Option<Error>) {
-        let read = file::read(&path).and_then(|text| match text {
+        let read = file::read(&path, Links::Refuse).and_then(|text| match text {
             Some(text) => serde_json::from_str(&text)
                 .map_err(|e| Error::new(Kind::Invalid, format!("{}: {e}", path.display()))),
             None => Ok(Modes::new()),
@@ -39,7 +40,7 @@ impl NodeModes {
         let mut new = modes.clone();
         new.entry(name.to_owned()).or_default().merge(mode, gid);
         let text = serde_json::to_vec(&new).map_err(|e| Error::new(Kind::Bug, "modes as JSON").because(e))?;
-        file::replace(&self.path, &text)?;
+        file::replace(&self.path, &text, Links::Refuse)?;
         *modes = new;
         Ok(())
     }

@@ -73,6 +73,9 @@ impl Subject for SessionAt {
         if file == "ask" {
             self.session.main().check_alive()?;
         }
+        if matches!(file, "ask" | "config") {
+            self.sessions.can_store()?;
+        }
         if self.session.is_over() {
             fail(Kind::Gone, format!("{}: ended", self.session.shown()))
         } else {
@@ -90,9 +93,10 @@ impl Subject for PaneAt {
         let main = Arc::ptr_eq(&self.pane, &self.session.main());
         let waits = file == "input" && self.sessions.turns_on(&self.session);
         // What would be typed at once must not answer a dialog.
-        if main && matches!(file, "input" | "steer") && !waits {
-            return self.sessions.may_type(&self.session);
+        match file {
+            "input" | "steer" if main && !waits => self.sessions.may_type(&self.session),
+            "input" if main => self.sessions.can_store(),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

@@ -87,6 +87,7 @@ impl LocalNode {
                 format!("{}: its turns are off; input takes prompts", s.session.shown()),
             );
         }
+        self.sessions.can_store()?;
         s.session.main().check_alive()
     }
 

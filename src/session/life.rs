@@ -33,6 +33,7 @@ const ENDING: Duration = Duration::from_millis(30);
 impl Sessions {
     /// `mkdir NAME`: makes a session and starts its program.
     pub async fn make(self: &Arc<Self>, who: &Caller, shown: &str, asked: Asked<'_>) -> Result<Arc<Session>> {
+        self.can_store()?;
         let mut tries = LEAVING_TRIES;
         loop {
             match self.make_once(who, shown, asked).await {

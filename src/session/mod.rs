@@ -14,6 +14,7 @@ pub mod eyes;
 mod files;
 pub mod first;
 pub mod history;
+mod home;
 mod hooks;
 pub mod input;
 pub mod journal;
@@ -244,6 +245,7 @@ pub struct Sessions {
     server: RwLock<Option<Server>>,
     clients: RwLock<Vec<ClientInfo>>,
     store: record::Store,
+    home: home::Home,
     pipes: PipeHub,
     /// Pipes that came before their panes, by tmux pane id.
     expected: Mutex<HashMap<String, std::os::fd::OwnedFd>>,

@@ -128,6 +128,8 @@ pub struct Pane {
     pub(super) poked: AtomicBool,
     /// A picture is being taken.
     pub(super) looking: AtomicBool,
+    /// A read of its agent's status file is out. Nobody waits for it any more where it takes long.
+    pub(super) reading_status: Arc<AtomicBool>,
 }
 
 impl Pane {
@@ -156,6 +158,7 @@ impl Pane {
             shell: AtomicBool::new(false),
             poked: AtomicBool::new(false),
             looking: AtomicBool::new(false),
+            reading_status: Arc::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Knows tmux's captures and the manifests' rules. Must not know what is done with a state.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::eyes::{FileSays, Picture, Signal};
@@ -18,6 +18,7 @@ use crate::agent::status_file::{self, Seen};
 use crate::agent::until::until;
 use crate::clock;
 use crate::error::{Kind, Result, fail};
+use crate::foreign::{self, Links};
 use crate::tmux;
 
 impl Sessions {
@@ -46,7 +47,7 @@ impl Sessions {
         screen.title.clone_from(&shot.title);
         screen.cursor = Some(shot.cursor);
         let verdict = judge(&manifest, &screen);
-        let file = self.status_file(&manifest, pane);
+        let file = self.status_file(&manifest, pane).await;
         let asks = verdict.state == State::Blocked || file.is_some_and(|f| f.signal == Signal::Asks);
         let question = asks.then(|| asked(&manifest, &screen));
         let sign = pane.eyes(|e| e.picture.sign).unwrap_or(false);
@@ -71,14 +72,14 @@ impl Sessions {
     }
 
     /// What the agent's own file says.
-    fn status_file(&self, manifest: &Manifest, pane: &Pane) -> Option<FileSays> {
+    async fn status_file(&self, manifest: &Manifest, pane: &Pane) -> Option<FileSays> {
         if manifest.status_file.is_empty() {
             return None;
         }
         let pid = pane.fact(|f| f.pid);
         let env = env::of_process(pid)?;
         let path = manifest.status_file.iter().find_map(|p| env::expand(p, &env))?;
-        let text = small_file(&path.replace("{pid}", &pid.to_string()))?;
+        let text = small_file(path.replace("{pid}", &pid.to_string()), &pane.reading_status).await?;
         let status = status_file::parse(&text).filter(|s| s.pid == pid)?;
         let signal = match status.state {
             Seen::Busy => Signal::Works,
@@ -111,10 +112,20 @@ impl Sessions {
 
 /// Most that is read of a status file: a real one has some 400 bytes.
 const SMALL: u64 = 64 << 10;
+/// How long a look waits for it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-fn small_file(path: &str) -> Option<String> {
-    use std::io::Read;
-    let mut text = String::new();
-    std::fs::File::open(path).ok()?.take(SMALL).read_to_string(&mut text).ok()?;
-    Some(text)
+/// The text of a status file. It lies on the agent's file system, which may not answer: then the
+/// wait is over after [`PATIENCE`], and the file says nothing until the read has come back.
+async fn small_file(path: String, reading: &Arc<AtomicBool>) -> Option<String> {
+    if reading.swap(true, Ordering::AcqRel) {
+        return None;
+    }
+    let done = reading.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let text = foreign::read_text(path.as_ref(), Links::Refuse, SMALL);
+        done.store(false, Ordering::Release);
+        text
+    });
+    tokio::time::timeout(PATIENCE, read).await.ok()?.ok()?.ok()
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::file;
 use crate::error::{Error, Kind, Result};
+use crate::foreign::{self, Links};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -60,6 +61,9 @@ impl ModeSet {
     }
 }
 
+/// Files in the directory of records that are looked at: four a session.
+const MOST: usize = 100_000;
+
 /// The directory of records.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -79,12 +83,15 @@ impl Store {
     /// Every record that can be read; the others by what is wrong with them.
     pub fn load(&self) -> (Vec<Record>, Vec<Error>) {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
-        let entries = match fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
+        let (found, more) = match foreign::list(&self.dir, MOST) {
+            Ok(found) => found,
             Err(e) => return (good, vec![Error::io(self.dir.display(), e)]),
         };
-        for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|x| x == "json"))
-        {
+        if more {
+            let text = format!("{}: over {MOST} files; the others are not read", self.dir.display());
+            bad.push(Error::new(Kind::TooLarge, text));
+        }
+        for path in found.into_iter().filter(|p| p.extension().is_some_and(|x| x == "json")) {
             match read(&path) {
                 Ok(record) => good.push(record),
                 Err(e) => bad.push(e),
@@ -96,33 +103,36 @@ impl Store {
     pub fn save(&self, record: &Record) -> Result<()> {
         let text = serde_json::to_vec_pretty(record)
             .map_err(|e| Error::new(Kind::Bug, "a record that is no JSON").because(e))?;
-        file::replace(&self.path(&record.id, "json"), &text)
+        file::replace(&self.path(&record.id, "json"), &text, Links::Refuse)
     }
 
     /// The settings as a file of their own, for editors outside the mount.
     pub fn save_config(&self, id: &str, text: &str) -> Result<()> {
-        file::replace(&self.path(id, "toml"), text.as_bytes())
+        file::replace(&self.path(id, "toml"), text.as_bytes(), Links::Refuse)
     }
 
     pub fn load_config(&self, id: &str) -> Result<Option<String>> {
-        file::read(&self.path(id, "toml"))
+        file::read(&self.path(id, "toml"), Links::Refuse)
     }
 
     /// Keeps a refused text (`None` forgets it), so that a crash does not lose what was typed.
     pub fn save_rejected(&self, id: &str, text: Option<&str>) -> Result<()> {
         let path = self.path(id, "rejected");
         match text {
-            Some(text) => file::replace(&path, text.as_bytes()),
+            Some(text) => file::replace(&path, text.as_bytes(), Links::Refuse),
             None => remove(&path),
         }
     }
 
     pub fn load_rejected(&self, id: &str) -> Option<String> {
-        file::read(&self.path(id, "rejected")).ok().flatten()
+        file::read(&self.path(id, "rejected"), Links::Refuse).ok().flatten()
     }
 
     pub fn remove(&self, id: &str) -> Result<()> {
         // The record last: while it is there, the session is remembered whole.
+        for path in super::turns::beside::all(&self.turns(id)) {
+            remove(&path)?;
+        }
         for kind in ["turns", "rejected", "toml", "json"] {
             remove(&self.path(id, kind))?;
         }
@@ -141,7 +151,7 @@ impl Store {
 
 fn read(path: &Path) -> Result<Record> {
     let bad = |what: String| Error::new(Kind::Invalid, format!("{}: {what}", path.display()));
-    let text = file::read(path)?.ok_or_else(|| bad("gone".into()))?;
+    let text = file::read(path, Links::Refuse)?.ok_or_else(|| bad("gone".into()))?;
     let record: Record = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
     let named = path.file_stem().is_some_and(|s| s.to_str() == Some(&record.id));
     if named { Ok(record) } else { Err(bad(format!("holds the record of {:?}", record.id))) }

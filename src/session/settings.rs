@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{Level, Session, Sessions, Tap, record};
 use crate::config::{Fault, NodeConfig, SessionConfig, file, schema};
 use crate::error::{Kind, Result, fail};
+use crate::foreign::Links;
 
 /// vim puts the old text back at once where its save was refused: that is no save, and the
 /// refusal stays to be read.
@@ -48,6 +49,7 @@ fn not_utf8<T>(rejected: &Rejected) -> Result<T> {
 impl Sessions {
     /// Takes `body` as the session's settings, or keeps it as `config.rejected` and says why.
     pub fn save_config(self: &Arc<Self>, session: &Arc<Session>, body: &[u8]) -> Result<()> {
+        self.home.look()?;
         let _saving = session.saving.lock();
         match text(body) {
             Ok(text) => self.save_text(session, text, false),
@@ -181,7 +183,7 @@ impl Sessions {
 
     /// The text of the node's settings file; empty where there is none.
     pub fn node_config_text(&self) -> Result<String> {
-        Ok(file::read(&self.dirs.config)?.unwrap_or_default())
+        Ok(file::read(&self.dirs.config, Links::Follow)?.unwrap_or_default())
     }
 
     /// Takes `body` as the node's settings.
@@ -204,7 +206,7 @@ impl Sessions {
         if let Some(dir) = self.dirs.config.parent() {
             file::make_dir(dir)?;
         }
-        file::replace(&self.dirs.config, text.as_bytes())?;
+        file::replace(&self.dirs.config, text.as_bytes(), Links::Follow)?;
         self.node_in_force(text, new);
         Ok(())
     }

@@ -10,10 +10,12 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
-    Dirs, Journal, Level, NodeText, Record, Sessions, Tables, engine, observer, output, record, settings,
+    Dirs, Journal, Level, NodeText, Record, Sessions, Tables, engine, home, observer, output, record,
+    settings,
 };
 use crate::config::{NodeConfig, file};
 use crate::error::Result;
+use crate::foreign::Links;
 use crate::log::LogLimits;
 use crate::tmux::{OwnProgram, PipeHub, Socket};
 
@@ -53,6 +55,7 @@ impl Sessions {
             tables: RwLock::new(Tables::default()),
             server: RwLock::new(None),
             clients: RwLock::new(Vec::new()),
+            home: home::Home::watch(&[&dirs.state, store.dir()])?,
             store,
             observer,
             moved: broadcast::channel(MOVES).0,
@@ -121,12 +124,13 @@ impl Sessions {
 /// Made at the first start, then kept.
 fn node_id(state: &Path) -> Result<String> {
     let path = state.join("node/id");
-    if let Some(id) = file::read(&path)?.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()) {
+    if let Some(id) = file::read(&path, Links::Refuse)?.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty())
+    {
         return Ok(id);
     }
     let id = record::new_id()?;
     file::make_dir(&state.join("node"))?;
-    file::replace(&path, format!("{id}\n").as_bytes())?;
+    file::replace(&path, format!("{id}\n").as_bytes(), Links::Refuse)?;
     Ok(id)
 }
 
@@ -136,7 +140,7 @@ type ReadConfig = (NodeConfig, String, Option<(crate::config::Fault, String)>);
 /// keeps a node from starting.
 fn read_config(path: &Path) -> Result<ReadConfig> {
     let env = |k: &str| std::env::var(k).ok();
-    let text = file::read(path)?.unwrap_or_default();
+    let text = file::read(path, Links::Follow)?.unwrap_or_default();
     match NodeConfig::parse(&text, &env, &settings::hostname()) {
         Ok(config) => Ok((config, text, None)),
         Err(fault) => {

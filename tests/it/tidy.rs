@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("keys", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
     ("later", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
     ("offload", &["tree", "fs", "tmux", "session", "node", "cli", "doc", "names", "clock"]),
+    ("foreign", &["tree", "fs", "tmux", "session", "node", "cli", "doc", "names", "clock", "config"]),
     ("locks", &["tree", "fs", "tmux", "session", "node", "cli", "doc", "names", "clock"]),
     ("clock", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
 ];
@@ -38,6 +39,22 @@ const SOLE: &[(&str, &[&str])] = &[
     ("unsafe fn", &["src/sys.rs"]),
     ("allow(unsafe_code)", &["src/sys.rs", "src/lib.rs"]),
 ];
+
+/// Where files may be opened without `foreign`, and why.
+const OPENS: &[(&str, &str)] = &[
+    ("src/foreign.rs", "it is the one place"),
+    ("src/config/file.rs", "makes a new temporary file, and syncs its directory"),
+    ("src/cli/session/", "opens files of a mount"),
+    ("src/cli/status.rs", "opens a file of a mount, with a limit"),
+    ("src/cli/umount.rs", "reads what /proc says of processes"),
+    ("src/cli/background.rs", "the log may be a device, and is opened without waiting"),
+    ("src/session/shell.rs", "opens a terminal, without waiting"),
+    ("src/session/turns/book.rs", "syncs a directory"),
+    ("src/fs/freezer.rs", "opens a file of a control group"),
+];
+
+/// Files that the kernel makes, or root's own.
+const OF_THE_SYSTEM: &[&str] = &["\"/proc/", "\"/sys/", "\"/etc/", "\"/dev/", "MOUNTINFO"];
 
 struct Source {
     /// From the project's root.
@@ -148,6 +165,31 @@ fn what_has_one_place_stands_there_alone() {
             }
             let hits = source.lines().filter(|(_, l)| l.contains(what));
             broken.extend(hits.map(|(n, _)| format!("{}:{n}: {what} belongs to {places:?}", source.path)));
+        }
+    }
+    none(broken);
+}
+
+#[test]
+fn files_that_others_may_have_made_are_opened_in_one_way() {
+    let mut broken = Vec::new();
+    let tests = |path: &str| ["tests.rs", "src/fs/fake.rs"].iter().any(|end| path.ends_with(end));
+    for source in sources(&["src"]).into_iter().filter(|s| !tests(&s.path)) {
+        if OPENS.iter().any(|(place, _)| source.path.starts_with(place)) {
+            continue;
+        }
+        let lines: Vec<_> = source.lines().collect();
+        for (i, (n, line)) in lines.iter().enumerate() {
+            let near = || lines[i..].iter().take(5);
+            let opens = ["File::open(", "File::create(", "fs::read(", "fs::read_to_string("];
+            let word = |at: usize| line[..at].ends_with(|c: char| c.is_alphanumeric());
+            let plain = opens.iter().any(|o| line.match_indices(o).any(|(at, _)| !word(at)));
+            let made = ["OpenOptions::new()", "File::options()"].iter().any(|o| line.contains(o));
+            let safe = made && near().any(|(_, l)| l.contains("foreign::open_with("));
+            let system = || near().any(|(_, l)| OF_THE_SYSTEM.iter().any(|s| l.contains(s)));
+            if (plain || made) && !safe && !system() {
+                broken.push(format!("{}:{n}: opens a file without `foreign`", source.path));
+            }
         }
     }
     none(broken);

@@ -2,14 +2,15 @@
 //!
 //! Knows regular files, lines and JSON rows. Must not know what a row means.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde_json::Value;
+
+use crate::foreign::{self, Links};
 
 /// Conversations in a listing.
 pub const MOST: usize = 1000;
@@ -32,12 +33,9 @@ pub const DOCUMENT: u64 = 64 << 20;
 
 /// A regular file and its length. A pipe or a device is refused, and never waited for.
 pub fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    Ok((file, meta.len()))
+    let file = foreign::open(path, Links::Follow)?;
+    let len = file.metadata()?.len();
+    Ok((file, len))
 }
 
 /// A file that was seen in a directory.
@@ -57,16 +55,16 @@ pub fn seen(path: PathBuf) -> Option<Seen> {
 /// The names in a directory, sorted backwards: names that begin with a time are newest first.
 /// A directory that is not there is empty; another failure is told in `trouble`.
 pub fn names(dir: &Path, trouble: &mut Vec<String>) -> Vec<String> {
-    let read = match std::fs::read_dir(dir) {
-        Ok(read) => read,
+    let found = match foreign::list(dir, 5 * LOOKED) {
+        Ok((found, _)) => found,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Vec::new(),
         Err(e) => {
             trouble.push(format!("{}: {e}", dir.display()));
             return Vec::new();
         }
     };
-    let mut names: Vec<String> =
-        read.take(5 * LOOKED).flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    let name = |path: PathBuf| path.file_name()?.to_str().map(str::to_owned);
+    let mut names: Vec<String> = found.into_iter().filter_map(name).collect();
     names.sort_unstable_by(|a, b| b.cmp(a));
     names
 }
@@ -82,8 +80,7 @@ pub fn small(path: &Path, most: u64) -> Option<String> {
     if len > most {
         return None;
     }
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes).ok()?;
+    let bytes = foreign::rest(file, most).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

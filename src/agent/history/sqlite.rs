@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use super::files;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, fail};
 
 /// How long its agent may hold it locked.
 const BUSY: Duration = Duration::from_secs(1);
@@ -19,8 +19,16 @@ const STEP: i32 = 10_000;
 
 /// Opens it as it is, with what its agent has written last: a live write-ahead log is part of it.
 pub fn open(path: &Path) -> Result<Connection> {
-    // Not a pipe, and not made by looking at it.
+    // Not a FIFO, and not made by looking at it. SQLite opens the files beside it as well, and
+    // would wait for a FIFO.
     files::open(path).map_err(|e| Error::io(path.display(), e))?;
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        if std::fs::symlink_metadata(&beside).is_ok_and(|m| !m.is_file()) {
+            return fail(Kind::Invalid, format!("{}: not a regular file", Path::new(&beside).display()));
+        }
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(path, flags).and_then(|db| {
         db.busy_timeout(BUSY)?;

@@ -4,59 +4,38 @@
 //! That a prompt is being typed is on disk before its first byte goes, so after a crash it is
 //! known not to be sent again. Texts stay in the file; memory holds where they are.
 //!
+//! Rows that cannot be read are told, and never passed over: the damaged book is set aside, what may
+//! have been typed is `uncertain` and never sent again, and no number is given twice.
+//!
 //! Knows files. Must not know panes, agents or who waits.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
-use super::turn::{Origin, Span, Stage, Turn};
+use super::beside::{self, Damage};
+use super::row::{self, Found, Row};
+use super::turn::{Origin, Rows, Span, Stage, Turn};
 use crate::config::file;
 use crate::error::{Error, Kind, Result, fail};
+use crate::foreign::{self, Links};
 
 /// Turns that ended and are still shown (TREE.md).
 const SHOWN: usize = 1000;
 /// Bytes of such turns in the file; the oldest go first.
 const SHOWN_BYTES: u64 = 64 << 20;
+/// A longer file is none of ours: 1,000 prompts of 1 MiB wait at most.
+const MAX_FILE: u64 = 8 << 30;
 /// Ended turns beyond [`SHOWN`] that are let pile up before the file is written anew.
 const SLACK: usize = 250;
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Row {
-    /// What was used before the rows that follow.
-    Head {
-        next: u64,
-        used: Vec<String>,
-    },
-    Accept {
-        number: u64,
-        name: String,
-        at: u64,
-        origin: Origin,
-        text: String,
-    },
-    /// Another stage; with the answer where it ended.
-    Stage {
-        number: u64,
-        at: u64,
-        stage: Stage,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        why: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reply: Option<String>,
-    },
-    /// Whether the composer may hold a text of ours.
-    Composer {
-        unsure: bool,
-    },
-}
-
+/// Numbers that are set aside at once in a file of their own, so that a book that is lost gives none
+/// of them again.
+const RESERVED: u64 = 1000;
 pub struct Book {
     path: PathBuf,
     pages: Mutex<Pages>,
@@ -66,7 +45,13 @@ pub struct Book {
 
 struct Pages {
     file: File,
+    /// Device and inode number: a name may be taken away or go to another file.
+    identity: (u64, u64),
     len: u64,
+    /// Of the last row that has a number.
+    sequence: u64,
+    /// Numbers below it may have been given, says the file beside.
+    reserved: u64,
     /// Counts the files: a rewrite makes offsets of before mean nothing.
     edition: u64,
     next: u64,
@@ -77,20 +62,31 @@ struct Pages {
     /// before it emptied the composer leaves that to the next one, which must know it from
     /// somebody's draft.
     unsure: bool,
+    /// Why nothing is typed until a person says so.
+    held: Option<String>,
+    /// What the head of a later version says more, and rows that are not known here.
+    head: serde_json::Map<String, serde_json::Value>,
+    later: Vec<Span>,
 }
 
 impl Book {
     /// Opens the book at `path`, or an empty one. `serial` gives each turn its own. A half-written
-    /// last row is cut off: it was never acknowledged.
-    pub fn open(path: PathBuf, serial: &dyn Fn() -> u64) -> Result<Self> {
+    /// last row is cut off: it was never acknowledged. Of a damaged book the second value says what
+    /// became of it.
+    pub fn open(path: PathBuf, serial: &dyn Fn() -> u64) -> Result<(Self, Option<String>)> {
         let io = |e| Error::io(path.display(), e);
         let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).mode(0o600).open(&path).map_err(io)?;
+        options.read(true).append(true).create(true).mode(0o600);
+        let file = foreign::open_with(&mut options, &path).map_err(io)?;
         if let Some(dir) = path.parent() {
             File::open(dir).and_then(|d| d.sync_all()).map_err(io)?; // its name is to last too
         }
+        let meta = file.metadata().map_err(io)?;
         let mut pages = Pages {
             len: 0,
+            identity: (meta.dev(), meta.ino()),
+            sequence: 0,
+            reserved: beside::reserved(&path)?,
             file,
             edition: 0,
             next: 1,
@@ -98,19 +94,16 @@ impl Book {
             turns: BTreeMap::new(),
             by_name: HashMap::new(),
             unsure: false,
+            held: None,
+            head: serde_json::Map::new(),
+            later: Vec::new(),
         };
-        let text = std::fs::read(&path).map_err(io)?;
-        for line in text.split_inclusive(|b| *b == b'\n') {
-            let Some(row) = line.strip_suffix(b"\n") else { break };
-            let span = Span { at: pages.len, len: row.len() as u64 };
-            if let Ok(row) = serde_json::from_slice(row) {
-                pages.take(row, span, serial);
-            }
-            pages.len += line.len() as u64;
-        }
+        let text = foreign::read(&path, Links::Refuse, MAX_FILE).map_err(io)?;
+        let damage = pages.load(&text, serial);
+        let told = damage.map(|damage| pages.recover(&path, &text, &damage));
         pages.file.set_len(pages.len).map_err(io)?;
-        let synced = Mutex::new((0, pages.len));
-        Ok(Book { path, pages: Mutex::new(pages), synced })
+        let synced = Mutex::new((pages.edition, pages.len));
+        Ok((Book { path, pages: Mutex::new(pages), synced }, told))
     }
 
     /// Stores a prompt; returns when it is on disk. Without a name it gets the next number.
@@ -126,6 +119,7 @@ impl Book {
     ) -> Result<Turn> {
         let (turn, end) = {
             let mut pages = self.pages.lock();
+            self.is_here(&pages)?;
             let number = pages.next;
             let name = match name {
                 Some(name) if pages.used.contains(name) || pages.by_name.contains_key(name) => {
@@ -137,6 +131,7 @@ impl Book {
             if !origin.init && pages.queued().filter(|t| !t.origin.init).count() >= most {
                 return fail(Kind::Full, format!("{most} prompts wait in this session already"));
             }
+            pages.reserve(&self.path, number)?;
             let row = Row::Accept { number, name: name.clone(), at, origin, text: text.to_owned() };
             let span = pages.write(&self.path, &row)?;
             pages.take(row, span, &|| serial);
@@ -198,6 +193,41 @@ impl Book {
             let mut pages = self.pages.lock();
             pages.write(&self.path, &Row::Composer { unsure: false })?;
             pages.unsure = false;
+            (pages.edition, pages.len)
+        };
+        self.sync(end)
+    }
+
+    /// Whether the book is still the file of its name: a prompt that is stored in another one is lost
+    /// with this process.
+    fn is_here(&self, pages: &Pages) -> Result<()> {
+        let here = std::fs::symlink_metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == pages.identity);
+        if here {
+            return Ok(());
+        }
+        fail(
+            Kind::Gone,
+            format!(
+                "{}: removed or replaced while muxfs runs, so no prompt can be stored; restart muxfs",
+                self.path.display()
+            ),
+        )
+    }
+
+    /// Why nothing of it is typed until a person says so.
+    pub fn held(&self) -> Option<String> {
+        self.pages.lock().held.clone()
+    }
+
+    /// A person has seen why the book is held.
+    pub fn release(&self) -> Result<()> {
+        let end = {
+            let mut pages = self.pages.lock();
+            if pages.held.is_none() {
+                return Ok(());
+            }
+            pages.write(&self.path, &Row::Hold { why: None })?;
+            pages.held = None;
             (pages.edition, pages.len)
         };
         self.sync(end)
@@ -269,7 +299,7 @@ impl Book {
     }
 
     pub fn prompt(&self, turn: &Turn) -> Result<String> {
-        match self.read(turn.number, |t| Some(t.prompt))? {
+        match self.read(turn.number, |t| Some(t.rows.prompt))? {
             Some(Row::Accept { text, .. }) => Ok(text),
             _ => fail(Kind::Gone, format!("{}: too old", turn.name)),
         }
@@ -277,7 +307,7 @@ impl Book {
 
     /// The answer; empty where there is none.
     pub fn reply(&self, turn: &Turn) -> Result<String> {
-        match self.read(turn.number, |t| t.reply)? {
+        match self.read(turn.number, |t| t.rows.reply)? {
             Some(Row::Stage { reply, .. }) => Ok(reply.unwrap_or_default()),
             _ => Ok(String::new()),
         }
@@ -287,14 +317,6 @@ impl Book {
         let pages = self.pages.lock();
         let Some(span) = pages.turns.get(&number).and_then(of) else { return Ok(None) };
         pages.read(span).map(Some).map_err(|e| Error::io(self.path.display(), e))
-    }
-
-    /// The session is forgotten.
-    pub fn remove(path: &Path) -> Result<()> {
-        match std::fs::remove_file(path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path.display(), e)),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -310,31 +332,114 @@ impl Pages {
 
     /// Appends a row whole, or leaves the file as it was.
     fn write(&mut self, path: &Path, row: &Row) -> Result<Span> {
-        let io = |e| Error::io(path.display(), e);
-        let mut line =
-            serde_json::to_vec(row).map_err(|e| Error::new(Kind::Bug, "a row as JSON").because(e))?;
-        line.push(b'\n');
+        let json = row.json()?;
+        let (line, at) = row::line(self.sequence + 1, &json);
         if let Err(e) = self.file.write_all(&line) {
             let _ = self.file.set_len(self.len); // else the next open cuts the half row
-            return Err(io(e));
+            return Err(Error::io(path.display(), e));
         }
-        let span = Span { at: self.len, len: line.len() as u64 - 1 };
+        let span = Span { at: self.len + at as u64, len: json.len() as u64 };
+        self.sequence += 1;
         self.len += line.len() as u64;
         Ok(span)
     }
 
-    fn read(&self, span: Span) -> std::io::Result<Row> {
+    /// Makes sure that `number` is never given again, whatever becomes of the book.
+    fn reserve(&mut self, path: &Path, number: u64) -> Result<()> {
+        if number >= self.reserved {
+            self.reserved = beside::reserve(path, number + RESERVED)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the rows of a file; what is wrong with it, if anything is.
+    fn load(&mut self, text: &[u8], serial: &dyn Fn() -> u64) -> Option<Damage> {
+        let mut damage = Damage::default();
+        let mut reader = row::Reader::new(text);
+        for found in reader.by_ref() {
+            match found {
+                Found::Row(row, span) => {
+                    if let Row::Stage { number, .. } = row {
+                        damage.known(number);
+                    }
+                    self.take(row, span, serial);
+                }
+                Found::Later(number, span) => self.keep(number, span),
+                Found::Hole { at, bytes, missing } => {
+                    // What is not there may have ended any turn that is not over.
+                    let open = self.turns.values().filter(|t| !t.stage.ended()).map(|t| t.number);
+                    damage.hole(at, bytes, missing, open);
+                }
+                Found::Prompt(row, span) => {
+                    let Row::Accept { number, ref name, .. } = row else { continue };
+                    if !self.turns.contains_key(&number) && !self.by_name.contains_key(name) {
+                        // Its text is shown as it is found, and never typed.
+                        self.take(row, span, serial);
+                        damage.altered(number);
+                    }
+                }
+                Found::Name(name) => _ = self.used.insert(name),
+            }
+        }
+        (self.len, self.sequence) = (reader.at, reader.sequence);
+        if text.is_empty() && self.reserved > 1 {
+            damage.places = 1;
+        }
+        (damage.places > 0).then_some(damage)
+    }
+
+    /// A row that a later version wrote stays. Where it speaks of a turn, that one is not touched any
+    /// more: what became of it is not understood here.
+    fn keep(&mut self, number: Option<u64>, span: Span) {
+        self.later.push(span);
+        if let Some(number) = number {
+            self.next = self.next.max(number + 1);
+            if let Some(turn) = self.turns.get_mut(&number).filter(|t| !t.stage.ended()) {
+                turn.stage = Stage::Uncertain;
+                turn.why = Some("a later muxfs wrote of it what this one does not know".into());
+            }
+        }
+    }
+
+    /// Sets the damaged file aside and goes on with what is whole; what there is to tell.
+    fn recover(&mut self, path: &Path, text: &[u8], damage: &Damage) -> String {
+        self.next = self.reserved.max(self.next + damage.most_lost());
+        let mut names = Vec::new();
+        for turn in self.turns.values_mut().filter(|t| damage.doubtful.contains(&t.number)) {
+            let why = "its rows in the book of prompts are damaged";
+            (turn.stage, turn.why, turn.rows.last) = (Stage::Uncertain, Some(why.into()), None);
+            turn.ended = Some(turn.sent.unwrap_or(turn.accepted));
+            names.push(turn.name.clone());
+        }
+        if !names.is_empty() {
+            self.unsure = true;
+            self.held = Some(format!("damaged: {}", names.join(" ")));
+        }
+        let aside = beside::keep_copy(path, text).and_then(|copy| {
+            self.rewrite(path)?;
+            Ok(copy)
+        });
+        damage.told(path, &names, aside)
+    }
+
+    fn bytes(&self, span: Span) -> std::io::Result<Vec<u8>> {
         let mut bytes = vec![0; span.len as usize];
         self.file.read_exact_at(&mut bytes, span.at)?;
-        serde_json::from_slice(&bytes).map_err(std::io::Error::other)
+        Ok(bytes)
+    }
+
+    fn read(&self, span: Span) -> std::io::Result<Row> {
+        serde_json::from_slice(&self.bytes(span)?)
+            .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e))
     }
 
     /// What a row says, into memory.
     fn take(&mut self, row: Row, span: Span, serial: &dyn Fn() -> u64) {
         match row {
-            Row::Head { next, used } => {
+            Row::Head { next, used, rest } => {
                 self.next = next.max(self.next);
                 self.used.extend(used);
+                self.head.extend(rest);
             }
             Row::Accept { number, name, at, origin, text } => {
                 self.next = self.next.max(number + 1);
@@ -350,8 +455,7 @@ impl Pages {
                     ended: None,
                     serial: serial(),
                     size: text.len() as u64,
-                    prompt: span,
-                    reply: None,
+                    rows: Box::new(Rows { prompt: span, typing: None, last: None, reply: None }),
                 };
                 self.turns.insert(number, turn);
             }
@@ -359,14 +463,15 @@ impl Pages {
                 let Some(turn) = self.turns.get_mut(&number) else { return };
                 turn.stage = stage;
                 turn.why = why;
+                turn.rows.last = Some(span);
                 match stage {
-                    Stage::Typing => turn.sent = Some(at),
+                    Stage::Typing => (turn.sent, turn.rows.typing) = (Some(at), Some(span)),
                     // Not typed after all.
-                    Stage::Queued => turn.sent = None,
+                    Stage::Queued => (turn.sent, turn.rows.typing) = (None, None),
                     _ if stage.ended() => turn.ended = Some(at),
                     _ => {}
                 }
-                turn.reply = reply.map(|_| span);
+                turn.rows.reply = reply.map(|_| span);
                 self.unsure = match stage {
                     Stage::Uncertain => true,
                     Stage::Typing => false, // it was seen empty
@@ -374,13 +479,14 @@ impl Pages {
                 };
             }
             Row::Composer { unsure } => self.unsure = unsure,
+            Row::Hold { why } => self.held = why,
         }
     }
 
     /// Forgets the oldest ended turns beyond what is shown.
     fn tidy(&mut self, path: &Path) -> Result<()> {
         let ended: Vec<&Turn> = self.turns.values().filter(|t| t.stage.ended()).collect();
-        let bytes = |t: &Turn| t.prompt.len + t.reply.map_or(0, |r| r.len);
+        let bytes = |t: &Turn| t.rows.prompt.len + t.rows.reply.map_or(0, |r| r.len);
         let all: u64 = ended.iter().map(|t| bytes(t)).sum();
         if ended.len() <= SHOWN + SLACK && all <= SHOWN_BYTES {
             return Ok(());
@@ -405,49 +511,57 @@ impl Pages {
         self.rewrite(path)
     }
 
+    /// Writes the file anew with what is kept. Rows are copied as they are, so that what a later
+    /// version put into them stays.
     fn rewrite(&mut self, path: &Path) -> Result<()> {
         let io = |e: std::io::Error| Error::io(path.display(), e);
-        let mut text = Vec::new();
-        let row = |text: &mut Vec<u8>, row: &Row| -> Result<Span> {
-            let at = text.len() as u64;
-            serde_json::to_writer(&mut *text, row)
-                .map_err(|e| Error::new(Kind::Bug, "a row as JSON").because(e))?;
-            text.push(b'\n');
-            Ok(Span { at, len: text.len() as u64 - 1 - at })
-        };
+        let mut new = row::Written::default();
         let mut used: Vec<String> = self.used.iter().cloned().collect();
         used.sort();
-        row(&mut text, &Row::Head { next: self.next, used })?;
+        new.put(&Row::Head { next: self.next, used, rest: self.head.clone() }.json()?);
         let mut spans = Vec::with_capacity(self.turns.len());
         for turn in self.turns.values() {
-            let prompt = row(&mut text, &self.read(turn.prompt).map_err(io)?)?;
-            if let Some(at) = turn.sent {
-                let sent =
-                    Row::Stage { number: turn.number, at, stage: Stage::Typing, why: None, reply: None };
-                row(&mut text, &sent)?;
-            }
-            let mut reply = None;
-            if !matches!(turn.stage, Stage::Queued | Stage::Typing) {
-                let answer = match turn.reply.map(|span| self.read(span)).transpose().map_err(io)? {
-                    Some(Row::Stage { reply, .. }) => reply,
-                    _ => None,
-                };
-                let at = turn.ended.or(turn.sent).unwrap_or(turn.accepted);
+            let prompt = new.put(&self.bytes(turn.rows.prompt).map_err(io)?);
+            let mut copied = |span: Option<Span>| {
+                span.map(|span| self.bytes(span).map(|json| new.put(&json))).transpose().map_err(io)
+            };
+            let typing = copied(turn.rows.typing)?;
+            let mut last = match turn
+                .rows
+                .last
+                .filter(|_| turn.rows.last != turn.rows.typing && turn.stage != Stage::Queued)
+            {
+                Some(span) => copied(Some(span))?,
+                None => typing.filter(|_| turn.stage == Stage::Typing),
+            };
+            if last.is_none() && turn.stage.ended() {
+                // It was ended while the file was read.
                 let (number, stage, why) = (turn.number, turn.stage, turn.why.clone());
-                let has = answer.is_some();
-                let span = row(&mut text, &Row::Stage { number, at, stage, why, reply: answer })?;
-                reply = has.then_some(span);
+                let at = turn.ended.or(turn.sent).unwrap_or(turn.accepted);
+                last = Some(new.put(&Row::Stage { number, at, stage, why, reply: None }.json()?));
             }
-            spans.push((turn.number, prompt, reply));
+            let reply = turn.rows.reply.and(last);
+            spans.push((turn.number, prompt, typing, last, reply));
         }
-        row(&mut text, &Row::Composer { unsure: self.unsure })?; // the rows before are not in their old order
-        file::replace(path, &text)?;
-        let open = OpenOptions::new().read(true).append(true).open(path).map_err(io)?;
-        (self.file, self.len) = (open, text.len() as u64);
+        // The rows before are not in their old order.
+        new.put(&Row::Composer { unsure: self.unsure }.json()?);
+        if self.held.is_some() {
+            new.put(&Row::Hold { why: self.held.clone() }.json()?);
+        }
+        let mut later = Vec::with_capacity(self.later.len());
+        for span in &self.later {
+            later.push(new.put(&self.bytes(*span).map_err(io)?));
+        }
+        file::replace(path, &new.text, Links::Refuse)?;
+        let open = foreign::open_with(OpenOptions::new().read(true).append(true), path).map_err(io)?;
+        let meta = open.metadata().map_err(io)?;
+        (self.file, self.len, self.sequence) = (open, new.text.len() as u64, new.rows);
+        (self.identity, self.later) = ((meta.dev(), meta.ino()), later);
         self.edition += 1;
-        for (number, prompt, reply) in spans {
+        for (number, prompt, typing, last, reply) in spans {
             if let Some(turn) = self.turns.get_mut(&number) {
-                (turn.prompt, turn.reply) = (prompt, reply);
+                (turn.rows.prompt, turn.rows.typing, turn.rows.last, turn.rows.reply) =
+                    (prompt, typing, last, reply);
             }
         }
         Ok(())

@@ -1,13 +1,16 @@
 //! Turns of a session: prompts are stored, wait, go one at a time, and end when the agent was seen
 //! ready after them. TREE.md, "Delivery".
 //!
-//! `book` stores, `submit` looks and types, `entry` presses Enter, `run` decides when and until when, `reply` finds what
-//! is known of the answer, `outcome` says how the turn ended.
+//! `book` stores (`row`: how a row looks on disk; `beside`: the files beside it), `submit` looks and
+//! types, `entry` presses Enter, `run` decides when and until when, `reply` finds what is known of
+//! the answer, `outcome` says how the turn ended.
 
+pub mod beside;
 pub mod book;
 mod entry;
 mod outcome;
 mod reply;
+mod row;
 mod run;
 mod submit;
 pub mod turn;
@@ -118,9 +121,24 @@ impl Sessions {
         if let Some(book) = &*book {
             return Ok(book.clone());
         }
-        let open = Arc::new(Book::open(self.store.turns(&session.id), &|| self.serial())?);
+        let (open, damage) = Book::open(self.store.turns(&session.id), &|| self.serial())?;
+        if let Some(damage) = damage {
+            session.set_last_error(&damage);
+            self.journal.trouble(&session.shown(), &damage);
+        }
+        let open = Arc::new(open);
         *book = Some(open.clone());
         Ok(open)
+    }
+
+    /// Whether what is written to this node can be stored: `Gone` where its state directory is no
+    /// longer in its place. Waits for nothing.
+    pub fn can_store(self: &Arc<Self>) -> Result<()> {
+        self.home.is_here().inspect_err(|_| {
+            let sessions = self.clone();
+            // It may be back in its place by the next time.
+            drop(self.runtime.spawn_blocking(move || sessions.home.look()));
+        })
     }
 
     /// Stores a prompt; returns when it is on disk, and sent later in its turn. None: it was empty.
@@ -166,6 +184,7 @@ impl Sessions {
         if session.is_over() {
             return fail(Kind::Gone, format!("{}: ended", session.shown()));
         }
+        self.home.look()?;
         let most = self.config().turns_queue;
         let at = record::millis(SystemTime::now());
         let turn = self.book_of(session)?.accept(name, text, origin, most, at, self.serial())?;
@@ -195,17 +214,29 @@ impl Sessions {
                 _ => {} // one may have begun meanwhile
             }
         }
+        self.release_turns(session)
+    }
+
+    /// A person goes on after damage to the book.
+    pub fn release_turns(&self, session: &Session) -> Result<()> {
+        if let Some(book) = session.turns.book() {
+            book.release()?;
+            session.turns.tell();
+        }
         Ok(())
     }
 
     /// What a session of an earlier life left: nothing of it is sent.
     pub(super) fn report_left(&self, id: &str, name: &str) {
         let path = self.store.turns(id);
-        if !path.exists() {
+        if !beside::is_there(&path) {
             return;
         }
         let report = || -> Result<()> {
-            let book = Book::open(path, &|| self.serial())?;
+            let (book, damage) = Book::open(path, &|| self.serial())?;
+            if let Some(damage) = damage {
+                self.journal.trouble(name, &damage);
+            }
             for turn in book.all().iter().filter(|t| !t.stage.ended()) {
                 let stage = if turn.stage == Stage::Typing { Stage::Uncertain } else { Stage::Failed };
                 let why = "the tmux server ended before";
@@ -221,7 +252,7 @@ impl Sessions {
 
     /// A session came into view: what the daemon before us left of its turns goes on.
     pub(super) fn take_up_turns(self: &Arc<Self>, session: &Arc<Session>) {
-        if !self.store.turns(&session.id).exists() {
+        if !beside::is_there(&self.store.turns(&session.id)) {
             return;
         }
         let taken = self.book_of(session).and_then(|book| {

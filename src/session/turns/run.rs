@@ -175,6 +175,10 @@ impl Sessions {
             pane.set_held(Some(Held::new("turns-off", "")));
             return Ok(false);
         }
+        if session.turns.book().is_some_and(|book| book.held().is_some()) {
+            pane.set_held(Some("damaged"));
+            return Ok(false);
+        }
         let changing = session.life.try_read().is_err() || session.pending_restart();
         let unsure = session.turns.book().filter(|b| b.is_unsure());
         // A text of ours may be what hides the state.
@@ -381,6 +385,7 @@ impl Sessions {
 
     /// `ctl interrupt`: what runs is told to stop; nothing where nothing runs.
     pub async fn interrupt(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        self.release_turns(session)?;
         let pane = session.main();
         pane.check_alive()?;
         if pane.seen().state == State::Ready && session.turns.current().is_none() {

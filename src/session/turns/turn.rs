@@ -110,8 +110,19 @@ pub struct Turn {
     pub serial: u64,
     /// Bytes of the prompt.
     pub size: u64,
-    pub(super) prompt: Span,
-    pub(super) reply: Option<Span>,
+    pub(super) rows: Box<Rows>,
+}
+
+/// Where the rows of a turn lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    pub prompt: Span,
+    /// That it is being typed.
+    pub typing: Option<Span>,
+    /// The newest that says where it is.
+    pub last: Option<Span>,
+    /// The one with its answer.
+    pub reply: Option<Span>,
 }
 
 #[cfg(test)]

@@ -1,0 +1,119 @@
+//! What is kept on disk and goes wrong there: a damaged book of prompts, a state directory that is
+//! removed, no descriptors left. Nothing is lost or typed twice without a word.
+
+use std::path::PathBuf;
+
+use super::support::{until, until_true};
+use super::turns::{Fakes, logged};
+
+fn book(f: &Fakes) -> PathBuf {
+    let dir = std::fs::read_dir(f.lab().path("state/muxfs/sessions")).unwrap();
+    let mut books = dir.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "turns"));
+    books.next().unwrap()
+}
+
+#[test]
+fn a_damaged_book_is_told_and_nothing_of_it_is_typed_twice() {
+    let mut f = logged("");
+    f.session("fake");
+    f.mount.sh("echo 'rm -rf build' > fake/input");
+    assert_eq!(f.mount.read("fake/turns/0001/wait"), "done\n");
+    f.mount.kill9();
+    // The blocks after the first row read as zeros.
+    let path = book(&f);
+    let text = std::fs::read(&path).unwrap();
+    let mut rows = text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    for row in &mut rows[1..] {
+        let end = row.len() - 1;
+        row[..end].fill(0);
+    }
+    std::fs::write(&path, rows.concat()).unwrap();
+    f.mount.start_again();
+    until_true("errors names the damage and the copy", || {
+        let errors = f.mount.read("errors");
+        errors.contains("damaged places") && errors.contains(".turns-damaged.1")
+    });
+    assert_eq!(f.mount.read("fake/turns/0001/wait"), "uncertain\n");
+    f.mount.sh("echo 'the next' > fake/input");
+    until_true("the queue is held", || f.status("fake", "held").contains("damaged"));
+    assert_eq!((f.taken().len(), f.status("fake", "queue").as_str()), (1, "1"));
+    let number: u64 = f.mount.sh("ls fake/queue").trim().parse().unwrap();
+    assert!(number > 1000, "{number}: a number that may have been given");
+    // A person goes on.
+    f.mount.sh("echo interrupt > fake/ctl");
+    assert_eq!(f.mount.read(&format!("fake/turns/{number}/wait")), "done\n");
+    assert_eq!(f.taken(), ["rm -rf build", "the next"]);
+    // An emptied one is told as well, and gives no number again.
+    f.mount.kill9();
+    std::fs::write(&path, "").unwrap();
+    f.mount.start_again();
+    until_true("errors tells", || f.mount.read("errors").contains("the book of prompts is empty"));
+    f.mount.sh("echo more > fake/input");
+    assert!(f.mount.sh("ls fake/turns").trim().parse::<u64>().unwrap() > number);
+}
+
+#[test]
+fn without_its_state_directory_a_node_accepts_nothing() {
+    let f = logged("--busy 3000");
+    f.session("fake");
+    f.mount.sh("echo first > fake/input");
+    f.until_state("fake", "busy");
+    let state = f.lab().path("state/muxfs");
+    std::fs::remove_dir_all(&state).unwrap();
+    // The very next open fails, where every shell sees it.
+    for file in ["fake/input", "fake/ask", "fake/config", "fake/queue/own"] {
+        let out = f.mount.run(&format!("echo lost > {file}"));
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && said.contains("No such device or address"), "{file}: {said}");
+    }
+    let out = f.mount.run("mkdir another");
+    assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("No such device"));
+    until_true("errors says what to do", || f.mount.read("errors").contains("put it back, or restart muxfs"));
+    // What needs no disk goes on.
+    f.mount.sh("cat fake/screen fake/status; echo Escape > fake/keys");
+    assert_eq!(f.mount.read("fake/turns/0001/wait"), "done\n");
+    assert_eq!(f.taken(), ["first"]);
+}
+
+#[test]
+fn a_state_directory_that_is_back_takes_prompts_again() {
+    let f = logged("");
+    f.session("fake");
+    f.mount.sh("echo first > fake/input; cat fake/turns/0001/wait");
+    let (state, away) = (f.lab().path("state/muxfs"), f.lab().path("state/away"));
+    std::fs::rename(&state, &away).unwrap();
+    assert!(!f.mount.run("echo lost > fake/input").status.success());
+    let _ = std::fs::remove_dir_all(&state); // logs begin anew there
+    std::fs::rename(&away, &state).unwrap();
+    until("it takes prompts", || f.mount.run("echo second > fake/input").status.success().then_some(()));
+    assert_eq!(f.mount.read("fake/turns/0002/wait"), "done\n");
+    assert_eq!(f.taken(), ["first", "second"]);
+}
+
+/// Each call has an answer that says what is missing; EIO would be a fault of ours.
+#[test]
+fn without_descriptors_nothing_is_an_io_error() {
+    let f = logged("");
+    f.session("fake");
+    let pid = f.mount.pid().to_string();
+    let limit = |limit: String| {
+        let mut command = std::process::Command::new("prlimit");
+        assert!(command.args(["--pid", &pid, &format!("--nofile={limit}")]).status().unwrap().success());
+    };
+    let used = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    for spare in [0, 1, 2, 3] {
+        limit(format!("{}:65536", used + spare));
+        let out = f.mount.run(
+            "for op in 'mkdir new' 'rmdir new' 'echo x > fake/input' 'echo x > fake/text' 'cat fake/output' \
+             'cat fake/logs' 'cat fake/history/index' 'cat conversations' 'cat errors' 'echo reload > ctl' \
+             'cp fake/config fake/c && mv fake/c fake/config' 'mkdir fake-2' 'cat status agents settings'; do
+               timeout 20 bash -c \"$op\" || [ $? != 124 ] || echo \"hangs: $op\" >&2
+             done; true",
+        );
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!said.contains("Input/output error") && !said.contains("hangs:"), "{spare}: {said}");
+    }
+    limit("65536:65536".into());
+    f.mount.sh("mkdir later; cat later/status errors");
+    assert!(f.mount.read("status").contains("state: online"));
+}
