@@ -176,7 +176,8 @@ impl Sessions {
             return Ok(false);
         }
         if session.turns.book().is_some_and(|book| book.held().is_some()) {
-            pane.set_held(Some("damaged"));
+            let why = "its book of prompts was damaged; ctl clear-queue or interrupt goes on";
+            pane.set_held(Some(Held::new("damaged", why)));
             return Ok(false);
         }
         let changing = session.life.try_read().is_err() || session.pending_restart();
