@@ -154,6 +154,13 @@ impl Default for SessionConfig {
     }
 }
 
+/// Variables in `env`, and bytes of them all: a line to tmux and execve(2) take them with the login
+/// shell's own.
+const MAX_ENV: usize = 1000;
+const MAX_ENV_BYTES: usize = 256 << 10;
+/// One argument or variable, with what ends it: MAX_ARG_STRLEN of execve(2).
+const MAX_WORD: usize = 128 << 10;
+
 impl SessionConfig {
     /// `ours`: made here. In another's session only `agent`, `turns`, `logs` and `pane` can be set.
     pub fn parse(text: &str, ours: bool) -> Result<Self, Fault> {
@@ -199,6 +206,21 @@ impl SessionConfig {
         }
         if self.env.keys().any(|k| k.is_empty() || k.contains(['=', '\0'])) {
             return wrong("env", "a name is not empty and holds no '='");
+        }
+        let bytes = |k: &String, v: &String| k.len() + v.len() + 2;
+        if self.env.len() > MAX_ENV
+            || self.env.iter().map(|(k, v)| bytes(k, v)).sum::<usize>() > MAX_ENV_BYTES
+        {
+            let (most, kib) = (MAX_ENV, MAX_ENV_BYTES >> 10);
+            return wrong(
+                "env",
+                &format!("{most} variables of {kib} KiB together are the most; put more into a file"),
+            );
+        }
+        let long = |s: &String| s.len() >= MAX_WORD;
+        let words = self.command.iter().chain(self.args.iter().flatten());
+        if words.clone().any(long) || self.env.iter().any(|(k, v)| bytes(k, v) > MAX_WORD) {
+            return wrong("env", "an argument or a variable has less than 128 KiB (execve(2))");
         }
         if self.cwd.as_ref().is_some_and(|c| !(c.starts_with('/') || *c == "~" || c.starts_with("~/"))) {
             return wrong("cwd", "expected an absolute path, or one below ~");

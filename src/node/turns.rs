@@ -81,6 +81,9 @@ impl LocalNode {
         if name.starts_with('.') {
             return fail(Kind::Never, format!("{name}: a prompt's name does not begin with a dot"));
         }
+        if name.chars().any(char::is_control) {
+            return fail(Kind::Invalid, format!("{name:?}: a prompt's name holds no control characters"));
+        }
         if !self.sessions.turns_on(&s.session) {
             return fail(
                 Kind::Never,

@@ -104,6 +104,7 @@ impl Sessions {
         if self.get(shown).is_some() {
             return fail(Kind::Exists, format!("{shown}: there is such a session"));
         }
+        tmux::session::try_name(server, name).await?;
         let mut record = self.record_for(new)?;
         self.report_left(&record.id, shown);
         let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
@@ -269,6 +270,7 @@ impl Sessions {
         if self.get(shown).is_some() {
             return fail(Kind::Exists, format!("{shown}: there is such a session"));
         }
+        tmux::session::try_name(&self.server()?, &name).await?;
         tmux::session::rename(&self.server()?, &session.tmux_id(), &name).await?;
         self.refresh_locked().await
     }

@@ -174,6 +174,26 @@ pub fn check_name(name: &str) -> Result<()> {
     }
 }
 
+/// Refuses a name that this server would change, by asking it: which characters it rewrites (U+2028,
+/// code points without a meaning) is up to its version and its C library. A window's name goes through
+/// the same function as a session's (tried on 3.3a), so the window of our own hidden session bears the
+/// name for a moment.
+pub async fn try_name(server: &Server, name: &str) -> Result<()> {
+    check_name(name)?;
+    if name.is_ascii() {
+        return Ok(()); // what is rewritten of these is known
+    }
+    let target = format!("{}:", server.hidden_session());
+    let named = |name: &str| Command::new("rename-window").args(["-t", &target, "--"]).literal(name);
+    let ask = Command::new("display-message").args(["-p", "-t", &target, "#{window_name}"]);
+    let bodies = server.run(named(name).then(ask).then(named("muxfs"))).await?;
+    let shown = String::from_utf8_lossy(&bodies);
+    match shown.trim_end_matches('\n') {
+        shown if shown == name => Ok(()),
+        shown => fail(Kind::Invalid, format!("tmux would rewrite a session's name to {shown:?}")),
+    }
+}
+
 /// Directory and environment. tmux expands formats in `-c`, but not in `-e`.
 fn place(command: Command, cwd: &[u8], env: &[(String, String)]) -> Command {
     let command = command.arg("-c").literal(cwd);

@@ -70,7 +70,7 @@ fn without_its_state_directory_a_node_accepts_nothing() {
     assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("No such device"));
     until_true("errors says what to do", || f.mount.read("errors").contains("put it back, or restart muxfs"));
     // What needs no disk goes on.
-    f.mount.sh("cat fake/screen fake/status; echo Escape > fake/keys");
+    f.mount.sh("cat fake/screen fake/status");
     assert_eq!(f.mount.read("fake/turns/0001/wait"), "done\n");
     assert_eq!(f.taken(), ["first"]);
 }
@@ -83,11 +83,41 @@ fn a_state_directory_that_is_back_takes_prompts_again() {
     let (state, away) = (f.lab().path("state/muxfs"), f.lab().path("state/away"));
     std::fs::rename(&state, &away).unwrap();
     assert!(!f.mount.run("echo lost > fake/input").status.success());
-    let _ = std::fs::remove_dir_all(&state); // logs begin anew there
-    std::fs::rename(&away, &state).unwrap();
+    until("it is back", || {
+        let _ = std::fs::remove_dir_all(&state); // logs begin anew there
+        std::fs::rename(&away, &state).ok()
+    });
     until("it takes prompts", || f.mount.run("echo second > fake/input").status.success().then_some(()));
     assert_eq!(f.mount.read("fake/turns/0002/wait"), "done\n");
     assert_eq!(f.taken(), ["first", "second"]);
+}
+
+#[test]
+fn too_much_of_an_environment_and_odd_names_are_refused_at_once() {
+    let f = logged("");
+    f.session("fake");
+    let env = |count: usize, len: usize| {
+        let lines: String = (0..count).map(|n| format!("K{n} = '{}'\n", "v".repeat(len))).collect();
+        let file = f.lab().path("new.toml");
+        std::fs::write(&file, format!("agent = 'fake'\n[env]\n{lines}")).unwrap();
+        f.mount.run(&format!("cp {} fake/config", file.display())).status.success()
+    };
+    assert!(!env(5000, 1) && f.mount.read("fake/config.error").contains("1000 variables"));
+    assert!(!env(10, 40_000) && f.mount.read("fake/config.error").contains("256 KiB"));
+    assert!(!env(1, 140_000) && f.mount.read("fake/config.error").contains("128 KiB"));
+    assert!(env(1000, 200), "{}", f.mount.read("fake/config.error"));
+    // All of it reaches a program.
+    f.mount.sh("echo apply > fake/ctl");
+    f.until_state("fake", "ready");
+    let pid = f.status("fake", "pid");
+    until_true("its environment is there", || {
+        let pid = f.status("fake", "pid");
+        std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| e.split(|b| *b == 0).count() > 1000)
+    });
+    assert_ne!(pid, "-");
+    let out = f.mount.run("echo x > fake/queue/$'a\\x01b'");
+    assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("Invalid argument"));
+    assert!(f.mount.read("errors").contains("control characters"));
 }
 
 /// Each call has an answer that says what is missing; EIO would be a fault of ours.
