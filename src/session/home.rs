@@ -3,6 +3,7 @@
 //! A cleaner, or a hand, may remove or move them while the node runs. Whatever is stored from then on
 //! is lost with this process, so it is refused. Must not know what is stored.
 
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,8 @@ pub(super) struct Home {
     /// The kernel puts an event there as a directory goes, before the call that removes it returns.
     events: Mutex<Inotify>,
     gone: AtomicBool,
+    /// One of them was removed, and cannot come back.
+    deleted: AtomicBool,
     /// A look at the disk is under way.
     looking: AtomicBool,
 }
@@ -29,23 +32,31 @@ impl Home {
         let events = Inotify::init(flags).map_err(|e| Error::io("inotify", e.into()))?;
         let mut places = Vec::new();
         for dir in dirs {
-            let what =
-                AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ONLYDIR;
-            events.add_watch(*dir, what).map_err(|e| io(dir, e.into()))?;
+            // A directory below is missed by its name: its own event comes only when the last file that
+            // was open in it is closed.
+            let below = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
+            let own = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
+            events.add_watch(*dir, below | own | AddWatchFlags::IN_ONLYDIR).map_err(|e| io(dir, e.into()))?;
             places.push(((*dir).to_owned(), identity(dir).map_err(|e| io(dir, e))?));
         }
         Ok(Home {
             places,
             events: Mutex::new(events),
             gone: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
             looking: AtomicBool::new(false),
         })
     }
 
     /// Whether things can be stored, from memory alone: it waits for no disk.
     pub(super) fn is_here(&self) -> Result<()> {
-        if self.events.lock().read_events().is_ok_and(|events| !events.is_empty()) {
-            self.gone.store(true, Ordering::Release);
+        for event in self.events.lock().read_events().unwrap_or_default() {
+            let named = |name: &OsString| self.places.iter().any(|(dir, _)| dir.file_name() == Some(name));
+            if event.name.as_ref().is_none_or(named) {
+                let for_good = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_DELETE_SELF;
+                self.deleted.fetch_or(event.mask.intersects(for_good), Ordering::AcqRel);
+                self.gone.store(true, Ordering::Release);
+            }
         }
         if self.gone.load(Ordering::Acquire) { self.refuse() } else { Ok(()) }
     }
@@ -55,7 +66,9 @@ impl Home {
         if self.looking.swap(true, Ordering::AcqRel) {
             return self.is_here();
         }
-        let here = self.places.iter().all(|(dir, known)| identity(dir).is_ok_and(|now| now == *known));
+        // A number is given again: a new directory may have that of the old one.
+        let here = !self.deleted.load(Ordering::Acquire)
+            && self.places.iter().all(|(dir, known)| identity(dir).is_ok_and(|now| now == *known));
         self.gone.store(!here, Ordering::Release);
         self.looking.store(false, Ordering::Release);
         if here { Ok(()) } else { self.refuse() }
