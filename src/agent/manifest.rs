@@ -64,6 +64,8 @@ pub struct Manifest {
     pub stopped: Option<Pattern>,
     /// The first row of each message on its screen: a prompt, an answer, a notice.
     pub message: Option<Pattern>,
+    /// In the last rows while it is limited and says that it goes on with the turn by itself.
+    pub continues: Option<Pattern>,
     /// What it says in the place of an answer when it could not work.
     #[serde(default, rename = "notice")]
     pub notices: Vec<Notice>,

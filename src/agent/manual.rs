@@ -44,6 +44,7 @@ pub const ENTRIES: &[Entry] = &[
     row("", "history", "one of agy, aider, claude, codex, continue, copilot, gemini, opencode, qwen", "", "Whose manner of keeping conversations it follows: by that its answers and past conversations are read."),
     row("", "status_file", LIST, "[]", "Where a running one writes its state in the manner of Claude Code: the first path whose variable is set counts. `$NAME/` and `~/` may begin it, `{pid}` is its process."),
     row("", "stopped", REGEX, "", "Found in the last 14 rows with text while the newest thing said is that the turn was stopped by its user. For an agent whose own records do not say so."),
+    row("", "continues", REGEX, "", "Found in the last 14 rows with text while it is limited and says that it goes on with the turn by itself: then the turn is not over."),
     row("", "osc7501", BOOL, "false", "Whether it says its state by OSC 7501 by itself."),
     row("", "message", REGEX, "", "The first row of each message on its screen, a prompt, an answer or a notice, so that `above` of a rule has a line for each."),
     row("", "danger", TABLE, "", "What makes it ask for no approval; used where `danger` is on in the settings."),

@@ -37,8 +37,12 @@ pub fn judge<'a>(manifest: &'a Manifest, screen: &Screen) -> Verdict<'a> {
 
 /// Whether the newest thing it says is that its user stopped the turn.
 pub fn stopped(manifest: &Manifest, screen: &Screen) -> bool {
-    let tail = || screen.tail(14).plain;
-    manifest.stopped.as_ref().is_some_and(|p| p.0.is_match(&tail()))
+    manifest.stopped.as_ref().is_some_and(|p| p.0.is_match(&screen.tail(14).plain))
+}
+
+/// Whether it says that it goes on with the turn by itself when it can.
+pub fn continues(manifest: &Manifest, screen: &Screen) -> bool {
+    manifest.continues.as_ref().is_some_and(|p| p.0.is_match(&screen.tail(14).plain))
 }
 
 struct Seen<'a> {

@@ -145,7 +145,9 @@ fn state(f: &mut Fields, pane: &Pane) {
     f.add("since", rfc3339(seen.since));
     f.add("evidence", seen.evidence.word());
     f.add("rule", pane.eyes(|e| e.why().map(str::to_owned)).flatten());
-    f.add("until", pane.eyes(|e| e.picture.until).flatten().map(rfc3339));
+    let limit = pane.eyes(|e| e.limit(SystemTime::now())).flatten().filter(|_| seen.state == State::Limited);
+    f.add("why", limit.map(|l| l.reason.word()));
+    f.add("until", limit.and_then(|l| l.until).map(rfc3339));
     f.add("seen", rfc3339(seen.at));
 }
 

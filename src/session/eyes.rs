@@ -9,12 +9,16 @@ use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::answer::{Asked, Counter};
+use super::limit::{Limit, Limits};
 use super::program::Agent;
 use super::shell::{QUIET_PROGRAM, Verdict};
 use super::state::{Evidence, State};
 use crate::agent::composer::{Composer, Popup};
-use crate::agent::manifest;
+use crate::agent::manifest::{self, Reason};
 use crate::agent::question::Question;
+use crate::agent::rules::{Said, notice};
+use crate::agent::until::until;
+use crate::clock;
 
 /// Ready must hold for this long where only pictures say so: between two tools an agent may show
 /// its bare composer for a moment.
@@ -60,6 +64,8 @@ pub struct Picture {
     pub composer: Composer,
     /// It says below the newest turn that it was stopped.
     pub stopped: bool,
+    /// It says that it goes on with the turn by itself when it can.
+    pub continues: bool,
     /// All that stands in it, hints as well.
     pub shown: String,
     /// The rows of its text; empty where there is none.
@@ -106,6 +112,7 @@ pub struct Eyes {
     /// It was recognised at all since its start.
     known: bool,
     asks: Counter,
+    limits: Limits,
     /// What was published last.
     evidence: Evidence,
 }
@@ -127,6 +134,7 @@ impl Eyes {
             ready_since: None,
             known: false,
             asks: Counter::default(),
+            limits: Limits::default(),
             evidence: Evidence::Nothing,
         }
     }
@@ -174,6 +182,41 @@ impl Eyes {
         let known = self.picture.until.filter(|_| self.picture.until_words == picture.until_words);
         let until = known.or(picture.until);
         self.picture = Picture { until, ..picture };
+        let now = Instant::now();
+        match self.picture.state {
+            Some(manifest::State::Limited) => {
+                let by = if self.picture.by_title { Evidence::Title } else { Evidence::Screen };
+                let reason = self.picture.reason.unwrap_or(Reason::Usage);
+                self.limits.shows(Some((reason, by, until)), now);
+            }
+            Some(manifest::State::Busy) => self.limits.works(now),
+            _ => {
+                self.limits.shows(None, now);
+                self.limits.rests();
+            }
+        }
+    }
+
+    /// What keeps it from working.
+    pub fn limit(&self, wall: SystemTime) -> Option<Limit> {
+        self.limits.now(wall)
+    }
+
+    /// For what ends a limit, or begins one.
+    pub fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+
+    /// It told what it said at the end of a turn; `fault`: in the place of an answer.
+    pub fn said(&mut self, text: &str, fault: bool, by: Evidence, now: Instant, wall: SystemTime) {
+        match notice(&self.agent.manifest, text) {
+            Some(Said { reason: Some(reason), until: words }) => {
+                let until = words.and_then(|words| until(&words, wall, clock::east()));
+                self.limits.told(reason, by, until, now);
+            }
+            None if !fault && !text.trim().is_empty() => self.limits.answered(),
+            _ => self.limits.tried(now),
+        }
     }
 
     /// What is asked now.
@@ -229,8 +272,9 @@ impl Eyes {
     }
 
     /// A limit that ended by the agent's own words, whatever stands on the screen still.
+    /// One that is tried counts as over: its prompt may go.
     pub fn limit_is_over(&self, wall: SystemTime) -> bool {
-        self.picture.until.is_some_and(|until| until <= wall)
+        self.limits.is_over(wall) || self.limits.is_trying()
     }
 
     /// How the evidence reads in `status`.
@@ -291,7 +335,15 @@ impl Eyes {
         }
     }
 
+    /// An agent that rests is limited where something was told that keeps it from working.
     fn state(&self, quiet: Duration, now: Instant, wall: SystemTime) -> (State, Evidence) {
+        match (self.looks(quiet, now, wall), self.limits.now(wall)) {
+            ((State::Ready, _), Some(limit)) => (State::Limited, limit.by),
+            (looks, _) => looks,
+        }
+    }
+
+    fn looks(&self, quiet: Duration, now: Instant, wall: SystemTime) -> (State, Evidence) {
         let seen = if self.picture.by_title { Evidence::Title } else { Evidence::Screen };
         // Believed only while there is some output, or it is but a moment old.
         let lately = |at: Instant| now.saturating_duration_since(at).min(quiet) < SILENT;
@@ -299,8 +351,10 @@ impl Eyes {
         let stream = self.stream.filter(|(s, at)| *s != Signal::Works || lately(*at));
         match self.picture.state {
             Some(manifest::State::Blocked) => (State::Blocked, self.agreed(Signal::Asks, seen)),
-            Some(manifest::State::Limited) if self.limit_is_over(wall) => (State::Ready, seen),
-            Some(manifest::State::Limited) => (State::Limited, seen),
+            Some(manifest::State::Limited) => match self.limits.now(wall) {
+                Some(_) => (State::Limited, seen),
+                None => (State::Ready, seen),
+            },
             Some(manifest::State::Busy) => (State::Busy, self.agreed(Signal::Works, seen)),
             Some(manifest::State::Ready) => match (self.file(now), hook, stream) {
                 (Some(Signal::Works), _, _) => (State::Busy, Evidence::AgentFile),
@@ -512,6 +566,29 @@ mod tests {
         let mut e = eyes(t);
         assert_eq!(e.at(ms(0), t).state, State::Starting);
         assert_eq!(e.at(ms(0), t + START).state, State::Unknown);
+    }
+
+    #[test]
+    fn what_was_told_limits_an_agent_that_looks_ready() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        e.look(shows(Shows::Ready));
+        e.said("Not logged in · Please run /login", true, Evidence::Hook, t, SystemTime::UNIX_EPOCH);
+        let v = e.at(ms(0), t);
+        assert_eq!((v.state, v.evidence), (State::Limited, Evidence::Hook));
+        assert_eq!(e.limit(SystemTime::UNIX_EPOCH).unwrap().reason, Reason::Login);
+        e.look(shows(Shows::Busy));
+        assert_eq!(e.at(ms(0), t).state, State::Busy);
+        e.look(shows(Shows::Blocked));
+        assert_eq!(e.at(ms(0), t).state, State::Blocked);
+        e.look(shows(Shows::Ready));
+        assert_eq!(e.at(ms(0), t).state, State::Limited, "a moment of work proves nothing");
+        e.said("Here is the answer.", false, Evidence::Hook, t, SystemTime::UNIX_EPOCH);
+        assert_eq!(e.at(ms(0), t).state, State::Ready);
+        e.said("Not logged in · Please run /login", true, Evidence::Hook, t, SystemTime::UNIX_EPOCH);
+        e.begin_anew(t);
+        e.look(shows(Shows::Ready));
+        assert_eq!(e.at(ms(0), t).state, State::Ready, "another process");
     }
 
     #[test]

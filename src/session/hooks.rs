@@ -8,11 +8,12 @@ use std::ffi::OsStr;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::eyes::Signal;
+use super::state::Evidence;
 use super::turns::HookReply;
 use super::{Session, Sessions};
 use crate::agent::hooks::{self, HookEvent, Kind};
@@ -106,6 +107,9 @@ impl Sessions {
             Kind::PromptTaken => pane.eyes(|e| e.hook_took(now)),
             Kind::TurnEnded | Kind::TurnFailed => {
                 let fault = kind == Kind::TurnFailed;
+                if let Some(text) = &event.reply {
+                    pane.eyes(|e| e.said(text, fault, Evidence::Hook, now, SystemTime::now()));
+                }
                 *session.turns.told.lock() = event.reply.clone().map(|text| HookReply { text, fault });
                 pane.eyes(|e| e.hook_ended(now))
             }

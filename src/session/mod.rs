@@ -20,6 +20,7 @@ pub mod input;
 pub mod journal;
 mod keep;
 pub mod life;
+pub mod limit;
 pub mod message;
 pub mod observer;
 pub mod output;

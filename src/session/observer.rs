@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::pane::Pane;
 use super::{Session, Sessions, State};
+use crate::clock::rfc3339;
 
 /// From a sign of life to the look at it: a command's echo and its start are one event.
 const DELAY: Duration = Duration::from_millis(10);
@@ -168,8 +169,11 @@ impl Sessions {
     fn main_changed(self: &Arc<Self>, session: &Arc<Session>, old: State, new: State) {
         let name = session.shown();
         let seen = session.main().seen();
+        let limit = session.main().eyes(|e| e.limit(std::time::SystemTime::now())).flatten();
+        let limit = limit.filter(|_| new == State::Limited);
         let fields = serde_json::json!({
             "state": new.word(), "detail": new.to_string(), "before": old.word(), "evidence": seen.evidence.word(),
+            "why": limit.map(|l| l.reason.word()), "until": limit.and_then(|l| l.until).map(rfc3339),
         });
         self.journal.tell(super::Told { what: "state", session: (session.serial, &name), fields });
         if new.ended() {

@@ -12,7 +12,7 @@ use super::{Pane, Session, Sessions, env, record};
 use crate::agent::composer;
 use crate::agent::manifest::{Manifest, State};
 use crate::agent::question::asked;
-use crate::agent::rules::{judge, stopped};
+use crate::agent::rules::{continues, judge, stopped};
 use crate::agent::screen::Screen;
 use crate::agent::status_file::{self, Seen};
 use crate::agent::until::until;
@@ -59,6 +59,7 @@ impl Sessions {
             until_words: verdict.until.clone(),
             until: verdict.until.as_deref().and_then(|words| until(words, SystemTime::now(), clock::east())),
             stopped: stopped(&manifest, &screen),
+            continues: continues(&manifest, &screen),
             composer: reading.composer,
             shown: reading.shown,
             place: reading.rows,

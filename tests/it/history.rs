@@ -4,6 +4,7 @@
 //! `/home/dev/proj` and `/home/dev/real`; the rows of their databases are kept as JSON.
 
 mod bad;
+mod stops;
 
 use std::path::{Path, PathBuf};
 

@@ -31,6 +31,7 @@ mod hook;
 mod input;
 mod kept;
 mod life;
+mod limits;
 mod logs;
 mod model;
 mod mounting;

@@ -118,9 +118,7 @@ fn looks(text: &str, change: impl Fn(&mut Vec<String>) -> bool) -> String {
 fn other_colours(text: &str) -> String {
     let number = |n: &String| n.parse::<u16>().unwrap_or(0);
     looks(text, |numbers| {
-        if numbers.len() == 3 && numbers[1] == "5" {
-            numbers[2] = ((number(&numbers[2]) + 97) % 256).to_string();
-        } else if numbers.len() == 5 && numbers[1] == "2" {
+        if numbers.len() == 3 && numbers[1] == "5" || numbers.len() == 5 && numbers[1] == "2" {
             numbers[2] = ((number(&numbers[2]) + 97) % 256).to_string();
         } else {
             for n in numbers.iter_mut().filter(|n| matches!(number(n), 30..=37 | 40..=47 | 90..=97)) {

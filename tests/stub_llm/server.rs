@@ -89,6 +89,10 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
         if is_text { plan.text.clone() } else { String::new() }
     });
     if let Some(status) = plan.error {
+        if !plan.think.is_zero() {
+            let at = tokio::time::Instant::now() + plan.think;
+            tokio::time::interval_at(at, plan.think).tick().await;
+        }
         let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         return (code, [("x-should-retry", "false")], json_body(error(ask.wire, status))).into_response();
     }

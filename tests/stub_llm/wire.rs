@@ -295,25 +295,39 @@ fn fill(schema: &Value) -> Value {
     properties.iter().map(|(key, of)| (key.clone(), value(of))).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// An error's body. A limit of requests says so in the words of each vendor.
+/// An error's body: a limit of requests, a refused login and an unknown model in the words of each
+/// vendor.
 pub fn error(wire: Wire, status: u16) -> Value {
-    let limit = status == 429;
-    let said = if limit { "You exceeded your current quota." } else { "The stub was told to fail." };
+    let said = match (status, wire) {
+        (429, _) => "You exceeded your current quota.",
+        (401, Wire::Anthropic) => "invalid x-api-key",
+        (401, _) => "Incorrect API key provided.",
+        (404, Wire::Anthropic) => "model: stub-model",
+        (404, Wire::Gemini) => "models/stub-model is not found for API version v1beta.",
+        (404, _) => "The model `stub-model` does not exist or you do not have access to it.",
+        _ => "The stub was told to fail.",
+    };
+    let kind = |names: [&'static str; 4]| match status {
+        429 => names[0],
+        401 => names[1],
+        404 => names[2],
+        _ => names[3],
+    };
     match wire {
         Wire::Anthropic => {
-            let kind = if limit { "rate_limit_error" } else { "api_error" };
+            let kind = kind(["rate_limit_error", "authentication_error", "not_found_error", "api_error"]);
             json!({"type": "error", "error": {"type": kind, "message": said}})
         }
         Wire::Gemini => {
-            let kind = if limit { "RESOURCE_EXHAUSTED" } else { "INTERNAL" };
+            let kind = kind(["RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "NOT_FOUND", "INTERNAL"]);
             json!({"error": {"code": status, "message": said, "status": kind}})
         }
         Wire::Chat => {
-            let kind = if limit { "insufficient_quota" } else { "server_error" };
+            let kind = kind(["insufficient_quota", "invalid_api_key", "model_not_found", "server_error"]);
             json!({"error": {"message": said, "type": kind, "code": kind, "param": null}})
         }
         Wire::Responses => {
-            let kind = if limit { "usage_limit_reached" } else { "server_error" };
+            let kind = kind(["usage_limit_reached", "invalid_api_key", "model_not_found", "server_error"]);
             json!({"error": {"message": said, "type": kind, "code": kind, "resets_in_seconds": 3600}})
         }
     }

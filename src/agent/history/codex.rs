@@ -211,6 +211,10 @@ impl Rows for Codex {
                 };
                 out.extend(Entry::new(who, text, when));
             }
+            (Some("event_msg"), Some("task_complete")) => {
+                let text = payload["error"]["message"].as_str().unwrap_or_default();
+                out.extend(Entry::new(Who::Fault, text, when));
+            }
             (Some("compacted"), _) => {
                 out.extend(Entry::new(Who::Note, "the conversation was compacted", when))
             }

@@ -107,6 +107,7 @@ impl Rows for Copilot {
                 let text = data["result"]["content"].as_str().or(data["error"]["message"].as_str());
                 out.extend(Entry::new(Who::Tool, &shortened(text.unwrap_or_default()), when));
             }
+            Some("abort") => out.extend(Entry::new(Who::Interrupt, "the turn was stopped", when)),
             Some("session.error") => {
                 out.extend(Entry::new(Who::Fault, data["message"].as_str().unwrap_or_default(), when));
             }

@@ -5,6 +5,8 @@
 
 use super::turn::Stage;
 use crate::agent::history::{End, Got, TurnRecord, difference};
+use crate::agent::manifest::Reason;
+use crate::agent::rules::Said;
 
 /// What was seen at the pane when the turn ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,14 @@ pub(super) struct Found {
     pub shows_stop: bool,
 }
 
+impl Found {
+    /// The agent has the prompt, and neither answered it nor ended its turn, as far as its record says.
+    pub fn is_open(&self) -> bool {
+        let open = |r: &TurnRecord| r.got != Got::NotFound && r.reply.is_none() && r.end.is_none();
+        self.told.is_none() && self.record.as_ref().is_some_and(open)
+    }
+}
+
 /// The last word about a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Outcome {
@@ -40,28 +50,69 @@ pub(super) struct Outcome {
     pub reply: Option<String>,
     /// What is to stand in `errors`, though the turn is done.
     pub trouble: Option<String>,
+    /// The agent's own words in the place of an answer.
+    pub notice: Option<String>,
+    /// An answer that the agent itself told, or of which nothing more can be known.
+    pub answered: bool,
 }
 
-/// `prompt` is what was sent.
-pub(super) fn outcome(ended: Ended, found: Found, prompt: &str) -> Outcome {
+/// What a limit is, for people.
+pub(super) fn reason_text(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Usage => "a usage limit was reached",
+        Reason::Login => "the agent is not logged in",
+        Reason::Model => "the model is not known to the service, or not allowed",
+        Reason::Network => "the service could not be reached",
+    }
+}
+
+/// `prompt` is what was sent, `notice` says of a text whether it is one of the agent's own notices
+/// that it could not work.
+pub(super) fn outcome(
+    ended: Ended,
+    found: Found,
+    prompt: &str,
+    notice: &dyn Fn(&str) -> Option<Said>,
+) -> Outcome {
     let record = found.record.as_ref();
     let recorded = record.and_then(|r| r.reply.clone());
     let hook = found.told.clone().filter(|_| !found.told_fault);
-    let reply = if found.keeps_records { recorded.or(hook) } else { hook.or(found.screen.clone()) };
-    let end = |stage, why: Option<String>| Outcome { stage, why, reply: reply.clone(), trouble: None };
-    match ended.stage {
-        Stage::Done => {}
-        Stage::Interrupted => return end(Stage::Interrupted, ended.why),
-        stage => return end(stage, ended.why),
-    }
-    let fault = record.and_then(|r| r.end.clone());
-    match fault {
-        Some(End::Interrupted) => return end(Stage::Interrupted, Some("it was stopped at the agent".into())),
-        Some(End::Fault(words)) => return end(Stage::Failed, Some(said(&words))),
-        None => {}
+    let told = recorded.or(hook);
+    let answered = told.is_some() || !found.keeps_records;
+    let reply = if found.keeps_records { told } else { told.or(found.screen.clone()) };
+    let end = |stage, why: Option<String>| Outcome {
+        stage,
+        why,
+        reply: reply.clone(),
+        trouble: None,
+        notice: None,
+        answered: answered && stage == Stage::Done,
+    };
+    let fault = |words: &str, reply: Option<String>| {
+        let (stage, what) = match notice(words).and_then(|said| said.reason) {
+            Some(reason) => (Stage::Limited, reason_text(reason)),
+            None => (Stage::Failed, "the agent answered with an error"),
+        };
+        let why = format!("{what}: {}", one_line(words));
+        Outcome { reply, notice: Some(words.to_owned()), ..end(stage, Some(why)) }
+    };
+    let last = record.and_then(|r| r.end.clone());
+    match (ended.stage, last) {
+        (Stage::Done | Stage::Limited, Some(End::Fault(words))) => return fault(&words, reply.clone()),
+        (Stage::Done | Stage::Limited, Some(End::Interrupted)) => {
+            return end(Stage::Interrupted, Some("it was stopped at the agent".into()));
+        }
+        (Stage::Done | Stage::Limited, None) => {}
+        (stage, _) => return end(stage, ended.why),
     }
     if let Some(words) = found.told.as_deref().filter(|_| found.told_fault && reply.is_none()) {
-        return end(Stage::Failed, Some(said(words)));
+        return fault(words, None);
+    }
+    if let Some(words) = reply.as_deref().filter(|words| notice(words).is_some()) {
+        return fault(words, None);
+    }
+    if ended.stage == Stage::Limited {
+        return end(Stage::Limited, ended.why);
     }
     if found.shows_stop {
         return end(Stage::Interrupted, Some("it was stopped at the agent".into()));
@@ -95,10 +146,8 @@ pub(super) fn outcome(ended: Ended, found: Found, prompt: &str) -> Outcome {
 }
 
 /// The agent's own words, on one line of a bounded length.
-fn said(words: &str) -> String {
-    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    let short: String = line.chars().take(300).collect();
-    format!("the agent said instead of an answer: {short}")
+fn one_line(words: &str) -> String {
+    words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
 }
 
 /// Whether a text looks like a command to the agent: one line whose first word is `/name`.
@@ -121,8 +170,39 @@ mod tests {
         Found { record: Some(record), keeps_records: true, worked: true, ..Found::default() }
     }
 
+    fn notice(text: &str) -> Option<Said> {
+        let reason = if text.starts_with("You've hit") { Some(Reason::Usage) } else { None };
+        (reason.is_some() || text.starts_with("API Error")).then_some(Said { reason, until: None })
+    }
+
+    #[test]
+    fn a_notice_in_the_place_of_an_answer_is_no_answer() {
+        let words = "You've hit your limit";
+        let record = recorded(Got::Exactly, None, Some(End::Fault(words.into())));
+        let reply = recorded(Got::Exactly, Some(words), None);
+        let hook =
+            Found { told: Some(words.into()), told_fault: true, keeps_records: true, ..Found::default() };
+        for found in [record.clone(), reply, hook] {
+            let o = outcome(done(), found, "go on", &notice);
+            assert_eq!(
+                (o.stage, o.reply.as_deref(), o.notice.as_deref()),
+                (Stage::Limited, None, Some(words))
+            );
+            assert_eq!(o.why.unwrap(), "a usage limit was reached: You've hit your limit");
+        }
+        let o = outcome(done(), recorded(Got::Exactly, Some("API Error: 400"), None), "go on", &notice);
+        assert_eq!((o.stage, o.answered), (Stage::Failed, false));
+        let quoted = recorded(Got::Exactly, Some("It says: You've hit your limit"), None);
+        let o = outcome(done(), quoted, "go on", &notice);
+        assert!(o.stage == Stage::Done && o.answered && o.notice.is_none());
+        // Seen on the screen alone.
+        let ended = Ended { stage: Stage::Limited, why: Some("x".into()) };
+        let o = outcome(ended, Found::default(), "go on", &notice);
+        assert_eq!((o.stage, o.why.as_deref(), o.notice), (Stage::Limited, Some("x"), None));
+    }
+
     fn of(found: Found) -> (Stage, String, String) {
-        let o = outcome(done(), found, "go on");
+        let o = outcome(done(), found, "go on", &notice);
         (o.stage, o.why.unwrap_or_default(), o.reply.unwrap_or_default())
     }
 
@@ -136,12 +216,12 @@ mod tests {
         let (stage, why, _) = of(recorded(Got::Exactly, None, Some(fault)));
         assert_eq!(
             (stage, why.as_str()),
-            (Stage::Failed, "the agent said instead of an answer: API Error: 500")
+            (Stage::Failed, "the agent answered with an error: API Error: 500")
         );
         let (stage, why, _) = of(recorded(Got::NotFound, None, None));
         assert!(stage == Stage::Uncertain && why.contains("does not have this prompt"), "{why}");
         let found = recorded(Got::Differently("draft go on".into()), Some("yes"), None);
-        let o = outcome(done(), found, "go on");
+        let o = outcome(done(), found, "go on", &notice);
         assert!(o.stage == Stage::Done && o.trouble == o.why && o.why.unwrap().contains("\"draft go on\""));
     }
 
@@ -168,7 +248,7 @@ mod tests {
         assert_eq!(of(Found { shows_stop: true, ..Found::default() }).0, Stage::Interrupted);
         let ended = Ended { stage: Stage::TimedOut, why: Some("it lasted 5 s".into()) };
         let found = recorded(Got::Exactly, Some("half"), Some(End::Interrupted));
-        let o = outcome(ended, found, "go on");
+        let o = outcome(ended, found, "go on", &notice);
         assert_eq!((o.stage, o.why.as_deref()), (Stage::TimedOut, Some("it lasted 5 s")));
     }
 
@@ -176,7 +256,7 @@ mod tests {
     fn a_command_is_no_prompt_that_was_lost() {
         assert!(is_command("/compact") && is_command("/review the parser") && is_command("/etc what is it"));
         assert!(!is_command("/etc/passwd has what?") && !is_command("/a\nb") && !is_command("/ x"));
-        let o = outcome(done(), recorded(Got::NotFound, None, None), "/compact");
+        let o = outcome(done(), recorded(Got::NotFound, None, None), "/compact", &notice);
         assert!(o.stage == Stage::Done && o.why.unwrap().contains("a command"));
     }
 }

@@ -12,7 +12,7 @@ use super::super::record::from_millis;
 use super::super::{Pane, Session, Sessions};
 use super::outcome::{Found, is_command};
 use super::turn::Turn;
-use crate::agent::history::{self, Mark, TurnRecord};
+use crate::agent::history::{self, Mark, TurnRecord, Who};
 
 /// What is known before a turn, to tell its answer from what was there.
 #[derive(Default)]
@@ -113,6 +113,15 @@ impl Sessions {
             worked,
             shows_stop: pane.eyes(|e| e.picture.stopped).unwrap_or(false),
         }
+    }
+
+    /// What the agent said last in its record since then, answer or notice.
+    pub(super) async fn said_since(&self, session: &Session, before: &Before) -> Option<String> {
+        let (id, mark) = before.mark.clone()?;
+        let place = self.place(session).await?;
+        let entries = on_disk(move || place.since(&place.find(&id)?, &mark).ok()).await.ok()??;
+        let said = entries.iter().rev().find(|e| matches!(e.who, Who::Agent | Who::Fault))?;
+        Some(said.text.clone())
     }
 
     /// What the agent's own record says of the prompt `turn`, which went in as `prompt`. None where

@@ -5,12 +5,14 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::super::pane::Held;
+use super::super::state::Evidence;
 use super::super::{Pane, Session, Sessions, State, record};
 use super::book::Book;
-use super::outcome::{Ended, outcome};
+use super::outcome::{Ended, outcome, reason_text};
 use super::reply::Before;
 use super::submit::{Put, Unfit};
 use super::turn::{Stage, Turn};
+use crate::agent::rules::notice;
 use crate::error::{Error, Kind, Result};
 use crate::tmux;
 
@@ -18,6 +20,11 @@ use crate::tmux;
 const LOOK: Duration = Duration::from_millis(250);
 /// How often the agent's own record is, while it looks idle.
 const LOOK_UP: Duration = Duration::from_millis(500);
+/// A notice of a limit must stand so long until the turn is over by it: some say only then that they
+/// go on by themselves.
+const LIMITED: Duration = Duration::from_secs(2);
+/// How often the record is asked whether somebody's prompt was answered in spite of a limit.
+const ANSWERS: Duration = Duration::from_secs(5);
 /// How often Enter is pressed again on a prompt that stands in the composer still.
 const ENTERS: u32 = 3;
 
@@ -39,17 +46,29 @@ impl Sessions {
     async fn next_turn(self: &Arc<Self>, session: &Arc<Session>, book: &Arc<Book>) -> Result<()> {
         if let Some(turn) = book.current() {
             // The daemon before us sent it.
-            let end = self.follow_turn(session, &session.main(), &turn, None, None).await;
-            return self.finish(session, book, &turn, end, &Before::default()).await;
+            let before = Before::default();
+            loop {
+                let end = self.follow_turn(session, &session.main(), &turn, None, None).await;
+                if self.finish(session, book, &turn, end, &before).await? {
+                    return Ok(());
+                }
+            }
         }
         let pane = session.main();
         self.until_welcome(session, &pane).await?;
         let Some(turn) = book.queue().into_iter().next() else { return Ok(()) };
         let text = book.prompt(&turn)?;
         let before = self.before_turn(session, &pane).await;
-        let Some(started) = self.send_turn(session, &pane, book, &turn, &text).await? else { return Ok(()) };
-        let end = self.follow_turn(session, &pane, &turn, Some((&text, &before)), Some(started)).await;
-        self.finish(session, book, &turn, end, &before).await
+        let Some(started) = self.send_turn(session, &pane, book, &turn, &text).await? else {
+            pane.eyes(|e| e.limits().not_tried());
+            return Ok(());
+        };
+        loop {
+            let end = self.follow_turn(session, &pane, &turn, Some((&text, &before)), Some(started)).await;
+            if self.finish(session, book, &turn, end, &before).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// Types the prompt. None where it did not come to that: it waits on. The time is when it went.
@@ -141,11 +160,14 @@ impl Sessions {
         let mut seen = pane.watch();
         let mut over = session.ended.subscribe();
         let mut main = session.main.subscribe();
+        let mut since = None;
         loop {
             if *over.borrow_and_update() || !Arc::ptr_eq(pane, &main.borrow_and_update()) {
                 return Err(Error::new(Kind::Gone, "another pane, or none"));
             }
-            seen.borrow_and_update();
+            if seen.borrow_and_update().state == State::Limited {
+                self.look_for_answers(session, pane, &mut since).await;
+            }
             if session.turns.load().0 == 0 {
                 pane.set_held(None); // all were taken back
                 return Ok(());
@@ -167,6 +189,11 @@ impl Sessions {
         let seen = pane.seen();
         let ready = match seen.state {
             State::Ready => true,
+            // The network may be back: one prompt is tried.
+            State::Limited => {
+                let (now, wall) = (Instant::now(), SystemTime::now());
+                pane.eyes(|e| e.limits().may_try(now, wall)).unwrap_or(false)
+            }
             // Nobody knows more of it than that it is quiet.
             State::Unknown => !pane.has_rules(),
             _ => false,
@@ -205,6 +232,10 @@ impl Sessions {
             }
             return Ok(false); // and a fresh look after it
         }
+        if seen.state == State::Limited {
+            pane.eyes(|e| e.limits().try_one());
+            self.observe_now(pane);
+        }
         Ok(true)
     }
 
@@ -223,6 +254,7 @@ impl Sessions {
         let pid = pane.fact(|f| f.pid);
         let mut told = None;
         let mut look_up = Instant::now() + LOOK_UP;
+        let mut limited: Option<Instant> = None;
         let mut again = 0;
         loop {
             if *over.borrow_and_update() {
@@ -243,6 +275,19 @@ impl Sessions {
                 let interrupted = session.turns.interrupted.swap(false, Ordering::AcqRel);
                 let stage = if interrupted { Stage::Interrupted } else { Stage::Done };
                 return Some(Ended { stage, why: None });
+            }
+            let limit = pane.eyes(|e| (e.limit(SystemTime::now()), e.picture.continues)).filter(|_| {
+                // One that goes on by itself has not ended the turn.
+                now.state == State::Limited
+            });
+            match limit {
+                Some((Some(limit), false)) => {
+                    if limited.get_or_insert_with(Instant::now).elapsed() >= LIMITED {
+                        let why = Some(reason_text(limit.reason).to_owned());
+                        return Some(Ended { stage: Stage::Limited, why });
+                    }
+                }
+                _ => limited = None,
             }
             if let Some((prompt, before)) = asked.filter(|_| now.state == State::Ready)
                 && pane.has_agent()
@@ -300,6 +345,7 @@ impl Sessions {
         None
     }
 
+    /// The last word about a turn. False: the agent is at work on it still, and it goes on.
     async fn finish(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -307,16 +353,34 @@ impl Sessions {
         turn: &Turn,
         end: Option<Ended>,
         before: &Before,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let pane = session.main();
         let Some(end) = end else {
-            return self.end_turn(session, book, turn, Stage::Failed, Some("the session ended"), None);
+            self.end_turn(session, book, turn, Stage::Failed, Some("the session ended"), None)?;
+            return Ok(true);
         };
         let turn = &book.by_number(turn.number).unwrap_or_else(|| turn.clone());
         let prompt = book.prompt(turn).unwrap_or_default();
         let gone = end.stage == Stage::Failed;
         let found = self.find_reply(session, &pane, turn, &prompt, before, gone).await;
-        let end = outcome(end, found, &prompt);
+        // Between two attempts of its own an agent may look ready for a moment.
+        if end.stage == Stage::Done && found.is_open() && pane.seen().state == State::Busy {
+            return Ok(false);
+        }
+        let limited =
+            (end.stage == Stage::Limited).then(|| pane.eyes(|e| e.limit(SystemTime::now()))).flatten();
+        let manifest = pane.eyes(|e| e.agent.manifest.clone());
+        let notice = |text: &str| notice(manifest.as_deref()?, text);
+        let end = outcome(end, found, &prompt, &notice);
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        pane.eyes(|e| match (&end.notice, limited.flatten()) {
+            (Some(words), _) => e.said(words, true, Evidence::AgentFile, now, wall),
+            // It stands also when its notice scrolls off.
+            (None, Some(limit)) => e.limits().told(limit.reason, limit.by, limit.until, now),
+            (None, None) if end.answered => e.limits().answered(),
+            (None, None) => e.limits().tried(now),
+        });
+        self.observe_now(&pane);
         session.history.outdate();
         self.poke_history(session);
         if end.stage == Stage::Interrupted {
@@ -333,7 +397,28 @@ impl Sessions {
         }
         self.end_turn(session, book, turn, end.stage, end.why.as_deref(), end.reply)?;
         self.restart_if_pending(session);
-        Ok(())
+        Ok(true)
+    }
+
+    /// While an agent is limited a person may prompt it at the terminal: an answer in its record ends
+    /// the limit. `since`: where the record ended, and when it was looked at.
+    async fn look_for_answers(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        pane: &Arc<Pane>,
+        since: &mut Option<(Instant, Before)>,
+    ) {
+        match since {
+            Some((at, _)) if at.elapsed() < ANSWERS => return,
+            Some((at, before)) => {
+                *at = Instant::now();
+                let Some(text) = self.said_since(session, before).await else { return };
+                let (now, wall) = (Instant::now(), SystemTime::now());
+                pane.eyes(|e| e.said(&text, false, Evidence::AgentFile, now, wall));
+            }
+            None => {}
+        }
+        *since = Some((Instant::now(), self.before_turn(session, pane).await));
     }
 
     /// Some agents put an interrupted prompt back as a draft: it is ours, and is taken away.

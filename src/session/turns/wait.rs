@@ -96,6 +96,7 @@ impl Sessions {
                 Some(book) => book.reply(&turn),
                 None => fail(Kind::Gone, format!("{name}: no longer known")),
             },
+            Stage::Limited => fail(Kind::Busy, format!("{name}: {why}")),
             // Half an answer is none; `turns/` has what there is of it.
             Stage::TimedOut => fail(Kind::TimedOut, format!("{name}: {why}")),
             Stage::Withdrawn => fail(Kind::Gone, format!("{name}: withdrawn")),

@@ -4,6 +4,7 @@
 //! Knows the situations, and which keys each agent wants. `SAVE=1` saves the screens seen.
 
 mod disturbed;
+mod limits;
 mod mounted;
 mod pane;
 mod recipe;

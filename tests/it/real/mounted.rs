@@ -32,13 +32,23 @@ impl Live {
 
     /// The same in a pane of `width` columns, in a light theme, or `plain`: without colours.
     pub(super) fn start_as(agent: &'static str, width: u16, looks: &str) -> Live {
+        Live::start_with(agent, width, looks, |stub| stub.port())
+    }
+
+    /// The same with a model behind another port than the stub's.
+    pub(super) fn with_model(agent: &'static str, port: impl FnOnce(&Stub) -> u16) -> Live {
+        Live::start_with(agent, 120, "dark", port)
+    }
+
+    fn start_with(agent: &'static str, width: u16, looks: &str, port: impl FnOnce(&Stub) -> u16) -> Live {
         let lab = Lab::new();
         let stub = Stub::start().unwrap();
+        let port = port(&stub);
         let cwd = lab.path("proj");
         std::fs::create_dir(&cwd).unwrap();
         let git = std::process::Command::new("git").args(["init", "-q"]).arg(&cwd).status().unwrap();
         assert!(git.success());
-        let recipe = recipe::home(agent, &lab.home(), &cwd, stub.port());
+        let recipe = recipe::home(agent, &lab.home(), &cwd, port);
         if looks == "light" {
             light(agent, &lab.home());
         }
