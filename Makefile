@@ -45,7 +45,7 @@ endef
 
 define TOUR
 awk '/^<!-- tour -->/ { t = 1; next } t && /^```sh/ { p = 1; next } p && /^```/ { exit } p' README.md \
-  | sed "s|/mux/|$$dir/|g; s|^|    |"
+  | sed "s|MUX=/mux|MUX=$$dir|; s|^|    |"
 endef
 
 # Under sudo the sessions are those of the user who called it: nothing of tmux runs as root.
@@ -98,18 +98,25 @@ soak:
 	  -E 'kind(lib) | test(/^model::/)'
 	$(CARGO) nextest run --locked --release --profile long --run-ignored only --no-capture -E 'test(/\b$@/)'
 
-# Prints the table of README.md; UPDATE=1 puts it there. ONLY=few, many, flood, agents or fleet: a
+# Prints the table of docs/benchmarks.md; UPDATE=1 puts it there. ONLY=few, many, flood, agents or fleet: a
 # part of it.
 bench:
 	@.ci/need run
 	$(CARGO) build --release --locked --example fake-agent
 	$(CARGO) bench --locked --bench speed -- $(ONLY)
 
-# The manual pages and the README's tables, printed anew from the program's tables.
+# The manual pages and docs/reference.md, printed anew from the program's tables.
 man:
 	UPDATE=1 $(CARGO) test --locked --test it doc::
 
-install: build
+# Under sudo there is often no cargo, and root must not build in a user's tree: what they built is
+# installed then.
+install:
+	@if [ "$$(id -u)" = "$$(stat -c %u Makefile)" ] && command -v $(CARGO) >/dev/null; then \
+	  $(MAKE) --no-print-directory build; \
+	elif [ ! -x '$(BIN)' ]; then \
+	  echo "$(BIN) is not there: first 'make build' as $$(stat -c %U Makefile), then 'sudo make install'" >&2; exit 1; \
+	fi
 	install -D -m 755 $(BIN) "$(DESTDIR)$(PREFIX)/bin/muxfs"
 	install -d "$(DESTDIR)$(SBINDIR)"
 	ln -sfn "$(PREFIX)/bin/muxfs" "$(DESTDIR)$(SBINDIR)/mount.fuse.muxfs"

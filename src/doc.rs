@@ -1,4 +1,4 @@
-//! The manual pages, the README's listing and `.help`, printed from the tables that the program
+//! The manual pages, the listing of docs/reference.md and `.help`, printed from the tables that the program
 //! itself runs by.
 //!
 //! Knows no table itself: the command line's, the rows of files and the settings are arguments, and
@@ -8,6 +8,8 @@ mod agent;
 mod mdoc;
 
 pub use agent::muxfs_agent_5;
+use std::borrow::Cow;
+
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, Command};
 use mdoc::Page;
@@ -29,16 +31,26 @@ pub struct DocRow<'a> {
 }
 
 /// One key of a config file.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DocSetting<'a> {
     /// `node`: in muxfs.toml; `session`: in a session's `config`; of a manifest the table.
     pub file: &'a str,
     /// With its table: `tmux.socket`.
     pub key: &'a str,
-    /// What a value looks like: `text`, `bytes`, `list of texts`.
-    pub kind: &'a str,
+    /// What a value looks like: `text`, `bytes`, `list of texts`, or the words it may be.
+    pub kind: Cow<'a, str>,
     /// As TOML writes it; empty: none.
     pub default: &'a str,
+    pub about: &'a str,
+}
+
+/// One verb of a `ctl` file.
+#[derive(Debug, Clone, Copy)]
+pub struct DocVerb<'a> {
+    /// The file, as a person names it: `<node>/ctl`.
+    pub file: &'a str,
+    pub name: &'a str,
+    pub args: &'a str,
     pub about: &'a str,
 }
 
@@ -119,7 +131,8 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
     page.section("SYNOPSIS");
     for (name, verb) in visible(cli) {
         for form in synopsis(&name, verb) {
-            page.raw(&format!(".Nm {form}"));
+            // Alone on its line, or groff begins no new one for the next command.
+            page.raw(&format!(".Nm muxfs\n.{form}"));
         }
     }
     page.raw(
@@ -165,7 +178,7 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
     page.list(codes);
     page.text("As mount.fuse.muxfs it has those of mount(8).");
     page.section("EXAMPLES");
-    page.display("muxfs mount /mux\nmkdir /mux/.self/demo\necho date > /mux/.self/demo/input\ncat /mux/.self/demo/wait /mux/.self/demo/output\nmuxfs umount /mux");
+    page.display("export MUX=/mux\nmuxfs mount $MUX\nmkdir $MUX/.self/demo\necho date > $MUX/.self/demo/input\ncat $MUX/.self/demo/wait $MUX/.self/demo/output\nmuxfs umount $MUX");
     page.see_also(&[
         ("tmux", 1),
         ("fstab", 5),
@@ -180,7 +193,7 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
 /// muxfs-tree(5): every file.
 ///
 /// `stages`: what may become of a prompt, each a word and its meaning.
-pub fn muxfs_tree_5(rows: &[DocRow<'_>], stages: &[(&str, &str)]) -> String {
+pub fn muxfs_tree_5(rows: &[DocRow<'_>], stages: &[(&str, &str)], verbs: &[DocVerb<'_>]) -> String {
     let mut page = Page::new("muxfs-tree", 5, DATE, "the files of a muxfs mount");
     page.section("DESCRIPTION");
     page.text(
@@ -203,6 +216,16 @@ pub fn muxfs_tree_5(rows: &[DocRow<'_>], stages: &[(&str, &str)]) -> String {
             page.text(row.about);
         }
         page.raw(".El");
+    }
+    page.section("COMMANDS");
+    page.text(
+        "A line written to a `ctl` is one command. In brackets is what may be left out; what ends in \
+        dots takes the rest of its line.",
+    );
+    for file in ["<node>/ctl", "<node>/<session>/ctl"] {
+        page.subsection(file);
+        let of = verbs.iter().filter(|v| v.file == file);
+        page.list(of.map(|v| (format!("{} {}", v.name, v.args).trim().to_owned(), v.about.to_owned())));
     }
     page.section("DELIVERY");
     page.text(
@@ -275,7 +298,7 @@ pub fn muxfs_toml_5(settings: &[DocSetting<'_>]) -> String {
     page.finish()
 }
 
-/// The README's listing: one table a directory.
+/// The listing of docs/reference.md: one table a directory.
 pub fn listing(rows: &[DocRow<'_>]) -> String {
     let mut out = String::new();
     for (dir, group) in by_dir(rows) {
@@ -288,7 +311,7 @@ pub fn listing(rows: &[DocRow<'_>]) -> String {
     out
 }
 
-/// The README's tables of options, variables, errors and exit codes.
+/// Its tables of options, variables, errors and exit codes.
 pub fn reference(line: &CommandLine<'_>) -> String {
     let mut out = String::new();
     let mut table = |head: &str, rows: &mut dyn Iterator<Item = (String, &str)>| {

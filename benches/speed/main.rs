@@ -2,7 +2,7 @@
 //!
 //! Every row times operations of this process against operations of this process; the machine's
 //! own speed and its other work cancel out. Knows the program as its users do: by its mount. The
-//! table goes to standard output, and with `UPDATE=1` into the README. It fails where a row exceeds
+//! table goes to standard output, and with `UPDATE=1` into docs/benchmarks.md. It fails where a row exceeds
 //! its limit.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     println!("{}", table.markdown());
     let code = if table.reached() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if std::env::var_os("UPDATE").is_some() && names.is_empty() {
-        table.into_readme();
+        table.into_docs();
     }
     code
 }

@@ -116,9 +116,9 @@ impl Table {
         out
     }
 
-    /// Replaces the table in the README.
-    pub fn into_readme(self) {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    /// Replaces the table in docs/benchmarks.md.
+    pub fn into_docs(self) {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks.md");
         let text = std::fs::read_to_string(path).unwrap();
         let body = format!("\n{}", self.markdown());
         std::fs::write(path, muxfs::doc::with_section(&text, "speed", &body).expect("its marks")).unwrap();

@@ -71,7 +71,7 @@ fn danger(agent: &Manifest) -> String {
 }
 
 /// A program as a shell finds it.
-fn find(program: &str, path: &str) -> Option<PathBuf> {
+pub fn find(program: &str, path: &str) -> Option<PathBuf> {
     let runs = |p: &Path| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|p| runs(p));

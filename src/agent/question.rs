@@ -229,6 +229,31 @@ impl Question {
         self.place.options.get(at).cloned()
     }
 
+    /// The number of the option that somebody means: by its number, by its label, or by the
+    /// beginning of one label alone, in upper and lower case alike. Else why not, with the options.
+    pub fn choice(&self, words: &str) -> Result<usize, String> {
+        let (words, all) = (words.trim().to_lowercase(), &self.options);
+        let numbered = words.parse().ok().filter(|n| all.is_empty() || all.iter().any(|o| o.number == *n));
+        if let Some(number) = numbered {
+            return Ok(number);
+        }
+        // A list that goes on beyond the screen may have the number below.
+        if let (true, Ok(number)) = (self.more, words.parse()) {
+            return Ok(number);
+        }
+        let labelled = |fits: &dyn Fn(&str) -> bool| {
+            all.iter().filter(|o| fits(&o.label.to_lowercase())).map(|o| o.number).collect::<Vec<_>>()
+        };
+        let (same, begun) = (labelled(&|l| l == words), labelled(&|l| l.starts_with(&words)));
+        let why = match (same.as_slice(), begun.as_slice()) {
+            ([one], _) | ([], [one]) if !words.is_empty() => return Ok(*one),
+            ([], []) => "no option begins so",
+            _ => "several options begin so",
+        };
+        let shown: Vec<String> = all.iter().map(|o| format!("{}. {}", o.number, o.label)).collect();
+        Err(format!("{why}; the options are {}", shown.join(" | ")))
+    }
+
     /// Whether it takes words of one's own where nothing else stands, and may hide them.
     pub fn is_field(&self) -> bool {
         self.own == Some(Own::Field)
@@ -321,5 +346,42 @@ impl Fnv {
         for byte in text.bytes().chain([0xff]) {
             self.0 = (self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(labels: &[&str], more: bool) -> Question {
+        let option = |(n, label): (usize, &&str)| Choice {
+            number: n + 1,
+            label: (*label).to_owned(),
+            about: String::new(),
+            ticked: None,
+        };
+        let options = labels.iter().enumerate().map(option).collect();
+        Question::new(String::new(), String::new(), Found { options, selected: None, how: How::None, more })
+    }
+
+    #[test]
+    fn an_option_is_meant_by_number_label_or_beginning() {
+        let q = with(&["Yes, I trust this folder", "No, exit", "Yes", "2 minutes"], false);
+        for (words, number) in
+            [("1", 1), ("yes, i", 1), ("No", 2), ("no, EXIT", 2), ("yes", 3), ("2 m", 4), (" 4 ", 4)]
+        {
+            assert_eq!(q.choice(words), Ok(number), "{words}");
+        }
+        for (words, why) in [
+            ("y", "several options begin so; the options are 1. Yes, I trust this folder | 2."),
+            ("maybe", "no option begins so"),
+            ("9", "no option"),
+            ("", "several options"),
+        ] {
+            assert!(q.choice(words).unwrap_err().starts_with(why), "{words}: {:?}", q.choice(words));
+        }
+        assert!(with(&["Yes", "yes"], false).choice("yes").is_err());
+        assert_eq!(with(&["a", "b"], true).choice("40"), Ok(40));
+        assert_eq!(with(&[], false).choice("1"), Ok(1), "the dialog says why it cannot");
     }
 }

@@ -2,7 +2,7 @@
 //! [-t TYPE]` (mount(8), "EXTERNAL HELPERS"). Pure; turns it into the arguments of `muxfs mount`.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::MountArgs;
 use crate::error::{Kind, Result, fail};
@@ -83,7 +83,16 @@ pub fn parse(args: &[OsString]) -> Result<MountArgs> {
         );
     }
     out.words = words.into_iter().map(Into::into).collect();
+    out.words[0] = source(&out.words[0]);
     Ok(out)
+}
+
+/// mount(8) makes a path of a source where the working directory has something of its name.
+fn source(given: &Path) -> PathBuf {
+    match given.file_name() {
+        Some(name) if given.is_absolute() && (name == "muxfs" || name == "local") => name.into(),
+        _ => given.into(),
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +120,10 @@ mod tests {
         assert_eq!((&*a.source(), a.dir().to_str()), ("muxfs", Some("/mux")));
         assert_eq!(a.options, ["rw,setuid=ann,_netdev"]);
         assert!(!a.foreground, "-f of a helper is --fake");
+
+        let a = helper(&["/home/ann/src/muxfs", "/mux"]).unwrap();
+        assert_eq!(a.source(), "muxfs", "a directory of that name in the working directory");
+        assert_eq!(helper(&["/dev/sda1", "/mux"]).unwrap().source(), "/dev/sda1");
 
         let a = helper(&["-sfnv", "-oro", "muxfs", "--", "-dir", "-t", "fuse.muxfs"]);
         assert!(a.is_err(), "after -- all are words");

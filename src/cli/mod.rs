@@ -194,7 +194,7 @@ pub struct CompletionsArgs {
 /// Runs the command of `argv` (with the program's own name first) to its end.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
     if helper::is_helper(argv.first()) {
-        return leave(helper::parse(&argv[1..]).and_then(start::mount), exit::code_for_mount8);
+        return leave_mount(helper::parse(&argv[1..]).and_then(start::mount), exit::code_for_mount8);
     }
     let cli = match Cli::try_parse_from(argv) {
         Ok(cli) => cli,
@@ -204,7 +204,10 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
             return ExitCode::from(if text.use_stderr() { exit::code(Kind::Invalid) } else { 0 });
         }
     };
-    leave(run_verb(cli.verb), exit::code)
+    match cli.verb {
+        Verb::Mount(args) => leave_mount(start::mount(args), exit::code),
+        verb => leave(run_verb(verb), exit::code),
+    }
 }
 
 fn run_verb(verb: Verb) -> Result<ExitCode> {
@@ -242,6 +245,16 @@ fn print_painted(text: &str) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         done => done.map_err(|e| Error::io("standard output", e)),
     }
+}
+
+/// What a mount needs of the machine is for `doctor` to say; a slip in the command line is not.
+fn leave_mount(done: Result<ExitCode>, code: fn(Kind) -> u8) -> ExitCode {
+    let failed = done.as_ref().is_err_and(|e| !matches!(e.kind, Kind::Invalid | Kind::Interrupted));
+    let code = leave(done, code);
+    if failed {
+        eprintln!("muxfs: not mounted; `muxfs doctor` looks at all that a mount needs");
+    }
+    code
 }
 
 fn leave(done: Result<ExitCode>, code: fn(Kind) -> u8) -> ExitCode {

@@ -53,7 +53,7 @@ pub const TABLE: &[(&str, &str)] = &[
     ),
     (
         "setuid=NAME",
-        "For root (fstab): serve the sessions of this user. The daemon becomes that user right after the mount, and everything of tmux runs as them. Without it root's own sessions are served.",
+        "For root, and for this user themselves (fstab): serve the sessions of this user. The daemon becomes that user right after the mount, and everything of tmux runs as them. Without it root's own sessions are served.",
     ),
     ("uid=NAME", "The owner that files show; a name or a number."),
     ("gid=NAME", "The group that files show; a name or a number."),
@@ -212,9 +212,10 @@ fn full(key: &str, value: &str) -> Result<String> {
 }
 
 impl MountOptions {
-    /// Refuses what this caller cannot have. `user_allow_other`: whether /etc/fuse.conf has it.
-    pub fn check(&self, root: bool, user_allow_other: bool) -> Result<()> {
-        if let (Some(name), false) = (&self.setuid, root) {
+    /// Refuses what this caller cannot have. `own`: `setuid=` names the caller, or nobody;
+    /// `user_allow_other`: whether /etc/fuse.conf has it.
+    pub fn check(&self, root: bool, own: bool, user_allow_other: bool) -> Result<()> {
+        if let (Some(name), false) = (&self.setuid, root || own) {
             return fail(
                 Kind::Denied,
                 format!(
@@ -295,11 +296,12 @@ mod tests {
 
     #[test]
     fn rights_are_said_before_the_mount() {
-        let error = one("setuid=ann").unwrap().check(false, true).unwrap_err();
+        let error = one("setuid=ann").unwrap().check(false, false, true).unwrap_err();
         assert!(error.text().contains("only root"), "{error}");
+        assert!(one("setuid=ann").unwrap().check(false, true, true).is_ok());
         let o = one("allow_other").unwrap();
-        assert!(o.check(false, false).unwrap_err().text().contains("user_allow_other"));
-        assert!(o.check(false, true).is_ok() && o.check(true, false).is_ok());
+        assert!(o.check(false, true, false).unwrap_err().text().contains("user_allow_other"));
+        assert!(o.check(false, true, true).is_ok() && o.check(true, true, false).is_ok());
         assert!(user_allow_other("# x\n user_allow_other # yes\n"));
         assert!(!user_allow_other("#user_allow_other\nmount_max = 1000\n"));
     }

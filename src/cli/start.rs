@@ -54,8 +54,10 @@ pub fn mount(args: MountArgs) -> Result<ExitCode> {
     let options = options::parse(&args.options, args.sloppy)?;
     let root = nix::unistd::geteuid().is_root();
     let fuse_conf = std::fs::read_to_string("/etc/fuse.conf").unwrap_or_default();
-    options.check(root, options::user_allow_other(&fuse_conf))?;
     let user = options.setuid.as_deref().map_or_else(|| Ok(User::own()), User::find)?;
+    // mount(8) has dropped root's rights already where fstab lets a user mount.
+    let own = user.uid == nix::unistd::geteuid().as_raw();
+    options.check(root, own, options::user_allow_other(&fuse_conf))?;
     let uid = options.uid.as_deref().map(privileges::find_uid).transpose()?;
     let gid = options.gid.as_deref().map(privileges::find_gid).transpose()?;
     let dir = paths::mount_point(args.dir())?;

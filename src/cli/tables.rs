@@ -1,12 +1,15 @@
 //! The tables of files and settings as the documents want them: the one place where the node's
 //! rows meet the printer of manual pages.
 
+use std::borrow::Cow;
+
 use crate::agent::catalogue::Catalogue;
 use crate::agent::manual;
 use crate::config;
 use crate::config::schema::{Key, Kind};
-use crate::doc::{self, CommandLine, DocRow, DocSetting};
-use crate::node::{root, row::Row, rows_node, rows_pane, rows_session, rows_turn, talks, turns};
+use crate::doc::{self, CommandLine, DocRow, DocSetting, DocVerb};
+use crate::node::row::{Row, Verb};
+use crate::node::{root, rows_node, rows_pane, rows_session, rows_turn, talks, turns};
 use crate::session::turns::turn::Stage;
 
 const NODE: &str = "<node>";
@@ -102,8 +105,16 @@ pub fn settings() -> Vec<DocSetting<'static>> {
     of("node", config::node::KEYS).chain(of("session", config::session::KEYS)).collect()
 }
 
-fn kind(kind: Kind) -> &'static str {
-    match kind {
+/// Every verb of a `ctl` file.
+pub fn verbs() -> Vec<DocVerb<'static>> {
+    fn of<S>(file: &'static str, verbs: &'static [Verb<S>]) -> impl Iterator<Item = DocVerb<'static>> {
+        verbs.iter().map(move |v| DocVerb { file, name: v.name, args: v.args, about: v.about })
+    }
+    of("<node>/ctl", rows_node::VERBS).chain(of("<node>/<session>/ctl", rows_session::VERBS)).collect()
+}
+
+fn kind(kind: Kind) -> Cow<'static, str> {
+    let fixed = match kind {
         Kind::Text => "text",
         Kind::Words => "text or list of texts",
         Kind::Map => "table of texts",
@@ -112,9 +123,10 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Bytes => "bytes, or text with KiB, MiB, GiB",
         Kind::Span => "text with ms, s, m, h, d",
         Kind::Count => "whole number",
-        Kind::OneOf(_) => "a word",
+        Kind::OneOf(words) => return words.join(", ").into(),
         Kind::Tables(_) => "tables",
-    }
+    };
+    fixed.into()
 }
 
 /// Every key of an agent's manifest.
@@ -122,7 +134,7 @@ pub fn manifest_keys() -> Vec<DocSetting<'static>> {
     let of = |e: &'static manual::Entry| DocSetting {
         file: e.table,
         key: e.name,
-        kind: e.kind,
+        kind: e.kind.into(),
         default: e.default,
         about: e.about,
     };

@@ -155,6 +155,24 @@ static SESSION_KEYS: &[Key] = &{
     keys
 };
 
+/// The text of a node without a settings file: every setting, as a comment. Each line stands for
+/// itself, so that any of them can be taken into use alone; tables of sessions come last, because
+/// what follows a table's head belongs to it.
+pub fn template() -> String {
+    let mut text = String::from(
+        "# Settings of this node; muxfs.toml(5). A bad text changes nothing: see config.error.\n",
+    );
+    let (last, keys): (Vec<&Key>, Vec<&Key>) = KEYS.iter().partition(|k| matches!(k.kind, Kind::Tables(_)));
+    for key in keys {
+        let name = key.name.replace('*', "claude");
+        text.push_str(&format!("\n# {}\n# {name} = {}\n", key.about, schema::example(key)));
+    }
+    for key in last {
+        text.push_str(&format!("\n# {}\n# [[{}]]\n# name = \"claude-api\"\n", key.about, key.name));
+    }
+    text
+}
+
 /// The settings in force. Everything has a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -368,6 +386,28 @@ mod tests {
         assert_eq!((c.size, c.rotate, c.total), ((120, 40), 64 << 20, 4 << 30));
         assert_eq!((c.keep, c.hold), (Duration::from_secs(7 * 86400), Duration::from_secs(60)));
         assert_eq!(c.sources["logs.rotate"].1, Source::Default);
+    }
+
+    #[test]
+    fn the_template_sets_nothing_and_each_line_of_it_sets_one_thing() {
+        let text = template();
+        let plain = NodeConfig::parse(&text, &none, "x").unwrap();
+        assert_eq!(plain, NodeConfig::parse("", &none, "x").unwrap());
+        let settings = text.lines().filter_map(|l| l.strip_prefix("# ")).filter(|l| l.contains(" = "));
+        let settings: Vec<&str> =
+            settings.filter(|l| !l.contains(' ') || l.split(' ').nth(1) == Some("=")).collect();
+        assert_eq!(settings.len(), KEYS.len());
+        for line in settings.iter().filter(|l| !l.starts_with("name")) {
+            schema::parse(line, KEYS).unwrap_or_else(|f| panic!("{line}: {f}"));
+        }
+        let all: String = text
+            .lines()
+            .map(|l| {
+                l.strip_prefix("# ").filter(|l| settings.contains(l) || l.starts_with("[[")).unwrap_or(l)
+            })
+            .map(|l| format!("{l}\n"))
+            .collect();
+        assert_eq!(schema::parse(&all, KEYS).unwrap().len(), KEYS.len());
     }
 
     #[test]

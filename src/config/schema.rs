@@ -288,6 +288,22 @@ pub fn to_toml(value: &Value) -> String {
     }
 }
 
+/// What a template shows as the value of `key`: its default, else what a value looks like.
+pub fn example(key: &Key) -> String {
+    let or = |sample: &str| if key.default.is_empty() { sample.to_owned() } else { key.default.to_owned() };
+    match key.kind {
+        Kind::Map => "{ NAME = \"value\" }".to_owned(),
+        Kind::Bool => or("false"),
+        Kind::Count => or("1"),
+        Kind::Words => "[\"…\"]".to_owned(),
+        Kind::Size => format!("{:?}", or("120x40")),
+        Kind::Span => format!("{:?}", or("10m")),
+        Kind::Bytes => format!("{:?}", or("64MiB")),
+        Kind::OneOf(_) => format!("{:?}", key.default),
+        Kind::Text | Kind::Tables(_) => "\"…\"".to_owned(),
+    }
+}
+
 /// The fault at byte `at` of `text`.
 pub fn fault(text: &str, at: usize, what: String) -> Fault {
     let before = &text[..floor_boundary(text, at)];

@@ -44,14 +44,14 @@ pub static KEYS: &[Key] = &[
         name: "turns",
         kind: Kind::OneOf(&["auto", "on", "off"]),
         default: "auto",
-        about: "Whether prompts wait for their turn. auto: where the agent has rules of state.",
+        about: "Whether prompts wait for their turn. `auto`: where the agent has rules of state, so never in a shell. `on`: always. `off`: input types at once, and what was queued before stays in queue/.",
         env: None,
     },
     Key {
         name: "restart",
         kind: Kind::OneOf(&["no", "on-failure", "always"]),
         default: "no",
-        about: "Whether a program that ended is started again: after 1 s, then twice as long each time up to 60 s.",
+        about: "Whether a program that ended is started again: after 1 s, then twice as long each time up to 60 s. `no`: never. `on-failure`: after an exit status other than 0, or a signal. `always`: after any end. `ctl stop` is no end of its own: the program stays stopped.",
         env: None,
     },
     Key {
@@ -294,17 +294,8 @@ pub fn template(set: &Values) -> String {
         "# Settings of this session; muxfs.toml(5). A bad text changes nothing: see config.error.\n",
     );
     for key in KEYS {
-        let value = match key.kind {
-            Kind::Map => "{ NAME = \"value\" }".to_owned(),
-            Kind::Bool if key.default.is_empty() => "false".to_owned(),
-            Kind::Bool => key.default.to_owned(),
-            Kind::OneOf(_) => format!("{:?}", key.default),
-            Kind::Words => "[\"…\"]".to_owned(),
-            Kind::Size => "\"120x40\"".to_owned(),
-            _ => "\"…\"".to_owned(),
-        };
         let set = set.get(key.name).map(|v| format!("{} = {}\n", key.name, schema::to_toml(v)));
-        let set = set.unwrap_or_else(|| format!("# {} = {value}\n", key.name));
+        let set = set.unwrap_or_else(|| format!("# {} = {}\n", key.name, schema::example(key)));
         text.push_str(&format!("\n# {}\n{set}", key.about));
     }
     text

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -20,11 +21,30 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A line log may grow this much beyond its limit to end with a line.
 const LINE_GRACE: u64 = 1024 * 1024;
 
+/// A size that may change while logs are open. Clones are the same size.
+#[derive(Debug, Clone)]
+pub struct RotateAt(Arc<AtomicU64>);
+
+impl RotateAt {
+    pub fn new(bytes: u64) -> Self {
+        RotateAt(Arc::new(AtomicU64::new(bytes)))
+    }
+
+    /// Counts from the next record on, in every log that has a clone.
+    pub fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// When a log rotates.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LogLimits {
     /// Bytes at which the file becomes `NAME.1`.
-    pub rotate_at: u64,
+    pub rotate_at: RotateAt,
     /// Never twice within this; until then the file grows beyond. GNU `tail -F` needs 8 s to 15 s
     /// to see each file (it reopens only after five unchanged polls).
     pub min_between_rotations: Duration,
@@ -34,7 +54,11 @@ pub struct LogLimits {
 
 impl Default for LogLimits {
     fn default() -> Self {
-        LogLimits { rotate_at: 64 << 20, min_between_rotations: Duration::from_secs(15), lines: true }
+        LogLimits {
+            rotate_at: RotateAt::new(64 << 20),
+            min_between_rotations: Duration::from_secs(15),
+            lines: true,
+        }
     }
 }
 
@@ -274,10 +298,11 @@ impl LogFile {
 
     fn rotate_if_due(&self, state: &mut State, more: u64, now: SystemTime) {
         let size = state.current.size();
-        if size == 0 || size + more <= self.limits.rotate_at {
+        let rotate_at = self.limits.rotate_at.get();
+        if size == 0 || size + more <= rotate_at {
             return;
         }
-        if state.mid_line && size + more <= self.limits.rotate_at.saturating_add(LINE_GRACE) {
+        if state.mid_line && size + more <= rotate_at.saturating_add(LINE_GRACE) {
             return;
         }
         let early = state.last_rotation.is_some_and(|last| {

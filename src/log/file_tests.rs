@@ -12,7 +12,7 @@ fn at(ms: u64) -> SystemTime {
 }
 
 fn small(rotate_at: u64) -> LogLimits {
-    LogLimits { rotate_at, ..LogLimits::default() }
+    LogLimits { rotate_at: RotateAt::new(rotate_at), ..LogLimits::default() }
 }
 
 fn text(inode: &LogInode) -> String {

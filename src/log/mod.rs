@@ -11,7 +11,7 @@ mod line;
 mod prune;
 
 pub use field::{column, field, free_text, printable};
-pub use file::{Gap, GapFormat, LogFile, LogLimits, Trouble, text_gap};
+pub use file::{Gap, GapFormat, LogFile, LogLimits, RotateAt, Trouble, text_gap};
 pub use inode::{LogInode, Progress};
 pub use line::{ErrorLog, Level, NodeLog};
 pub use prune::{Removed, prune};

@@ -108,8 +108,8 @@ pub static VERBS: &[Verb<SessionAt>] = &[
     },
     Verb {
         name: "answer",
-        args: "N [ID]",
-        about: "Chooses option N of what is asked: of the question ID, where it is given. EINVAL where something else is asked.",
+        args: "N|LABEL… [ID]",
+        about: "Chooses an option of what is asked, by its number, its label, or the beginning of one label alone: of the question ID, where it is given. EINVAL where something else is asked, or where the beginning is that of no option or of several; errors has the labels then.",
         run: answer,
     },
     Verb {
@@ -159,10 +159,24 @@ fn resume(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
 
 fn answer(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
     Box::pin(async move {
-        let number = args.first().and_then(|n| n.parse().ok());
-        let Some(number) = number else { return fail(Kind::Invalid, "answer: N is a number") };
-        s.sessions.answer_question(&s.session, number, args.get(1).map(String::as_str)).await
+        let line = args.join(" ");
+        let (words, id) = words_and_id(&line);
+        s.sessions.answer_question(&s.session, words, id).await
     })
+}
+
+/// An answer and the question's id behind it: eight hex digits, a minus and a number.
+fn words_and_id(line: &str) -> (&str, Option<&str>) {
+    let all = |text: &str, digit: fn(&u8) -> bool| !text.is_empty() && text.as_bytes().iter().all(digit);
+    let is_id = |word: &str| {
+        word.split_once('-').is_some_and(|(hash, n)| {
+            hash.len() == 8 && all(hash, u8::is_ascii_hexdigit) && all(n, u8::is_ascii_digit)
+        })
+    };
+    match line.trim().rsplit_once(' ') {
+        Some((words, last)) if is_id(last) => (words.trim(), Some(last)),
+        _ => (line.trim(), None),
+    }
 }
 
 fn answer_text(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Pane, Session, Sessions, message};
 use crate::agent::question::{Key, Question, Step};
-use crate::error::{Kind, Result, fail};
+use crate::error::{Error, Kind, Result, fail};
 use crate::tmux::input::{self, Send, Typed};
 use crate::tmux::{self, Server, Stand};
 
@@ -48,12 +48,12 @@ impl Pane {
 }
 
 impl Sessions {
-    /// `ctl answer N [ID]`: chooses option `number` of the question of this id, or of whatever is
-    /// asked now. `Invalid` where nothing is asked, or something else.
+    /// `ctl answer`: chooses the option that `words` mean in the question of this id, or in whatever
+    /// is asked now. `Invalid` where nothing is asked, or something else, or no such option.
     pub async fn answer_question(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        number: usize,
+        words: &str,
         id: Option<&str>,
     ) -> Result<()> {
         let pane = session.main();
@@ -63,6 +63,8 @@ impl Sessions {
         if let Some(id) = id.filter(|id| *id != first.id) {
             return fail(Kind::Invalid, format!("answer: {id} is not asked; {} is", first.id));
         }
+        let chosen = first.question.choice(words);
+        let number = chosen.map_err(|why| Error::new(Kind::Invalid, format!("answer {words:?}: {why}")))?;
         let what = format!("answer {number}");
         let step = |now: &Question| first.question.next(now, number);
         let (shot, now, _) = self.walk(&server, &pane, &what, (shot, &first.question), step).await?;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 
 use crate::clock;
-use crate::log::{ErrorLog, LogFile, LogLimits, NodeLog, text_gap};
+use crate::log::{ErrorLog, LogFile, LogLimits, NodeLog, RotateAt, text_gap};
 
 pub use crate::log::Level;
 use crate::tree::{Caller, Lines};
@@ -33,6 +33,8 @@ pub struct Journal {
     node: String,
     pub logs: NodeLog,
     pub errors: ErrorLog,
+    /// The size at which every log of the node rotates, those of panes as well.
+    pub rotate_at: RotateAt,
     events: broadcast::Sender<Event>,
 }
 
@@ -45,11 +47,12 @@ pub struct Told<'a> {
 
 impl Journal {
     pub fn open(dir: &Path, node: &str, limits: LogLimits) -> Self {
-        let open = |name: &str| Arc::new(LogFile::open(dir.join(name), limits, text_gap));
+        let open = |name: &str| Arc::new(LogFile::open(dir.join(name), limits.clone(), text_gap));
         Journal {
             node: node.to_owned(),
             logs: NodeLog { text: open("logs"), json: open("logs.json") },
             errors: ErrorLog(open("errors")),
+            rotate_at: limits.rotate_at.clone(),
             events: broadcast::channel(EVENTS).0,
         }
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::env::{self, Env};
+use super::env::Env;
 use super::program::{Agent, Begin, Program};
 use super::{Pane, Record, Session, Sessions, engine, reap, record};
-use crate::config::SessionConfig;
 use crate::config::schema::{Value, Values};
+use crate::config::{SessionConfig, session};
 use crate::error::{Error, Kind, Result, fail};
 use crate::later::whole;
 use crate::names;
@@ -70,7 +70,8 @@ impl Sessions {
         let (shown, begin) = (shown.to_owned(), asked.begin.cloned());
         let new = New { shown, name, here, parent, set, begin, skip_init: asked.skip_init };
         // Whoever waits may stop waiting until here, and nothing is made.
-        let login = self.login_env().await;
+        let config = SessionConfig::parse(&session::template(&new.set), true).unwrap_or_default();
+        let login = self.login_env_for(&config).await;
         let sessions = self.clone();
         whole(async move { sessions.make_now(&new, &login).await }).await
     }
@@ -174,30 +175,6 @@ impl Sessions {
         let (answer, server) = tokio::sync::oneshot::channel();
         let _ = self.pokes.send(engine::Event::Start(Instant::now(), answer)); // then the channel below closes
         server.await.unwrap_or_else(|_| fail(Kind::Gone, "the node ends"))
-    }
-
-    /// Asks the login shell before anyone waits for it: a `mkdir` is held up less.
-    pub fn prepare(self: &Arc<Self>) {
-        let sessions = self.clone();
-        tokio::spawn(async move { sessions.login_env().await });
-    }
-
-    /// The login shell's environment, asked once.
-    pub async fn login_env(&self) -> Arc<Env> {
-        let mut kept = self.login.lock().await;
-        if let Some(env) = &*kept {
-            return env.clone();
-        }
-        let env = match env::ask(&env::login_shell()).await {
-            Ok(env) => env,
-            Err(e) => {
-                self.journal.trouble("environment", &format!("{e}; the daemon's own is used"));
-                env::own()
-            }
-        };
-        let env = Arc::new(env);
-        *kept = Some(env.clone());
-        env
     }
 
     /// `ctl reload`: the login shell is asked again, the settings file read again.

@@ -21,6 +21,7 @@ pub mod journal;
 mod keep;
 pub mod life;
 pub mod limit;
+mod login;
 pub mod message;
 pub mod observer;
 pub mod output;
@@ -348,7 +349,7 @@ impl Sessions {
     }
 
     fn limits(&self) -> LogLimits {
-        LogLimits { rotate_at: self.config().rotate, ..LogLimits::default() }
+        LogLimits { rotate_at: self.journal.rotate_at.clone(), ..LogLimits::default() }
     }
 
     /// Tells of every rotation of `log`, `name` of a pane (by its serial) or of the node.

@@ -187,8 +187,10 @@ impl Sessions {
         }
         if new == State::Exited(super::state::Exit::Code(127)) && session.ours {
             // What a shell says of a program that it does not find.
-            self.journal.trouble(&name, "exited 127: its program was not found");
-            session.set_last_error("exited 127: its program was not found");
+            const WHY: &str = "exited 127: its program was not found in the PATH of the login shell; \
+                install it or set `command` in config, then ctl start";
+            self.journal.trouble(&name, WHY);
+            session.set_last_error(WHY);
         }
         if new == State::Ready {
             self.restart_if_pending(session);

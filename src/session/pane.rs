@@ -135,7 +135,7 @@ pub struct Pane {
 impl Pane {
     pub fn new(facts: PaneInfo, serial: u64, dir: &Path, limits: LogLimits, now: Instant) -> Self {
         let open = |name: &str, lines| {
-            Arc::new(LogFile::open(dir.join(name), LogLimits { lines, ..limits }, text_gap))
+            Arc::new(LogFile::open(dir.join(name), LogLimits { lines, ..limits.clone() }, text_gap))
         };
         Pane {
             id: facts.id.clone(),

@@ -125,7 +125,7 @@ impl Sessions {
 
     /// What a session that is here would be started with.
     pub(super) async fn program_of(&self, session: &Session, begin: &Begin) -> Result<Program> {
-        let login = self.login_env().await;
+        let login = self.login_env_for(&session.config()).await;
         self.program(&session.config(), &login, &session.id, session.cwd(), begin).await
     }
 
@@ -156,6 +156,12 @@ impl Sessions {
         let cwd = self.start_dir(config, here, &env);
         must_be_there(cwd.clone()).await?;
         Ok(Program { command, cwd, env: env.into_iter().collect(), conversation })
+    }
+
+    /// The program that `config` runs, as it is named.
+    pub(super) fn program_word(&self, config: &SessionConfig) -> Option<String> {
+        let agent = Agent::of(config, &self.catalogue());
+        command(config, &self.config(), agent.as_ref(), Vec::new(), Vec::new()).into_iter().next()
     }
 
     /// What stands in the settings over the login shell's: the node's, the agent's, the session's.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Level, Session, Sessions, Tap, record};
-use crate::config::{Fault, NodeConfig, SessionConfig, file, schema};
+use crate::config::{Fault, NodeConfig, SessionConfig, file, node, schema};
 use crate::error::{Kind, Result, fail};
 use crate::foreign::Links;
 
@@ -181,9 +181,9 @@ impl Sessions {
         }
     }
 
-    /// The text of the node's settings file; empty where there is none.
+    /// The text of the node's settings file; where there is none, every setting as a comment.
     pub fn node_config_text(&self) -> Result<String> {
-        Ok(file::read(&self.dirs.config, Links::Follow)?.unwrap_or_default())
+        Ok(file::read(&self.dirs.config, Links::Follow)?.unwrap_or_else(node::template))
     }
 
     /// Takes `body` as the node's settings.
@@ -198,8 +198,7 @@ impl Sessions {
             }
         };
         if self.node_config_text().is_ok_and(|old| old == text) {
-            let mut node = self.node.lock();
-            node.rejected.take_if(|r| !r.just_now());
+            self.node.lock().rejected.take_if(|r| !r.just_now());
             return Ok(());
         }
         let new = self.parse_node_config(text)?;
@@ -232,6 +231,7 @@ impl Sessions {
         // Name and socket hold until the next start: paths and connections stand on them.
         let old = self.config();
         let new = NodeConfig { name: old.name.clone(), socket: old.socket.clone(), ..new };
+        self.journal.rotate_at.set(new.rotate);
         *self.config.write() = Arc::new(new);
         self.journal.log(Level::Info, "", "config changed");
     }

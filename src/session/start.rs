@@ -10,19 +10,21 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
-    Dirs, Journal, Level, NodeText, Record, Sessions, Tables, engine, home, observer, output, record,
+    Dirs, Journal, Level, NodeText, Record, Sessions, Tables, engine, env, home, observer, output, record,
     settings,
 };
-use crate::config::{NodeConfig, file};
+use crate::config::{NodeConfig, file, node};
 use crate::error::Result;
 use crate::foreign::Links;
-use crate::log::LogLimits;
+use crate::log::{LogLimits, RotateAt};
 use crate::tmux::{OwnProgram, PipeHub, Socket};
 
 /// Names that changed, for a listener that is slow.
 const MOVES: usize = 4096;
 /// How long a start waits for tmux to say which sessions there are.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// And how long for a login shell, where the server's place depends on it.
+const FIRST_ASK: Duration = Duration::from_secs(5);
 
 impl Sessions {
     /// `first_serial` is the first number for a session or pane; `reserved` says which names the
@@ -36,7 +38,8 @@ impl Sessions {
         file::make_dir(&dirs.state)?;
         file::make_dir(&dirs.runtime)?;
         let (config, text, fault) = read_config(&dirs.config)?;
-        let limits = LogLimits { rotate_at: config.rotate, ..LogLimits::default() };
+        let (config, login) = where_tmux_is(config).await;
+        let limits = LogLimits { rotate_at: RotateAt::new(config.rotate), ..LogLimits::default() };
         let journal = Journal::open(&dirs.state.join("node"), &config.name, limits);
         let store = record::Store::open(dirs.state.join("sessions"))?;
         let (records, bad) = store.load();
@@ -60,7 +63,7 @@ impl Sessions {
             observer,
             moved: broadcast::channel(MOVES).0,
             pokes,
-            login: tokio::sync::Mutex::new(None),
+            login: tokio::sync::Mutex::new(login),
             catalogue: RwLock::default(),
             reconcile: tokio::sync::Mutex::new(()),
             lists: Mutex::new(None),
@@ -121,6 +124,25 @@ impl Sessions {
     }
 }
 
+/// Where the user's login shell sets TMUX_TMPDIR, their server is elsewhere than a service, which
+/// no shell started, would look: the login shell is asked before the first look then, and its
+/// environment is kept. Whoever was started by a shell has the variable already.
+async fn where_tmux_is(mut config: NodeConfig) -> (NodeConfig, Option<Arc<env::Env>>) {
+    let set = |key| std::env::var_os(key).is_some_and(|v| !v.is_empty());
+    if !config.socket.is_empty() || set("TMUX_TMPDIR") || set("SHLVL") {
+        return (config, None);
+    }
+    let asked = tokio::time::timeout(FIRST_ASK, env::ask(&env::login_shell())).await;
+    let Ok(Ok(login)) = asked else { return (config, None) };
+    let dir = login.get("TMUX_TMPDIR").map(Path::new).and_then(|dir| dir.canonicalize().ok());
+    if let Some(path) = dir.map(|dir| Socket::default_in(&dir)) {
+        // As tmux makes it; one that cannot be made is told by the first session.
+        let _ = path.parent().map(file::make_dir);
+        config.socket = path.to_string_lossy().into_owned();
+    }
+    (config, Some(Arc::new(login)))
+}
+
 /// Made at the first start, then kept.
 fn node_id(state: &Path) -> Result<String> {
     let path = state.join("node/id");
@@ -140,7 +162,7 @@ type ReadConfig = (NodeConfig, String, Option<(crate::config::Fault, String)>);
 /// keeps a node from starting.
 fn read_config(path: &Path) -> Result<ReadConfig> {
     let env = |k: &str| std::env::var(k).ok();
-    let text = file::read(path, Links::Follow)?.unwrap_or_default();
+    let text = file::read(path, Links::Follow)?.unwrap_or_else(node::template);
     match NodeConfig::parse(&text, &env, &settings::hostname()) {
         Ok(config) => Ok((config, text, None)),
         Err(fault) => {

@@ -44,6 +44,11 @@ impl Socket {
         }
     }
 
+    /// The default server's socket where `$TMUX_TMPDIR` is `dir`.
+    pub fn default_in(dir: &Path) -> PathBuf {
+        dir.join(format!("tmux-{}", nix::unistd::getuid())).join("default")
+    }
+
     /// The socket's path as tmux computes it: `$TMUX_TMPDIR` or `/tmp`, links resolved, then
     /// `tmux-<uid>/NAME`. (Plain `tmux` inside tmux would take `$TMUX` first; a daemon must not
     /// depend on where it was started.)

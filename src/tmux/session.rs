@@ -59,7 +59,10 @@ pub async fn new_session(server: &Server, new: NewSession<'_>, hub: Option<&Pipe
     let mut line = program(make, new.command)
         .then(Command::new("set-option").args(["-t", &target, "@muxfs", new.muxfs_id]))
         .then(Command::new("set-option").args(["-t", &target, "destroy-unattached", "off"]))
-        .then(Command::new("set-option").args(["-w", "-t", &target, "remain-on-exit", "on"]));
+        .then(Command::new("set-option").args(["-w", "-t", &target, "remain-on-exit", "on"]))
+        // It is born with the size of any client of the server, a telephone's among them.
+        .then(Command::new("resize-window").args(["-t", &target, "-x", &width, "-y", &height]))
+        .then(Command::new("set-option").args(["-w", "-u", "-t", &target, "window-size"]));
     let opening = Opening::new(server, hub)?;
     if let Some(ticket) = &opening.ticket {
         line = line.then(ticket.command(&target));

@@ -35,6 +35,7 @@ mod limits;
 mod logs;
 mod model;
 mod mounting;
+mod newcomer;
 mod node;
 mod order;
 mod outcomes;

@@ -4,7 +4,7 @@ use super::doc::root;
 use super::support::{Lab, Mount};
 use super::turns::Fakes;
 
-/// The commands of the fenced block after `<!-- tour -->`, with `/mux` replaced by `dir`.
+/// The commands of the fenced block after `<!-- tour -->`, with `dir` as the mount.
 /// One a line, in the order in which a reader types them.
 pub fn commands(dir: &str) -> Vec<String> {
     block("tour", dir)
@@ -15,7 +15,11 @@ fn block(mark: &str, dir: &str) -> Vec<String> {
     let (_, rest) =
         readme.split_once(&format!("<!-- {mark} -->\n```sh\n")).expect("the tour's mark and fence");
     let (block, _) = rest.split_once("```\n").expect("the fence's end");
-    block.lines().filter(|l| !l.trim().is_empty()).map(|l| l.replace("/mux/", &format!("{dir}/"))).collect()
+    block
+        .lines()
+        .filter(|l| !l.trim().is_empty())
+        .map(|l| l.replace("MUX=/mux", &format!("MUX={dir}")))
+        .collect()
 }
 
 /// The whole tour for one `bash -e`: it stops at the first line that fails.
@@ -26,7 +30,7 @@ pub fn script(dir: &str) -> String {
 #[test]
 fn the_tour_starts_with_mkdir_and_is_shell() {
     let commands = commands("/some/where");
-    assert!(commands[0].starts_with("mkdir /some/where/.self/"), "{commands:?}");
+    assert_eq!(commands[..2], ["export MUX=/some/where", "mkdir $MUX/.self/demo"]);
     assert!(commands.iter().all(|c| !c.contains("/mux")), "{commands:?}");
     let bash =
         std::process::Command::new("bash").args(["-n", "-c", &script("/some/where")]).output().unwrap();
@@ -63,7 +67,7 @@ fn the_tour_works_line_by_line() {
         found.collect::<Vec<_>>().join("")
     };
     assert_eq!(of("/wait"), "ready\nready\n");
-    assert!(of("/output").contains("\n6 times 7 is 42\n"), "{}", of("/output"));
+    assert!(of("/output").contains("\n42\n"), "{}", of("/output"));
     assert!(of("demo/status").contains("state: ready\n"));
     assert!(of("/logs").contains("sleep 1000"), "{}", of("/logs"));
     assert!(of("/index").starts_with("demo "));
@@ -82,7 +86,7 @@ fn the_agents_tour_works_line_by_line() {
     Fakes::records(&lab);
     let agents = lab.path("config/agents");
     std::fs::rename(agents.join("fake.toml"), agents.join("claude.toml")).unwrap();
-    let mount = Mount::configured(lab, "[agent.claude]\nargs = [\"--claude-history\"]\n");
+    let mount = Mount::configured(lab, "[agent.claude]\nargs = [\"--claude-history\", \"--trust\"]\n");
     let work = mount.lab.path("work");
     let mut shown = String::new();
     for command in block("agent tour", mount.dir.to_str().unwrap()) {
@@ -90,6 +94,8 @@ fn the_agents_tour_works_line_by_line() {
     }
     let mut rest = shown.as_str();
     for part in [
+        "blocked\nid: ",
+        "No, exit",
         "ready\nblocked\nid: ",
         "1. Yes",
         "ready\n",
@@ -101,6 +107,18 @@ fn the_agents_tour_works_line_by_line() {
         rest = after;
     }
     assert_eq!(mount.read("errors"), "");
+}
+
+/// fish has another grammar.
+#[test]
+fn the_tour_works_in_fish() {
+    let mount = Mount::start();
+    for command in commands(mount.dir.to_str().unwrap()) {
+        let out = mount.command("fish").args(["--no-config", "-c", &command]).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        let meant = command.contains("no-such-verb");
+        assert!(out.status.success() && said.is_empty() != meant, "{command}: {} {said}", out.status);
+    }
 }
 
 /// As one script too, from a shell that stops at the first failure.
@@ -166,9 +184,10 @@ fn make_mount_mounts_and_prints_a_tour_that_works() {
     assert!(said.lines().any(|l| l == format!("mounted: {}", mux.display())), "{said}");
     let (_, tour) = said.split_once("line by line:").expect("a tour");
     let tour: Vec<_> = tour.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-    assert_eq!(tour[0], format!("mkdir {}/.self/demo", mux.display()));
+    assert_eq!(tour[0], format!("export MUX={}", mux.display()));
     for line in tour {
-        let out = std::process::Command::new("timeout").args(["20", "bash", "-c", line]).output().unwrap();
+        let mut bash = std::process::Command::new("timeout");
+        let out = bash.args(["20", "bash", "-c", line]).env("MUX", &mux).output().unwrap();
         assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
     }
 

@@ -380,18 +380,19 @@ fn a_question_is_told_and_only_it_is_answered() {
     let json: serde_json::Value = serde_json::from_str(&m.read("fake/question.json")).unwrap();
     assert_eq!((json["id"].as_str(), json["options"][1]["label"].as_str()), (Some(&*id), Some("No")));
     assert_eq!(m.sh("ls ../.inbox; cat ../.inbox/*/status | head -1"), "honey.fake\nname: fake\n");
-    for bad in ["answer 3", "answer x", "answer 1 00000000-1", "answer"] {
+    for bad in ["answer 3", "answer x", "answer 1 00000000-1", "answer", "answer 1 2", "answer yes sir"] {
         assert!(!m.run(&format!("echo '{bad}' > fake/ctl")).status.success(), "{bad}");
     }
+    assert!(m.read("errors").contains("no option begins so; the options are 1. Yes | 2. No"));
     assert_eq!(f.received().matches("0d").count(), 1, "one Enter: the prompt's");
-    m.sh(&format!("echo 'answer 2 {id}' > fake/ctl"));
+    m.sh(&format!("echo 'answer n {id}' > fake/ctl"));
     assert_eq!(m.read("fake/turns/0001/wait"), "done\n");
     f.until_state("fake", "blocked");
     assert!(
         !m.run(&format!("echo 'answer 1 {id}' > fake/ctl")).status.success(),
         "asked again, it is another"
     );
-    m.sh("echo 'answer 1' > fake/ctl");
+    m.sh("echo 'answer yes' > fake/ctl");
     assert_eq!(m.read("fake/turns/0003/wait"), "done\n");
     assert_eq!(m.read("fake/question"), "");
     assert_eq!(m.sh("ls ../.inbox"), "");
