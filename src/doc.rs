@@ -235,7 +235,14 @@ pub fn muxfs_tree_5(rows: &[DocRow<'_>], stages: &[(&str, &str)], verbs: &[DocVe
         another gets lines, each of at most 4,095 bytes where its terminal is in canonical mode. A \
         writer that is killed by a signal delivers nothing. The close returns when tmux has taken \
         the text; what can be refused earlier is refused at the open or the write, where every \
-        shell sees it. Every refusal leaves a line in `errors`.",
+        shell sees it. Every refusal leaves a line in `errors`. Messages that are not finished may \
+        take 32 MiB a user and 64 MiB in all.",
+    );
+    page.paragraph();
+    page.text(
+        "In `queue/` a name that begins with `.` or `tmp`, or ends in `~`, `.tmp` or `.part`, is that of \
+        a prompt that is not finished: it goes when it is renamed, and is dropped 60 s after its last \
+        close if it is not. A prompt that waits may be renamed to a name that was never used.",
     );
     page.paragraph();
     page.text(
@@ -257,6 +264,14 @@ pub fn muxfs_tree_5(rows: &[DocRow<'_>], stages: &[(&str, &str)], verbs: &[DocVe
     page.text(
         "A recursive `grep` or `tar` waits at the files that block: exclude `events` and `wait`. \
         inotify(7) tells nothing of what the node does: read `events`.",
+    );
+    page.paragraph();
+    page.text(
+        "A view is what it was at its open, and so is its size from then on: `tail -f` of `output` \
+        stands still, and that of `events` is refused; follow `logs`. Before an open the size of what \
+        takes a wait to know is a bound: of `output` and the screens, of `agents`, `conversations` and \
+        `history/`. `wait`, `events` and `ask` show one page; `events` and `ask` are read with read(2) \
+        alone, which programs that splice fall back to.",
     );
     page.paragraph();
     page.text(

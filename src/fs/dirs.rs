@@ -9,9 +9,9 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::handle::{Handle, Mode};
+use super::handle::{Handle, Mode, tid};
 use super::inode::{Inode, State, What};
-use super::scratch::{AWAY, KEEP, ScratchFile, is_slip, is_temporary};
+use super::scratch::{AWAY, KEEP, ScratchFile, is_slip, is_temporary, is_unfinished};
 use super::vfs::{Entry, Found, Opened, Vfs, valid};
 use crate::error::{Error, Kind, Result, fail};
 use crate::names::MAX_NAME;
@@ -35,7 +35,7 @@ impl Vfs {
                 return fail(Kind::Exists, format!("{name} is there already"));
             }
             Ok((path, found)) => {
-                let entry = self.enter(path, &found);
+                let entry = self.enter(tid(who), path, &found);
                 // An entry that is not answered with is not the kernel's to forget.
                 let opened = self.open(who, entry.attr.ino, flags).await.inspect_err(|_| {
                     self.forget(entry.attr.ino, 1);
@@ -58,6 +58,7 @@ impl Vfs {
                 let at = state.path.join(name);
                 match self.door.tree.admit(who, (&at).into(), Access::Write) {
                     Err(e) if e.kind != Kind::NotFound => self.refuse(who, &at, e.kind, e.text().to_owned()),
+                    _ if is_unfinished(name) => self.create_scratch(who, inode, state, name, flags),
                     _ => Ok(self.create_item(who, state, name, flags)),
                 }
             }
@@ -76,7 +77,7 @@ impl Vfs {
         self.scratch.lock().back(dir.1.stat.id, name);
         let inode = self.inodes.lock().take(path, stat);
         let handle = Handle::create_document(&self.door, &inode, who, Mode::of(flags));
-        Ok((self.entry(&inode, &stat), self.keep(handle)))
+        Ok((self.entry(tid(who), &inode, &stat), self.keep(handle)))
     }
 
     fn create_scratch(
@@ -101,7 +102,7 @@ impl Vfs {
             (inodes.take_scratch(state.path.join(name), &file), file)
         };
         let opened = self.keep(Handle::open_scratch(&inode, who, Mode::of(flags), file));
-        Ok((self.entry(&inode, &stat), opened))
+        Ok((self.entry(tid(who), &inode, &stat), opened))
     }
 
     /// The tree hears of an item when it is complete. Until then its name leads nowhere, so the
@@ -110,7 +111,7 @@ impl Vfs {
         let stat = new_stat(who, Shape::Item);
         let inode = self.inodes.lock().take_pending(dir.path.join(name), stat);
         let handle = Handle::create_item(&self.door, &inode, who, Mode::of(flags));
-        let entry = Entry { name_ttl: std::time::Duration::ZERO, ..self.entry(&inode, &stat) };
+        let entry = Entry { name_ttl: std::time::Duration::ZERO, ..self.entry(tid(who), &inode, &stat) };
         (entry, self.keep(handle))
     }
 
@@ -134,7 +135,7 @@ impl Vfs {
             return self.refuse(who, &path, Kind::Never, format!("{name}: no directory can be made here"));
         }
         let stat = self.wait(who, self.door.tree.make(who, &path, None)).await??;
-        Ok(self.enter(path, &Found::Tree(stat)))
+        Ok(self.enter(tid(who), path, &Found::Tree(stat)))
     }
 
     pub async fn rmdir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
@@ -233,10 +234,20 @@ impl Vfs {
         let replace = flags & libc::RENAME_NOREPLACE == 0;
         match (dir.2, found) {
             (Accepts::Dirs, Found::Tree(stat)) if stat.shape.is_dir() => {
-                self.rename_dir(who, &dir.1, &from, new).await
+                self.rename_in_tree(who, &dir.1, &from, new).await
             }
             (Accepts::Scratch, Found::Scratch(file)) => {
                 self.rename_scratch(who, &dir, (name, file), new, replace).await
+            }
+            (Accepts::Items, Found::Scratch(file)) => {
+                self.finish_item(who, &dir, (name, file), new, replace).await
+            }
+            (Accepts::Items, Found::Tree(stat)) if stat.shape == Shape::Item => {
+                if is_unfinished(new) {
+                    let why = format!("{name} waits for its turn; {new} is a name for what is not finished");
+                    return self.refuse(who, &from, Kind::Never, why);
+                }
+                self.rename_in_tree(who, &dir.1, &from, new).await
             }
             (Accepts::Scratch, Found::Tree(stat)) if stat.shape == Shape::Document => {
                 self.move_away(who, &dir, (name, stat), new, replace).await
@@ -245,7 +256,7 @@ impl Vfs {
         }
     }
 
-    async fn rename_dir(&self, who: &Caller, dir: &State, from: &TreePath, new: &str) -> Result<()> {
+    async fn rename_in_tree(&self, who: &Caller, dir: &State, from: &TreePath, new: &str) -> Result<()> {
         let to = dir.path.join(new);
         // The kernel does not look whether a directory may be replaced; no session ever is.
         if self.door.tree.stat(&to).is_ok() {
@@ -280,21 +291,62 @@ impl Vfs {
             Err(_) => {
                 self.room_for(who, &dir.1, &to, replace)?;
                 self.judge(who, &dir.1, new)?;
-                let (mut inodes, mut scratch) = (self.inodes.lock(), self.scratch.lock());
-                scratch.remove(dir.1.stat.id, name);
-                if let Some(old) = scratch.put(&dir.0, new, file.clone())?
-                    && let Some(inode) = inodes.get(old.ino)
-                {
-                    inodes.unname(&inode);
-                }
-                if let Some(inode) = inodes.get(file.ino) {
-                    inodes.turn(&inode, to, file.stat(), What::Scratch(file));
-                }
-                drop((inodes, scratch));
-                self.sweep_after(KEEP);
-                Ok(())
+                self.move_scratch(dir, (name, file), (new, to))
             }
         }
+    }
+
+    fn move_scratch(
+        &self,
+        dir: &Dir,
+        (name, file): (&str, Arc<ScratchFile>),
+        (new, to): (&str, TreePath),
+    ) -> Result<()> {
+        let (mut inodes, mut scratch) = (self.inodes.lock(), self.scratch.lock());
+        scratch.remove(dir.1.stat.id, name);
+        if let Some(old) = scratch.put(&dir.0, new, file.clone())?
+            && let Some(inode) = inodes.get(old.ino)
+        {
+            inodes.unname(&inode);
+        }
+        if let Some(inode) = inodes.get(file.ino) {
+            inodes.turn(&inode, to, file.stat(), What::Scratch(file));
+        }
+        drop((inodes, scratch));
+        self.sweep_after(KEEP);
+        Ok(())
+    }
+
+    /// A file that waited for its rename becomes an item: the tree hears of it whole, and once. Or it
+    /// goes on waiting, under another such name.
+    async fn finish_item(
+        &self,
+        who: &Caller,
+        dir: &Dir,
+        (name, file): (&str, Arc<ScratchFile>),
+        new: &str,
+        replace: bool,
+    ) -> Result<()> {
+        let to = dir.1.path.join(new);
+        self.may_remove(who, &dir.1, &dir.1.path.join(name), &file)?;
+        if is_unfinished(new) {
+            self.room_for(who, &dir.1, &to, replace)?;
+            return self.move_scratch(dir, (name, file), (new, to));
+        }
+        let stat = self.door.tree.make(who, &to, Some(file.bytes().into())).await?;
+        {
+            let (mut inodes, mut scratch) = (self.inodes.lock(), self.scratch.lock());
+            scratch.remove(dir.1.stat.id, name);
+            file.turned();
+            if let Some(inode) = inodes.get(file.ino) {
+                inodes.turn(&inode, to.clone(), stat, What::Tree);
+            }
+        }
+        // It may be on its way already, and then its name leads nowhere.
+        if self.door.tree.stat(&to).is_err() {
+            self.leads_elsewhere(&to);
+        }
+        Ok(())
     }
 
     /// From now on the scratch file's inode is the document: the kernel keeps the source's inode

@@ -58,6 +58,8 @@ struct Inner {
 struct Node {
     stat: Stat,
     text: Bytes,
+    /// What `size` says, where it does not know better.
+    bound: Option<u64>,
     log: Arc<FakeLog>,
     readers: Vec<mpsc::UnboundedSender<Bytes>>,
 }
@@ -143,6 +145,16 @@ impl Fake {
 
     pub fn text(&self, at: &str) -> String {
         String::from_utf8_lossy(&self.inner.lock().nodes[&path(at)].text).into_owned()
+    }
+
+    /// Another text of a view.
+    pub fn set(&self, at: &str, text: &str) {
+        self.inner.lock().nodes.get_mut(&path(at)).unwrap().text = Bytes::from(text.to_owned());
+    }
+
+    /// What `size` says of a view from now on, whatever its text is.
+    pub fn bound(&self, at: &str, bound: u64) {
+        self.inner.lock().nodes.get_mut(&path(at)).unwrap().bound = Some(bound);
     }
 
     /// What `admit` says of a path from now on.
@@ -261,7 +273,7 @@ impl Inner {
         let stat = Stat { shape, id: self.next, mode, uid, gid, size: 0, mtime };
         let log = Arc::new(FakeLog { id: stat.id, ..FakeLog::default() });
         let text = Bytes::from(text.to_owned());
-        self.nodes.insert(at.clone(), Node { stat, text, log, readers: Vec::new() });
+        self.nodes.insert(at.clone(), Node { stat, text, bound: None, log, readers: Vec::new() });
         stat
     }
 
@@ -307,6 +319,12 @@ impl Inner {
 impl Tree for Fake {
     fn stat(&self, at: &TreePath) -> Result<Stat> {
         self.inner.lock().stat(at)
+    }
+
+    fn size(&self, at: &TreePath) -> Result<u64> {
+        let inner = self.inner.lock();
+        let Some(node) = inner.nodes.get(at) else { return fail(Kind::NotFound, "no such") };
+        Ok(node.bound.unwrap_or(node.text.len() as u64))
     }
 
     fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {

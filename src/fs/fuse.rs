@@ -111,9 +111,11 @@ fn file_attr(attr: &Attr) -> FileAttr {
 }
 
 fn open_flags(opened: &Opened) -> FopenFlags {
-    // Nothing here may be served from the kernel's page cache: sizes are computed, texts change.
+    // No read(2) may be served from the kernel's page cache: sizes are computed, texts change. What
+    // splice and mmap put there goes with the next open.
     let mut flags = FopenFlags::FOPEN_DIRECT_IO;
     flags.set(FopenFlags::FOPEN_STREAM, opened.stream);
+    flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keep);
     flags.set(FopenFlags::FOPEN_NOFLUSH, opened.silent);
     flags
 }
@@ -150,16 +152,16 @@ impl Filesystem for Fuse {
         Ok(())
     }
 
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.now(|vfs| entry(reply, vfs.lookup(parent.0, name)));
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.now(|vfs| entry(reply, vfs.lookup(req.pid(), parent.0, name)));
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
         self.now(|vfs| vfs.forget(ino.0, lookups));
     }
 
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.now(|vfs| match vfs.getattr(ino.0) {
+    fn getattr(&self, req: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.now(|vfs| match vfs.getattr(req.pid(), ino.0) {
             Ok((attr, ttl)) => reply.attr(&ttl, &file_attr(&attr)),
             Err(e) => reply.error(code(&e)),
         });

@@ -4,13 +4,16 @@
 //! held while the text is delivered, so that what is written meanwhile is the next message.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::runtime;
 use tokio::sync::Mutex;
 
 use super::ask::Exchange;
-use super::budget::Budget;
+use super::budget::{Budget, Share};
+use super::computed::Conflict;
 use super::draft::Draft;
 use super::gesture::{Asker, Close};
 use super::inode::{Inode, What};
@@ -33,6 +36,8 @@ pub struct Door {
     pub unfinished: Arc<Budget>,
     /// Memory of scratch files.
     pub scratch: Arc<Budget>,
+    /// Memory of the texts that open files show.
+    pub texts: Arc<Budget>,
 }
 
 impl Door {
@@ -40,7 +45,8 @@ impl Door {
         let parking = Parking::new(procs.clone());
         let unfinished = Budget::new("unfinished messages", Kind::Full, 32 << 20, 64 << 20);
         let scratch = Budget::new("scratch files", Kind::NoSpace, 64 << 20, 128 << 20);
-        Door { tree, procs, parking, rt, unfinished, scratch }
+        let texts = Budget::new("open views", Kind::Full, 256 << 20, 512 << 20);
+        Door { tree, procs, parking, rt, unfinished, scratch, texts }
     }
 }
 
@@ -72,10 +78,14 @@ pub struct Handle {
 }
 
 enum File {
-    /// Computed at open.
+    /// Computed at open, and not shown by the inode: a document's sizes are those of its last save.
     Text(Bytes),
+    /// Computed at open, and what the inode shows.
+    View(View),
     Log(Arc<dyn Log>),
-    Stream(Stream),
+    Stream(Arc<Stream>),
+    /// One line, and whether the inode shows it.
+    Wait(Arc<Stream>, AtomicBool),
     /// One message a close; of an append file with what reading it gives.
     Message(Option<Arc<dyn Log>>, Mutex<Pending>),
     /// One command a line, and the verbs that reading lists.
@@ -85,6 +95,14 @@ enum File {
     /// Being created.
     Item(Mutex<Pending>),
     Scratch(Arc<ScratchFile>),
+}
+
+/// A text, and the memory it occupies.
+struct View {
+    text: Bytes,
+    /// All handles of the inode read this; else the kernel's page cache is not for it.
+    shown: AtomicBool,
+    _share: Share,
 }
 
 /// The moments at which what was written may be complete.
@@ -123,10 +141,13 @@ impl Handle {
             _ => {
                 let (path, id) = inode.place()?;
                 let place = Place::new(&path, id);
-                let opened = open_file(door, who, place, state.stat.shape, mode).await;
+                let opened = match inode.computed.text_due(who.uid) {
+                    Some(text) => view(door, who, text),
+                    None => open_file(door, who, place, state.stat.shape, mode).await,
+                };
                 opened.map_err(|e| renewed(door, place, e)).inspect_err(|e| {
                     // A name that leads elsewhere by now is asked for again.
-                    if mode.access.writes() && e.kind != Kind::Stale {
+                    if (mode.access.writes() || e.kind == Kind::Full) && e.kind != Kind::Stale {
                         door.tree.refused(who, place.path, e);
                     }
                 })?
@@ -155,6 +176,33 @@ impl Handle {
         Handle { inode: inode.clone(), who: who.clone(), mode, file: File::Item(pending) }
     }
 
+    /// Has the inode show what this handle reads, and nothing else. `Ok(true)`: the kernel keeps a
+    /// name that must lead to another inode from now on.
+    pub fn show(&self, now: Instant) -> Result<bool, Conflict> {
+        let (shown, kept) = match &self.file {
+            File::View(view) => {
+                (&view.shown, self.inode.computed.open_text(tid(&self.who), &view.text, now)?)
+            }
+            File::Wait(stream, shown) => (shown, self.inode.computed.open_line(stream, now)?),
+            _ => return Ok(false),
+        };
+        shown.store(true, Ordering::Release);
+        Ok(kept)
+    }
+
+    /// The text it reads, where one was computed.
+    pub fn text(&self) -> Option<Bytes> {
+        match &self.file {
+            File::View(view) => Some(view.text.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether what the kernel read ahead of it is its own: such an inode is opened once.
+    pub fn waits(&self) -> bool {
+        matches!(self.file, File::Wait(..))
+    }
+
     /// Counts the handle where its inode or file counts them.
     fn opened(&self) {
         match &self.file {
@@ -171,12 +219,12 @@ impl Handle {
 
     /// Whether a read waits for something to happen, and ends on any signal.
     pub fn blocks(&self) -> bool {
-        matches!(self.file, File::Stream(_) | File::Ask(_))
+        matches!(self.file, File::Stream(_) | File::Wait(..) | File::Ask(_))
     }
 
     /// Whether it is read in order only.
     pub fn streams(&self) -> bool {
-        matches!(self.file, File::Stream(_))
+        matches!(self.file, File::Stream(_) | File::Wait(..))
     }
 
     pub fn scratch(&self) -> Option<&Arc<ScratchFile>> {
@@ -187,10 +235,16 @@ impl Handle {
     }
 
     pub async fn read(&self, door: &Door, by: Asker, offset: u64, len: usize, block: bool) -> Result<Bytes> {
+        // A read of the page cache (splice, sendfile, mmap) carries no owner. Refused, the reader
+        // falls back to read(2).
+        if by.owner == 0 && !self.is_cached() {
+            return fail(Kind::Invalid, "it is read with read(2) alone");
+        }
         match &self.file {
             File::Text(text) | File::Lines(text, _) => Ok(part(text, offset, len)),
+            File::View(view) => Ok(part(&view.text, offset, len)),
             File::Log(log) | File::Message(Some(log), _) => log.read_at(offset, len).await.map_err(gone),
-            File::Stream(stream) => match stream.try_read(len) {
+            File::Stream(stream) | File::Wait(stream, _) => match stream.try_read(len) {
                 Some(bytes) => Ok(bytes),
                 None if block => door.parking.park(by.tid, stream.read(len)).await,
                 None => fail(Kind::Full, "nothing to read yet"),
@@ -223,7 +277,7 @@ impl Handle {
                 let written = file.write((!self.mode.append).then_some(offset), data);
                 written.inspect_err(|e| self.refused(door, e))?;
             }
-            File::Text(_) | File::Log(_) | File::Stream(_) => {
+            File::Text(_) | File::View(_) | File::Log(_) | File::Stream(_) | File::Wait(..) => {
                 return fail(Kind::Denied, "it can only be read");
             }
         }
@@ -272,7 +326,12 @@ impl Handle {
                 self.wait(door, end, draft.end(door, self, end)).await?
             }
             File::Ask(exchange) => exchange.end(door, self, end).await,
-            File::Text(_) | File::Log(_) | File::Stream(_) | File::Scratch(_) => Ok(()),
+            File::Text(_)
+            | File::View(_)
+            | File::Log(_)
+            | File::Stream(_)
+            | File::Wait(..)
+            | File::Scratch(_) => Ok(()),
         }
     }
 
@@ -292,13 +351,18 @@ impl Handle {
             }
             File::Document(draft) => draft.try_lock().map_or(true, |d| d.unsaved()),
             File::Ask(_) => true,
-            File::Text(_) | File::Log(_) | File::Stream(_) | File::Scratch(_) => false,
+            File::Text(_)
+            | File::View(_)
+            | File::Log(_)
+            | File::Stream(_)
+            | File::Wait(..)
+            | File::Scratch(_) => false,
         }
     }
 
     pub fn poll(&self, door: &Door, wakeup: Option<Wakeup>) -> Ready {
         match &self.file {
-            File::Stream(stream) => stream.poll(wakeup),
+            File::Stream(stream) | File::Wait(stream, _) => stream.poll(wakeup),
             File::Ask(exchange) => exchange.poll(door, self, wakeup),
             // Like files on a disk: a read or write would not wait.
             _ => Ready { readable: true, end: false },
@@ -311,11 +375,23 @@ impl Handle {
     }
 
     /// Undoes what [`Handle::opened`] counted.
-    pub fn closed(&self, now: std::time::Instant) {
+    pub fn closed(&self, now: Instant) {
         match &self.file {
             File::Log(_) | File::Message(Some(_), _) => self.inode.log_closed(),
             File::Scratch(file) => file.closed(now),
+            File::View(view) if view.shown.load(Ordering::Acquire) => self.inode.computed.close_text(),
+            File::Wait(_, shown) if shown.load(Ordering::Acquire) => self.inode.computed.close_line(),
             _ => {}
+        }
+    }
+
+    /// Whether the kernel may keep pages of what is read.
+    fn is_cached(&self) -> bool {
+        match &self.file {
+            File::View(view) => view.shown.load(Ordering::Acquire),
+            File::Wait(_, shown) => shown.load(Ordering::Acquire),
+            File::Stream(_) | File::Ask(_) => false,
+            _ => true,
         }
     }
 
@@ -381,7 +457,8 @@ async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mo
     }
     let pending = || Mutex::new(Pending::new(door, who));
     Ok(match shape {
-        Shape::View | Shape::Item | Shape::Link => File::Text(door.tree.read(who, place).await?),
+        Shape::View | Shape::Item => return view(door, who, door.tree.read(who, place).await?),
+        Shape::Link => File::Text(door.tree.read(who, place).await?),
         Shape::Log => File::Log(follow_log(door, who, place).await?),
         Shape::Append if !writes => File::Log(follow_log(door, who, place).await?),
         Shape::Append => {
@@ -391,7 +468,14 @@ async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mo
         Shape::Events | Shape::Wait => {
             door.tree.admit(who, place, Access::Read)?;
             match door.tree.follow(who, place).await? {
-                Follow::Lines(lines) => File::Stream(Stream::new(lines, &door.rt)),
+                Follow::Lines(lines) => {
+                    let stream = Arc::new(Stream::new(lines, &door.rt));
+                    if shape == Shape::Wait {
+                        File::Wait(stream, AtomicBool::new(false))
+                    } else {
+                        File::Stream(stream)
+                    }
+                }
                 Follow::Log(_) => {
                     return fail(Kind::Bug, format!("{}: a log where lines were due", place.path));
                 }
@@ -413,6 +497,12 @@ async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mo
         Shape::Dir(_) => return fail(Kind::IsDir, "it is a directory"),
         Shape::Scratch => return fail(Kind::Bug, "a tree has no scratch files"),
     })
+}
+
+fn view(door: &Door, who: &Caller, text: Bytes) -> Result<File> {
+    let mut share = door.texts.share(who.uid);
+    share.resize(text.len())?;
+    Ok(File::View(View { text, shown: AtomicBool::new(false), _share: share }))
 }
 
 async fn follow_log(door: &Door, who: &Caller, place: Place<'_>) -> Result<Arc<dyn Log>> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::computed::{Computed, is_computed};
 use super::scratch::ScratchFile;
 use crate::error::{Kind, Result, fail};
 use crate::tree::{Log, Stat, TreePath};
@@ -46,12 +47,18 @@ pub struct Inode {
     /// The log that open handles of this inode read, and how many they are: it keeps its size
     /// after a rotation, and fstat does not say which handle it means.
     log: Mutex<Option<(Arc<dyn Log>, usize)>>,
+    /// Of a file whose content is computed.
+    pub computed: Computed,
 }
 
 impl Inode {
     fn new(ino: u64, path: TreePath, stat: Stat, what: What) -> Arc<Self> {
+        Inode::with(ino, path, stat, what, Computed::default())
+    }
+
+    fn with(ino: u64, path: TreePath, stat: Stat, what: What, computed: Computed) -> Arc<Self> {
         let state = State { path: Arc::new(path), stat, what };
-        Arc::new(Inode { ino, state: Mutex::new(state), log: Mutex::default() })
+        Arc::new(Inode { ino, state: Mutex::new(state), log: Mutex::default(), computed })
     }
 
     pub fn state(&self) -> State {
@@ -138,12 +145,25 @@ impl Inodes {
         self.next
     }
 
-    /// The inode of what `path` names now, looked up once more. Another id is another inode.
+    /// The number that `stat` shows of an object: the tree's own, so that a file keeps its number
+    /// when the kernel forgets it, and whichever inode a computed file has now.
+    pub fn shown(inode: &Inode, stat: &Stat) -> u64 {
+        let own = stat.id.wrapping_add(1);
+        if is_computed(stat.shape) && own > ROOT { own } else { inode.ino }
+    }
+
+    /// The inode of what `path` names now, looked up once more. Another id is another inode, and so
+    /// is what was computed while other content is open.
     pub fn take(&mut self, path: TreePath, stat: Stat) -> Arc<Inode> {
+        let mut computed = Computed::default();
         if let Some(inode) = self.by_path.get(&path) {
             let inode = inode.clone();
             let mut state = inode.state.lock();
-            if matches!(state.what, What::Tree) && state.stat.id == stat.id {
+            let busy = is_computed(stat.shape) && inode.computed.is_busy();
+            if busy {
+                computed = inode.computed.beside();
+            }
+            if matches!(state.what, What::Tree) && state.stat.id == stat.id && !busy {
                 state.stat = stat;
                 drop(state);
                 self.count(&inode);
@@ -156,7 +176,7 @@ impl Inodes {
         if ino <= ROOT || self.by_ino.contains_key(&ino) {
             ino = self.fresh();
         }
-        self.insert(Inode::new(ino, path, stat, What::Tree))
+        self.insert(Inode::with(ino, path, stat, What::Tree, computed))
     }
 
     /// The inode of a scratch file, looked up once more.
@@ -176,13 +196,19 @@ impl Inodes {
         inode
     }
 
+    /// An inode for one open, which no name leads to but for its thread.
+    pub fn make_private(&mut self, path: TreePath, stat: Stat, computed: Computed) -> Arc<Inode> {
+        Inode::with(self.fresh(), path, stat, What::Tree, computed)
+    }
+
     fn insert(&mut self, inode: Arc<Inode>) -> Arc<Inode> {
         self.by_path.insert(inode.path(), inode.clone());
         self.by_ino.insert(inode.ino, (inode.clone(), 1));
         inode
     }
 
-    fn count(&mut self, inode: &Arc<Inode>) {
+    /// Looked up once more.
+    pub fn count(&mut self, inode: &Arc<Inode>) {
         self.by_ino.entry(inode.ino).or_insert_with(|| (inode.clone(), 0)).1 += 1;
     }
 

@@ -9,6 +9,7 @@
 
 mod ask;
 mod budget;
+mod computed;
 mod dirs;
 mod draft;
 pub mod errno;
@@ -38,5 +39,7 @@ mod model;
 mod tests;
 #[cfg(test)]
 mod tests_bounds;
+#[cfg(test)]
+mod tests_computed;
 
 pub use mount::{Device, MountOptions, Mounted, guard, serve};

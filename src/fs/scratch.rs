@@ -267,6 +267,13 @@ pub fn is_temporary(name: &str) -> bool {
         || sed.is_some_and(|rest| rest.len() == 6 && rest.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
+/// Whether programs call a file like this that they have not finished: in a directory of items it
+/// waits for its rename.
+pub fn is_unfinished(name: &str) -> bool {
+    let ends = ["~", ".tmp", ".part"];
+    name.starts_with('.') || name.starts_with("tmp") || ends.iter().any(|end| name.ends_with(end))
+}
+
 /// One insertion, deletion, substitution or transposition apart: a slip of the finger, upon which
 /// a prompt must not vanish into a scratch file.
 pub fn is_slip(a: &str, b: &str) -> bool {
@@ -303,6 +310,16 @@ mod tests {
         }
         for name in ["config", "inptu", "#", "sedative", "x.tmp", "confi"] {
             assert!(!is_temporary(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn unfinished_files_are_known_by_their_names() {
+        for name in [".x", ".job.Ab3xYz", "tmp1a2b", "x~", "job-1.tmp", "job-1.part"] {
+            assert!(is_unfinished(name), "{name}");
+        }
+        for name in ["job-1", "0001", "x.tmp2", "atmp", "part"] {
+            assert!(!is_unfinished(name), "{name}");
         }
     }
 

@@ -35,6 +35,8 @@ struct Shared {
 struct State {
     lines: VecDeque<Bytes>,
     len: usize,
+    /// Bytes that ever came.
+    total: u64,
     end: bool,
     wakeup: Option<Wakeup>,
 }
@@ -51,6 +53,12 @@ impl Stream {
         let shared = Arc::new(Shared::default());
         let pump = rt.spawn(pump(lines, shared.clone())).abort_handle();
         Stream { shared, pump }
+    }
+
+    /// Bytes of the one line that is waited for, once it is there.
+    pub fn length(&self) -> Option<u64> {
+        let state = self.shared.state.lock();
+        (state.total > 0 || state.end).then_some(state.total)
     }
 
     /// Up to `len` bytes; empty at the end; `None` while there is nothing.
@@ -126,6 +134,7 @@ async fn pump(mut lines: Box<dyn Lines>, shared: Arc<Shared>) {
                 Some(line) if line.is_empty() => continue,
                 Some(line) => {
                     state.len += line.len();
+                    state.total += line.len() as u64;
                     state.lines.push_back(line);
                 }
                 None => state.end = true,

@@ -66,7 +66,7 @@ impl Kernel {
     }
 
     pub fn lookup(&self, parent: u64, name: &str) -> Result<Attr> {
-        let entry = self.vfs.lookup(parent, OsStr::new(name))?;
+        let entry = self.vfs.lookup(1, parent, OsStr::new(name))?;
         self.seen(entry.attr.ino);
         Ok(entry.attr)
     }
@@ -76,8 +76,7 @@ impl Kernel {
     }
 
     pub async fn open(&self, at: &str, flags: i32) -> Result<u64> {
-        let ino = self.walk(at)?;
-        Ok(self.vfs.open(&who(1), ino, flags).await?.fh)
+        Ok(self.open_as(1, at, flags, None).await?.1)
     }
 
     pub async fn create(&self, dir: &str, name: &str, flags: i32) -> Result<u64> {
@@ -109,6 +108,11 @@ impl Kernel {
 
     pub async fn unlink(&self, dir: &str, name: &str) -> Result<()> {
         self.vfs.unlink(&who(1), self.walk(dir)?, OsStr::new(name)).await
+    }
+
+    /// What the kernel was told to forget, since the last call.
+    pub fn noted(&self) -> Vec<String> {
+        std::mem::take(&mut *self.noted.0.lock())
     }
 
     pub fn sent(&self) -> Vec<String> {
@@ -220,11 +224,11 @@ async fn a_message_is_for_the_session_that_was_opened() {
     k.write(fh, "moved").await.unwrap();
     k.vfs.flush(by(1), fh).await.unwrap();
     assert_eq!(k.sent(), ["moved"], "a renamed session is the same");
-    assert!(k.vfs.getattr(status).is_ok());
+    assert!(k.vfs.getattr(1, status).is_ok());
     k.fake.end_session("n/t");
     k.fake.add_session("n/t");
     assert_eq!(kind(k.write(fh, "wrong").await), Kind::Gone);
-    assert_eq!(kind(k.vfs.getattr(status)), Kind::Stale);
+    assert_eq!(kind(k.vfs.getattr(1, status)), Kind::Stale);
     assert_eq!(kind(k.vfs.open(&who(1), status, RDONLY).await), Kind::Stale);
     assert!(k.close(fh).await.is_err());
     assert_eq!(k.sent(), [""; 0]);
@@ -310,14 +314,14 @@ async fn an_open_log_keeps_its_size_after_a_rotation() {
     let fh = k.vfs.open(&who(1), old, RDONLY).await.unwrap().fh;
     k.fake.rotate("n/s/logs");
     k.fake.log("n/s/logs", "another\n");
-    assert_eq!(k.vfs.getattr(old).unwrap().0.size, 4);
+    assert_eq!(k.vfs.getattr(1, old).unwrap().0.size, 4);
     assert_eq!(k.read(fh).await.unwrap(), "one\n");
     assert_eq!(k.vfs.read(by(1), fh, 4, 10, true).await.unwrap(), "");
     let new = k.lookup(k.walk("n/s").unwrap(), "logs").unwrap();
     assert_ne!(new.ino, old);
     assert_eq!(new.size, 8);
     k.close(fh).await.unwrap();
-    assert_eq!(kind(k.vfs.getattr(old)), Kind::Stale);
+    assert_eq!(kind(k.vfs.getattr(1, old)), Kind::Stale);
     k.forget_all();
 }
 
@@ -376,7 +380,7 @@ async fn names_change_and_only_then_is_the_kernel_told() {
     let again = k.walk("n/s").unwrap();
     assert_ne!(again, s);
     let kept = |dir: u64, name: &str| {
-        let entry = k.vfs.lookup(dir, OsStr::new(name)).unwrap();
+        let entry = k.vfs.lookup(1, dir, OsStr::new(name)).unwrap();
         k.seen(entry.attr.ino);
         entry.name_ttl
     };
@@ -427,8 +431,8 @@ async fn a_scratch_file_becomes_the_document() {
     let new = k.walk("n/s/x.tmp").unwrap();
     k.rename("n/s", "x.tmp", "config").await.unwrap();
     assert_eq!(k.fake.text("n/s/config"), "c = 3\n");
-    assert_eq!(kind(k.vfs.getattr(old)), Kind::Stale);
-    let attr = k.vfs.getattr(new).unwrap().0;
+    assert_eq!(kind(k.vfs.getattr(1, old)), Kind::Stale);
+    let attr = k.vfs.getattr(1, new).unwrap().0;
     assert_eq!((attr.mode, attr.size), (0o600, 6));
     assert_eq!(k.walk("n/s/config").unwrap(), new);
     assert_eq!(kind(k.write(fh, "late").await), Kind::Stale, "nothing is lost in silence");
@@ -464,6 +468,36 @@ async fn an_item_is_made_at_its_close_and_once() {
     let fh = k.create("n/s/queue", "b", WRONLY).await.unwrap();
     k.write(fh, "again").await.unwrap();
     k.close(fh).await.unwrap();
+    k.forget_all();
+}
+
+#[tokio::test]
+async fn an_unfinished_item_waits_for_its_rename() {
+    let k = Kernel::new();
+    let fh = k.create("n/s/queue", "tmpAb3xYz", WRONLY | libc::O_EXCL).await.unwrap();
+    k.write(fh, "prompt").await.unwrap();
+    k.close(fh).await.unwrap();
+    assert_eq!(k.sent(), [""; 0]);
+    k.rename("n/s/queue", "tmpAb3xYz", ".job.part").await.unwrap();
+    assert_eq!(k.sent(), [""; 0], "still a name for what is not finished");
+    k.rename("n/s/queue", ".job.part", "job").await.unwrap();
+    assert_eq!(k.sent(), ["prompt"]);
+    assert_eq!(kind(k.walk("n/s/queue/.job.part")), Kind::NotFound);
+    let fh = k.open("n/s/queue/job", RDONLY).await.unwrap();
+    assert_eq!(k.read(fh).await.unwrap(), "prompt");
+    k.vfs.release(fh);
+    // What waits takes another name, but none for what is not finished, and none in use.
+    k.rename("n/s/queue", "job", "other").await.unwrap();
+    assert_eq!(kind(k.rename("n/s/queue", "other", "other~").await), Kind::Never);
+    let fh = k.create("n/s/queue", "x.tmp", WRONLY).await.unwrap();
+    k.write(fh, "again").await.unwrap();
+    k.close(fh).await.unwrap();
+    assert_eq!(kind(k.rename("n/s/queue", "x.tmp", "other").await), Kind::Exists);
+    k.vfs.sweep(Instant::now() + Duration::from_secs(61));
+    assert_eq!(kind(k.walk("n/s/queue/x.tmp")), Kind::NotFound, "nobody renamed it");
+    let refusals = k.fake.refusals();
+    assert!(refusals.iter().any(|r| r.contains("x.tmp was dropped")), "{refusals:?}");
+    assert_eq!(k.sent(), [""; 0]);
     k.forget_all();
 }
 

@@ -7,15 +7,16 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime;
 
+use super::computed::{Conflict, Retries, is_computed};
 use super::gesture::Asker;
-use super::handle::{Door, End, Handle, Mode};
+use super::handle::{Door, End, Handle, Mode, tid};
 use super::inode::{Inode, Inodes, State, What};
 use super::procs::{Procs, killed};
 use super::scratch::{AWAY, KEEP, Scratch, ScratchFile};
@@ -28,6 +29,9 @@ use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, Tree, TreePath};
 /// Directories change by our own notice alone, and so do names but those of [`comes_and_goes`]: the
 /// kernel may keep them long.
 pub const LONG: Duration = Duration::from_secs(60);
+
+/// Bytes of a page, as the kernel reads ahead.
+static PAGE: LazyLock<u64> = LazyLock::new(|| rustix::param::page_size() as u64);
 
 /// How a mount shows what the tree has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,6 +87,8 @@ pub struct Opened {
     pub stream: bool,
     /// Closes need not be told.
     pub silent: bool,
+    /// Pages that the kernel has of it are its own.
+    pub keep: bool,
 }
 
 /// What `setattr` may ask for.
@@ -116,6 +122,7 @@ pub struct Vfs {
     look: Look,
     handles: RwLock<HashMap<u64, Arc<Handle>>>,
     dirs: RwLock<HashMap<u64, Arc<Vec<DirEntry>>>>,
+    retries: Retries,
     next: AtomicU64,
     me: Weak<Vfs>,
 }
@@ -137,6 +144,7 @@ impl Vfs {
             look,
             handles: RwLock::default(),
             dirs: RwLock::default(),
+            retries: Retries::default(),
             next: AtomicU64::new(1),
             me: me.clone(),
         }))
@@ -147,21 +155,57 @@ impl Vfs {
         self.door.parking.close();
     }
 
-    pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Entry> {
+    /// `tid`: the calling thread, 0 where the kernel does not say.
+    pub fn lookup(&self, tid: u32, parent: u64, name: &OsStr) -> Result<Entry> {
         let Some(name) = valid(name) else { return fail(Kind::NotFound, "no such name") };
         let dir = self.dir(parent)?;
         let (path, found) = self.find(&dir, name)?;
-        Ok(self.enter(path, &found))
+        if let Found::Tree(stat) = &found
+            && is_computed(stat.shape)
+            && let Some(inode) = self.inode_of_retry(tid, &path, stat)
+        {
+            return Ok(self.entry(tid, &inode, stat));
+        }
+        Ok(self.enter(tid, path, &found))
+    }
+
+    fn inode_of_retry(&self, tid: u32, path: &TreePath, stat: &Stat) -> Option<Arc<Inode>> {
+        let mut inodes = self.inodes.lock();
+        let make = |computed| inodes.make_private(path.clone(), *stat, computed);
+        let inode = self.retries.inode(tid, stat.id, Instant::now(), make)?;
+        inodes.count(&inode);
+        Some(inode)
     }
 
     pub fn forget(&self, ino: u64, lookups: u64) {
         self.inodes.lock().forget(ino, lookups);
     }
 
-    pub fn getattr(&self, ino: u64) -> Result<(Attr, Duration)> {
+    /// `tid`: the calling thread. Never waits.
+    pub fn getattr(&self, tid: u32, ino: u64) -> Result<(Attr, Duration)> {
         let inode = self.inode(ino)?;
-        let stat = self.now(&inode)?;
-        Ok((self.attr(inode.ino, &stat), attr_ttl(&stat)))
+        let mut stat = self.now(&inode)?;
+        stat.size = self.size(tid, &inode, &stat);
+        Ok((self.attr(Inodes::shown(&inode, &stat), &stat), attr_ttl(&stat)))
+    }
+
+    /// What `stat` shows as a file's size: what its open handles read, else at least what an open
+    /// begun now would.
+    fn size(&self, tid: u32, inode: &Inode, stat: &Stat) -> u64 {
+        let size = match inode.computed.exact() {
+            Some(size) => size,
+            None => match stat.shape {
+                // Only a wait would tell, and 0 is an end for whoever reads by splice. Programs
+                // that count bytes by the size trust no whole number of pages: sysfs has those.
+                Shape::Events | Shape::Wait | Shape::Ask => *PAGE,
+                Shape::View | Shape::Item | Shape::Ctl => {
+                    self.door.tree.size(&inode.path()).unwrap_or(stat.size)
+                }
+                _ => return stat.size,
+            },
+        };
+        inode.computed.tell(tid, size, Instant::now());
+        size
     }
 
     /// Answers from memory unless a mode, group or document's size really changes.
@@ -177,8 +221,10 @@ impl Vfs {
             let path = inode.state().path;
             return self.refuse(who, &path, Kind::Never, "a file's owner is its session's");
         }
-        let mode = set.mode.map(|m| m & 0o777).filter(|m| *m != shown.mode);
-        let gid = set.gid.filter(|gid| *gid != shown.gid);
+        // `cp -p` writes a message, and gives its file the mode of the copied one: that shares nothing.
+        let copies = matches!(inode.state().what, What::Tree) && self.is_writing(who, &inode);
+        let mode = set.mode.map(|m| m & 0o777).filter(|m| *m != shown.mode && !copies);
+        let gid = set.gid.filter(|gid| *gid != shown.gid && !copies);
         let handle = fh.and_then(|fh| self.handle(fh).ok());
         let mut size = None;
         if let Some(wanted) = set.size {
@@ -196,9 +242,17 @@ impl Vfs {
             // An item that is being written takes its mode when it is there.
             What::Tree | What::Pending | What::Stale => {}
         }
-        let mut attr = self.attr(ino, &self.now(&inode)?);
+        let (mut attr, _) = self.getattr(tid(who), ino)?;
         attr.size = size.unwrap_or(attr.size);
         Ok(attr)
+    }
+
+    /// Whether the calling thread has the file open for writing.
+    fn is_writing(&self, who: &Caller, inode: &Arc<Inode>) -> bool {
+        let is = |h: &Arc<Handle>| {
+            Arc::ptr_eq(&h.inode, inode) && h.access().writes() && h.who.pid.is_some() && h.who.pid == who.pid
+        };
+        self.handles.read().values().any(is)
     }
 
     /// `truncate(2)` of a path: of a document an edit like any other.
@@ -227,7 +281,32 @@ impl Vfs {
         if mode.access.writes() && fsync_waits(&inode) && !self.inodes.lock().is_named(&inode) {
             return fail(Kind::Stale, "its name leads to another inode by now");
         }
-        Ok(self.keep(self.wait(who, Handle::open(&self.door, &inode, who, mode)).await??))
+        let handle = self.wait(who, Handle::open(&self.door, &inode, who, mode)).await??;
+        self.show(&inode, &handle)?;
+        Ok(self.keep(handle))
+    }
+
+    /// An inode has one content while it is open; an open that brings other content is to come
+    /// again, by itself.
+    fn show(&self, inode: &Arc<Inode>, handle: &Handle) -> Result<()> {
+        let (now, tid) = (Instant::now(), tid(&handle.who));
+        match handle.show(now) {
+            Ok(kept) => {
+                self.retries.end(tid);
+                if kept && self.inodes.lock().is_named(inode) {
+                    self.leads_elsewhere(&inode.path());
+                }
+                Ok(())
+            }
+            Err(Conflict) => {
+                let id = inode.state().stat.id;
+                if self.retries.begin(tid, id, handle.who.uid, handle.text(), now) {
+                    return fail(Kind::Stale, "other content of it is open");
+                }
+                // Once is enough: it is read, and the kernel keeps no pages of it.
+                Ok(())
+            }
+        }
     }
 
     /// Waits for what may be given up at any moment, until a signal ends the wait of its caller.
@@ -250,7 +329,7 @@ impl Vfs {
 
     pub(super) fn keep(&self, handle: Handle) -> Opened {
         let fh = self.next.fetch_add(1, Ordering::Relaxed);
-        let opened = Opened { fh, stream: handle.streams(), silent: handle.silent() };
+        let opened = Opened { fh, stream: handle.streams(), silent: handle.silent(), keep: handle.waits() };
         self.handles.write().insert(fh, Arc::new(handle));
         opened
     }
@@ -286,10 +365,13 @@ impl Vfs {
 
     fn let_go(&self, inode: &Arc<Inode>) {
         let path = inode.path();
-        let mut inodes = self.inodes.lock();
-        inodes.unname(inode);
-        let dir = inodes.at(&path.parent());
-        drop(inodes);
+        self.inodes.lock().unname(inode);
+        self.leads_elsewhere(&path);
+    }
+
+    /// The kernel is to look this name up again.
+    pub(super) fn leads_elsewhere(&self, path: &TreePath) {
+        let dir = self.inodes.lock().at(&path.parent());
         if let Some(dir) = dir {
             self.notes.entry(dir.ino, path.name());
         }
@@ -386,7 +468,7 @@ impl Vfs {
         name: &str,
     ) -> Result<(TreePath, Found)> {
         let path = dir.path.join(name);
-        if *accepts == Accepts::Scratch {
+        if matches!(accepts, Accepts::Scratch | Accepts::Items) {
             let scratch = self.scratch.lock();
             if scratch.is_away(dir.stat.id, name) {
                 return fail(Kind::NotFound, format!("{path} is being replaced"));
@@ -403,7 +485,7 @@ impl Vfs {
     }
 
     /// Looks an inode up once more, as the kernel counts.
-    pub(super) fn enter(&self, path: TreePath, found: &Found) -> Entry {
+    pub(super) fn enter(&self, tid: u32, path: TreePath, found: &Found) -> Entry {
         let mut inodes = self.inodes.lock();
         let brief = inodes.at(&path.parent()).is_some_and(|dir| comes_and_goes(&dir));
         let (inode, stat) = match found {
@@ -411,14 +493,24 @@ impl Vfs {
             Found::Scratch(file) => (inodes.take_scratch(path, file), file.stat()),
         };
         drop(inodes);
-        let name_ttl = if brief { Duration::ZERO } else { LONG };
-        Entry { name_ttl, ..self.entry(&inode, &stat) }
+        let entry = self.entry(tid, &inode, &stat);
+        if brief { Entry { name_ttl: Duration::ZERO, ..entry } } else { entry }
     }
 
-    pub(super) fn entry(&self, inode: &Inode, stat: &Stat) -> Entry {
+    pub(super) fn entry(&self, tid: u32, inode: &Inode, stat: &Stat) -> Entry {
         let mut attr = self.attr(inode.ino, stat);
         attr.size = inode.log_size().unwrap_or(attr.size);
-        Entry { attr, name_ttl: LONG, attr_ttl: attr_ttl(stat) }
+        let mut name_ttl = LONG;
+        if is_computed(stat.shape) {
+            let now = Instant::now();
+            // The kernel asks for the attributes before it uses any; computed once is enough.
+            attr.size = inode.computed.exact().unwrap_or_else(|| inode.computed.last_told());
+            inode.computed.tell(tid, attr.size, now);
+            if !inode.computed.may_keep(now) {
+                name_ttl = Duration::ZERO;
+            }
+        }
+        Entry { attr, name_ttl, attr_ttl: attr_ttl(stat) }
     }
 
     /// What is known of an inode now. ESTALE where its name leads elsewhere: the kernel then looks
@@ -437,8 +529,8 @@ impl Vfs {
                     stat
                 }
                 Err(e) if !matches!(e.kind, Kind::NotFound | Kind::Gone) => return Err(e),
-                // A log that was rotated away is read on, and has its size.
-                _ if inode.log_size().is_some() => state.stat,
+                // A log that was rotated away is read on, and so is what was computed.
+                _ if inode.log_size().is_some() || inode.computed.is_busy() => state.stat,
                 _ => return fail(Kind::Stale, format!("{} is another file now", state.path)),
             },
         };

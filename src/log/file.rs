@@ -235,7 +235,7 @@ impl LogFile {
             return state.miss(record);
         }
         self.rotate_if_due(state, record.len() as u64, now);
-        let (done, error) = self.put(state, record);
+        let (done, error) = self.put(state, record, now);
         if let Some(error) = error {
             let text = plain_text(&error);
             let trouble = Trouble { since: now, lost_bytes: 0, text };
@@ -245,12 +245,12 @@ impl LogFile {
     }
 
     /// Writes what goes. A file that somebody took away is begun anew.
-    fn put(&self, state: &mut State, bytes: &[u8]) -> (usize, Option<io::Error>) {
-        let mut result = state.current.append(bytes);
+    fn put(&self, state: &mut State, bytes: &[u8], now: SystemTime) -> (usize, Option<io::Error>) {
+        let mut result = state.current.append(bytes, now);
         let gone = result.1.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::NotFound);
         if gone && !state.current.is_there() {
             self.begin(state);
-            result = state.current.append(bytes);
+            result = state.current.append(bytes, now);
         }
         state.wrote(&bytes[..result.0], self.limits.lines);
         result
@@ -286,7 +286,7 @@ impl LogFile {
             // One write with the backlog, so that the note stands where the gap is.
             t.backlog.extend((self.gap)(&Gap { since, lost_bytes, text, mid_line }));
         }
-        let (done, error) = self.put(state, &t.backlog);
+        let (done, error) = self.put(state, &t.backlog, now);
         let Some(error) = error else { return true };
         t.backlog.truncate(keep.max(done));
         t.backlog.drain(..done);

@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -38,6 +39,8 @@ pub struct LogInode {
     size: AtomicU64,
     /// Bytes that come after them and could not be written yet. Readers see them already.
     late: Mutex<Vec<u8>>,
+    /// When it last grew: milliseconds since the epoch, 0 where it never did.
+    changed: AtomicU64,
     /// Used since the last `tidy`.
     used: AtomicBool,
     progress: watch::Sender<Progress>,
@@ -73,12 +76,15 @@ impl Drop for Held {
 impl LogInode {
     /// The file at `path`, which may not be there yet.
     pub(super) fn new(path: PathBuf) -> Self {
-        let size = std::fs::symlink_metadata(&path).map_or(0, |m| if m.is_file() { m.len() } else { 0 });
+        let meta = std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file);
+        let changed = meta.as_ref().and_then(|m| m.modified().ok()).map_or(0, millis);
+        let size = meta.map_or(0, |m| m.len());
         LogInode {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             place: Mutex::new(Place { path, identity: None, file: None, nameless: false }),
             size: AtomicU64::new(size),
             late: Mutex::default(),
+            changed: AtomicU64::new(changed),
             used: AtomicBool::new(false),
             progress: watch::Sender::new(Progress { size, closed: false }),
         }
@@ -111,6 +117,12 @@ impl LogInode {
             p.size = p.size.max(size);
             grew
         });
+    }
+
+    /// When its last byte came. `None`: it has none yet.
+    pub fn changed_at(&self) -> Option<SystemTime> {
+        let changed = self.changed.load(Ordering::Acquire);
+        (changed > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(changed))
     }
 
     /// Nothing more will ever come.
@@ -157,7 +169,7 @@ impl LogInode {
     }
 
     /// Appends as much as goes: the bytes written, and why it was not all of them.
-    pub(super) fn append(&self, bytes: &[u8]) -> (usize, Option<io::Error>) {
+    pub(super) fn append(&self, bytes: &[u8], now: SystemTime) -> (usize, Option<io::Error>) {
         let mut done = 0;
         let file = match self.open(true) {
             Ok(file) => file,
@@ -176,6 +188,7 @@ impl LogInode {
             }
         }
         if done > 0 {
+            self.changed.store(millis(now), Ordering::Release);
             let mut late = self.late.lock();
             self.size.fetch_add(done as u64, Ordering::Release);
             let known = done.min(late.len());
@@ -266,6 +279,11 @@ impl LogInode {
     pub(super) fn holds_descriptor(&self) -> bool {
         self.place.lock().file.is_some()
     }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn open_file(path: &Path, make: bool) -> io::Result<File> {

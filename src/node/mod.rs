@@ -304,8 +304,10 @@ impl LocalNode {
         if from.parent() != to.parent() {
             return fail(Kind::Never, format!("{from}: cannot move to another directory"));
         }
-        let Spot::Dir { shows: Shows::Session(s), .. } = self.walk(from)? else {
-            return fail(Kind::Never, format!("{from}: its name is fixed"));
+        let s = match self.walk(from)? {
+            Spot::Dir { shows: Shows::Session(s), .. } => s,
+            Spot::Item { file, .. } => return self.rename_prompt(who, &file.subject, from, to.name()),
+            _ => return fail(Kind::Never, format!("{from}: its name is fixed")),
         };
         if self.walk(to).is_ok() {
             return fail(Kind::Exists, format!("{to} is there already"));
@@ -457,6 +459,14 @@ impl LocalNode {
 impl Tree for LocalNode {
     fn stat(&self, at: &TreePath) -> Result<Stat> {
         self.walk(at).map(|spot| self.stat_of(&spot))
+    }
+
+    fn size(&self, at: &TreePath) -> Result<u64> {
+        let spot = self.walk(at)?;
+        match &spot {
+            Spot::File { file, .. } => Ok(file.read_size()),
+            spot => Ok(self.stat_of(spot).size),
+        }
     }
 
     fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {

@@ -29,8 +29,8 @@ pub struct Row<S: 'static> {
 pub enum File<S: 'static> {
     /// Text from memory.
     View(fn(&S) -> String),
-    /// Content that tmux is asked for.
-    Screen(fn(S) -> Answer<Vec<u8>>),
+    /// Content that tmux, a disk or another program is asked for.
+    Fetched(Fetched<S>),
     Log(fn(&S) -> Arc<LogFile>),
     Events(fn(&S) -> Box<dyn Lines>),
     Wait(fn(&S) -> Box<dyn Lines>),
@@ -42,6 +42,16 @@ pub enum File<S: 'static> {
     /// Text that was written at its creation.
     Item(fn(S) -> Answer<Vec<u8>>),
 }
+
+/// Content that takes a wait.
+pub struct Fetched<S> {
+    pub read: fn(S) -> Answer<Vec<u8>>,
+    /// Its length, from memory: exact where that is known, else a bound.
+    pub size: fn(&S) -> u64,
+}
+
+/// The most that a file shows whose length nobody knows before it is read, in bytes.
+pub const MAX_VIEW: u64 = 16 << 20;
 
 /// A text that can be replaced.
 pub struct Document<S> {
@@ -76,7 +86,7 @@ impl<S> Verb<S> {
 impl<S> File<S> {
     pub fn shape(&self) -> Shape {
         match self {
-            File::View(_) | File::Screen(_) => Shape::View,
+            File::View(_) | File::Fetched(_) => Shape::View,
             File::Log(_) => Shape::Log,
             File::Events(_) => Shape::Events,
             File::Wait(_) => Shape::Wait,
@@ -100,8 +110,11 @@ pub trait Bound: Send + Sync {
     fn name(&self) -> String;
     fn shape(&self) -> Shape;
     fn mode(&self) -> u32;
+    /// Of what is not computed.
     fn size(&self) -> u64;
-    /// Of documents; others have no time of their own.
+    /// What a read begun now gives, or more.
+    fn read_size(&self) -> u64;
+    /// Of documents and logs; others have no time of their own.
     fn mtime(&self) -> Option<SystemTime>;
     /// Of logs: the inode's own number.
     fn log_id(&self) -> Option<u64>;
@@ -154,8 +167,18 @@ impl<S: Subject> Bound for At<S> {
         }
     }
 
+    fn read_size(&self) -> u64 {
+        match &self.row.file {
+            File::View(text) => text(&self.subject).len() as u64,
+            File::Fetched(fetched) => (fetched.size)(&self.subject),
+            File::Ctl(verbs) => listing(verbs).len() as u64,
+            _ => self.size(),
+        }
+    }
+
     fn mtime(&self) -> Option<SystemTime> {
         match &self.row.file {
+            File::Log(log) => self.log(&log(&self.subject)).and_then(|i| i.changed_at()),
             File::Document(doc) => Some((doc.meta)(&self.subject).1),
             _ => None,
         }
@@ -175,7 +198,9 @@ impl<S: Subject> Bound for At<S> {
     async fn read(&self) -> Result<Bytes> {
         match &self.row.file {
             File::View(text) => Ok(text(&self.subject).into()),
-            File::Screen(ask) | File::Item(ask) => Ok(ask(self.subject.clone()).await?.into()),
+            File::Fetched(Fetched { read, .. }) | File::Item(read) => {
+                Ok(read(self.subject.clone()).await?.into())
+            }
             File::Ctl(verbs) => Ok(listing(verbs).into()),
             File::Document(doc) => Ok((doc.text)(&self.subject).0.into()),
             File::Log(_) | File::Events(_) | File::Wait(_) | File::Sink(..) | File::Ask(_) => {

@@ -1,12 +1,15 @@
 //! The node's own files.
 
-use super::row::{Answer, Document, File, Row, Verb};
+use super::row::{Answer, Document, Fetched, File, MAX_VIEW, Row, Verb};
 use super::subject::NodeAt;
 use super::text;
 use crate::config::session;
 use crate::error::{Error, Kind};
 use crate::session::life::Asked;
 use crate::tree::Caller;
+
+/// The most that the catalogue's tables take, in bytes: the disk knows what is installed where.
+const CATALOGUE: u64 = 1 << 20;
 
 pub static ROWS: &[Row<NodeAt>] = &[
     Row {
@@ -49,19 +52,19 @@ pub static ROWS: &[Row<NodeAt>] = &[
         name: "agents",
         mode: 0o400,
         about: "The catalogue: key, name, installed or not, command, flags that make it ask for no approval.",
-        file: File::Screen(|n| Box::pin(text::agents(n, false))),
+        file: File::Fetched(Fetched { read: |n| Box::pin(text::agents(n, false)), size: |_| CATALOGUE }),
     },
     Row {
         name: "agents.json",
         mode: 0o400,
         about: "The same as JSON.",
-        file: File::Screen(|n| Box::pin(text::agents(n, true))),
+        file: File::Fetched(Fetched { read: |n| Box::pin(text::agents(n, true)), size: |_| CATALOGUE }),
     },
     Row {
         name: "conversations",
         mode: 0o400,
         about: "Past conversations of all agents, newest first: agent, cwd, id, last change, start, prompts, title.",
-        file: File::Screen(|n| Box::pin(text::conversations(n))),
+        file: File::Fetched(Fetched { read: |n| Box::pin(text::conversations(n)), size: |_| MAX_VIEW }),
     },
     Row {
         name: "settings",

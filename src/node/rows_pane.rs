@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::row::{Answer, File, Row};
+use super::row::{Answer, Fetched, File, Row};
 use super::subject::{PaneAt, SessionAt};
 use super::{text, turns};
 use crate::error::Result;
@@ -40,20 +40,29 @@ pub static ROWS: &[Row<PaneAt>] = &[
     Row {
         name: "output",
         mode: 0o400,
-        about: "Scrollback and screen, plain text, wrapped lines joined; the last 16 MiB.",
-        file: File::Screen(|p| capture(p, Capture::Output)),
+        about: "Scrollback and screen, plain text, wrapped lines joined; the last 16 MiB. As it was at the open: `tail -f` follows `logs`.",
+        file: File::Fetched(Fetched {
+            read: |p| capture(p, Capture::Output),
+            size: |p| p.pane.capture_size(Capture::Output),
+        }),
     },
     Row {
         name: "screen",
         mode: 0o400,
         about: "The visible screen.",
-        file: File::Screen(|p| capture(p, Capture::Screen)),
+        file: File::Fetched(Fetched {
+            read: |p| capture(p, Capture::Screen),
+            size: |p| p.pane.capture_size(Capture::Screen),
+        }),
     },
     Row {
         name: "screen.ansi",
         mode: 0o400,
         about: "The visible screen with its colours.",
-        file: File::Screen(|p| capture(p, Capture::ScreenAnsi)),
+        file: File::Fetched(Fetched {
+            read: |p| capture(p, Capture::ScreenAnsi),
+            size: |p| p.pane.capture_size(Capture::ScreenAnsi),
+        }),
     },
     Row {
         name: "logs",

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
-use super::row::{Answer, Document, File, Row, Verb};
+use super::row::{Answer, Document, Fetched, File, Row, Verb};
 use super::subject::{SessionAt, TurnAt};
 use super::{rows_turn, text, turns};
 use crate::error::{Kind, Result, fail};
 use crate::session::answer;
+use crate::session::turns::turn::Turn;
 use crate::session::wait::Wait;
 use crate::tree::Caller;
 
@@ -35,7 +36,15 @@ pub static ROWS: &[Row<SessionAt>] = &[
         about: "Blocks until nothing is under way, then prints the state: ready, exited 1, ended.",
         file: File::Wait(|s| Box::new(Wait::new(s.sessions.clone(), s.session.clone()))),
     },
-    Row { name: "reply", mode: 0o400, about: "The last finished turn's answer.", file: File::Screen(reply) },
+    Row {
+        name: "reply",
+        mode: 0o400,
+        about: "The last finished turn's answer.",
+        file: File::Fetched(Fetched {
+            read: reply,
+            size: |s| last_turn(s).map_or(0, |turn| turn.reply_size),
+        }),
+    },
     Row {
         name: "question",
         mode: 0o400,
@@ -122,9 +131,12 @@ pub static VERBS: &[Verb<SessionAt>] = &[
     Verb { name: "apply", args: "", about: "A pending restart happens now.", run: apply },
 ];
 
+fn last_turn(s: &SessionAt) -> Option<Turn> {
+    s.session.turns.book().and_then(|b| b.last_ended())
+}
+
 fn reply(s: SessionAt) -> Answer<Vec<u8>> {
-    let last = s.session.turns.book().and_then(|b| b.last_ended());
-    match last {
+    match last_turn(&s) {
         Some(turn) => {
             let turn = TurnAt { sessions: s.sessions, session: s.session, turn };
             rows_turn::reply(turn)

@@ -1,6 +1,6 @@
 //! A turn's files: in `turns/ID/`, and its prompt in `queue/` while it waits.
 
-use super::row::{Answer, File, Row};
+use super::row::{Answer, Fetched, File, Row};
 use super::subject::TurnAt;
 use super::text;
 use crate::error::{Error, Kind, Result};
@@ -9,12 +9,17 @@ use crate::session::turns::turn::Turn;
 use crate::session::turns::wait::TurnWait;
 
 pub static ROWS: &[Row<TurnAt>] = &[
-    Row { name: "prompt", mode: 0o400, about: "What was asked.", file: File::Screen(prompt) },
+    Row {
+        name: "prompt",
+        mode: 0o400,
+        about: "What was asked.",
+        file: File::Fetched(Fetched { read: prompt, size: |t| t.turn.size + 1 }),
+    },
     Row {
         name: "reply",
         mode: 0o400,
         about: "What was answered, when the turn is over.",
-        file: File::Screen(reply),
+        file: File::Fetched(Fetched { read: reply, size: |t| t.turn.reply_size }),
     },
     Row {
         name: "status",

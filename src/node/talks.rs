@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use super::row::{Answer, At, File, Row};
+use super::row::{Answer, At, Fetched, File, MAX_VIEW, Row};
 use super::rows_turn::ended_line;
 use super::subject::{SessionAt, TalkAt};
 use super::{LocalNode, PER_OBJECT, Shows, Spot, no_file};
@@ -28,13 +28,13 @@ pub static ROWS: &[Row<SessionAt>] = &[
         name: "index",
         mode: 0o400,
         about: "A line a conversation, newest first: id, last change, start, prompts, title.",
-        file: File::Screen(|s| index(s, false)),
+        file: File::Fetched(Fetched { read: |s| index(s, false), size: index_size }),
     },
     Row {
         name: "index.json",
         mode: 0o400,
         about: "The same as JSON.",
-        file: File::Screen(|s| index(s, true)),
+        file: File::Fetched(Fetched { read: |s| index(s, true), size: index_size }),
     },
 ];
 
@@ -43,7 +43,7 @@ pub static TALK_ROW: Row<TalkAt> = Row {
     name: "<id>",
     mode: 0o400,
     about: "A conversation as a readable transcript.",
-    file: File::Screen(transcript),
+    file: File::Fetched(Fetched { read: transcript, size: |_| MAX_VIEW }),
 };
 
 impl LocalNode {
@@ -98,6 +98,13 @@ fn index(s: SessionAt, json: bool) -> Answer<Vec<u8>> {
         };
         Ok(text.into_bytes())
     })
+}
+
+/// A bound: the disk knows how many conversations there are now.
+fn index_size(s: &SessionAt) -> u64 {
+    const LINE: u64 = 8 << 10; // a working directory is the longest of its fields, and JSON escapes it
+    const MORE: u64 = 64;
+    (s.session.history.list().len() as u64 + MORE) * LINE
 }
 
 fn transcript(t: TalkAt) -> Answer<Vec<u8>> {

@@ -25,7 +25,7 @@ const ITEM: u64 = 0xf0;
 pub static ITEM_ROW: Row<TurnAt> = Row {
     name: "<name>",
     mode: 0o600,
-    about: "A prompt that waits; rm takes it back.",
+    about: "A prompt that waits; rm takes it back, mv gives it another name.",
     file: File::Item(rows_turn::prompt),
 };
 
@@ -76,14 +76,10 @@ impl LocalNode {
         turns.into_iter().map(|t| t.name).collect()
     }
 
-    /// Whether a prompt may be put into `queue/` under this name.
+    /// Whether a prompt may be put into `queue/` now. A door may keep one that is not finished under a
+    /// name that no prompt has.
     pub(super) fn admit_prompt(&self, s: &SessionAt, name: &str) -> Result<()> {
-        if name.starts_with('.') {
-            return fail(Kind::Never, format!("{name}: a prompt's name does not begin with a dot"));
-        }
-        if name.chars().any(char::is_control) {
-            return fail(Kind::Invalid, format!("{name:?}: a prompt's name holds no control characters"));
-        }
+        check_text(name)?;
         if !self.sessions.turns_on(&s.session) {
             return fail(
                 Kind::Never,
@@ -104,6 +100,7 @@ impl LocalNode {
         if !who.may(&self.stat_of(&self.walk(&at.parent())?), crate::tree::Access::Write) {
             return fail(Kind::Denied, format!("{at}: not for writing"));
         }
+        check_name(name)?;
         self.admit_prompt(&s, name)?;
         let Some(turn) = accept(&s, who, Some(name), body).await? else {
             return fail(Kind::Invalid, format!("{name}: an empty prompt"));
@@ -111,6 +108,15 @@ impl LocalNode {
         let turn = TurnAt { sessions: s.sessions.clone(), session: s.session.clone(), turn };
         // It may be on its way already: then its name is no longer in the queue.
         Ok(self.stat_of(&item(turn, ModeSet::default())))
+    }
+
+    /// `mv queue/NAME queue/OTHER`.
+    pub(super) fn rename_prompt(&self, who: &Caller, t: &TurnAt, from: &TreePath, to: &str) -> Result<()> {
+        if !who.may(&self.stat_of(&self.walk(&from.parent())?), crate::tree::Access::Write) {
+            return fail(Kind::Denied, format!("{from}: not yours to rename"));
+        }
+        check_name(to)?;
+        self.sessions.rename_turn(&t.session, &t.turn, to)
     }
 
     /// The session whose `input` this is, where its prompts wait for their turn.
@@ -143,6 +149,20 @@ impl LocalNode {
     pub(super) fn withdraw_prompt(&self, t: &TurnAt) -> Result<()> {
         self.sessions.withdraw(&t.session, &t.turn)
     }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.starts_with('.') {
+        return fail(Kind::Never, format!("{name}: a prompt's name does not begin with a dot"));
+    }
+    check_text(name)
+}
+
+fn check_text(name: &str) -> Result<()> {
+    if name.chars().any(char::is_control) {
+        return fail(Kind::Invalid, format!("{name:?}: a prompt's name holds no control characters"));
+    }
+    Ok(())
 }
 
 fn item(turn: TurnAt, modes: ModeSet) -> Spot {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::capture::Captures;
 use super::eyes::{Eyes, Picture, Signal};
 use super::program::Agent;
 use super::shell::{Judge, Look, Verdict, look};
@@ -101,6 +102,8 @@ pub struct Pane {
     /// Distinct among all that this process ever shows.
     pub serial: u64,
     pub raw: Arc<LogFile>,
+    /// For the sizes of its files.
+    pub(super) captures: Captures,
     pub logs: Arc<LogFile>,
     /// One message at a time, in the order of arrival.
     pub queue: Arc<tokio::sync::Mutex<()>>,
@@ -138,6 +141,7 @@ impl Pane {
             Arc::new(LogFile::open(dir.join(name), LogLimits { lines, ..limits.clone() }, text_gap))
         };
         Pane {
+            captures: Captures::default(),
             id: facts.id.clone(),
             serial,
             raw: open("raw", false),

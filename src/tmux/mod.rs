@@ -30,7 +30,7 @@ pub mod watch;
 
 pub use crate::keys::{self, Key};
 pub use actor::{Server, ServerInfo};
-pub use capture::{Capture, Picture, capture, picture};
+pub use capture::{Capture, MAX_OUTPUT, Picture, capture, picture};
 pub use command::{Command, Line};
 pub use control::Notice;
 pub use pipe::{PipeHub, PipeStart, missing_room};

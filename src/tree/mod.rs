@@ -97,6 +97,12 @@ pub trait Tree: Send + Sync + 'static {
     /// From memory.
     fn stat(&self, at: &TreePath) -> Result<Stat>;
 
+    /// Bytes that a read begun now gives, or more where only a wait would tell how many. From
+    /// memory: [`Stat::size`] is true for what is never computed.
+    fn size(&self, at: &TreePath) -> Result<u64> {
+        self.stat(at).map(|stat| stat.size)
+    }
+
     /// From memory, in the order of the tables, then by name.
     fn list(&self, at: &TreePath) -> Result<Vec<Entry>>;
 

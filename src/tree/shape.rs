@@ -104,7 +104,7 @@ pub struct Stat {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
-    /// Bytes; true for logs and documents, 0 where only reading would tell.
+    /// Bytes; true for logs and documents, 0 for what is computed: [`Tree::size`](super::Tree::size).
     pub size: u64,
     /// Of a document: when its text last changed. Never "now" by itself, or editors warn.
     pub mtime: SystemTime,

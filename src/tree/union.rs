@@ -124,6 +124,11 @@ impl Tree for Union {
         Ok(outer(slot, tree.stat(&path)?))
     }
 
+    fn size(&self, at: &TreePath) -> Result<u64> {
+        let (_, tree, path) = self.find(at);
+        tree.size(&path)
+    }
+
     fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {
         let (slot, tree, path) = self.find(at);
         let mut entries = tree.list(&path)?;

@@ -7,6 +7,7 @@ mod fake;
 mod callers;
 mod editors;
 mod life;
+mod sizes;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -141,7 +142,7 @@ fn the_tree_is_listed_and_read() {
     );
     assert_eq!(
         mux.sh("stat -c '%a %h %F' . config status"),
-        "700 2 directory\n600 1 regular file\n400 1 regular empty file\n"
+        "700 2 directory\n600 1 regular file\n400 1 regular file\n"
     );
     assert!(mux.sh("ls -laR ../..").contains("config"));
     assert_eq!(mux.sh("stat -f -c %T ."), "fuseblk\n"); // coreutils' word for FUSE
@@ -402,6 +403,32 @@ fn items_are_made_by_copying_and_withdrawn_by_rm() {
     mux.sh("touch queue/empty; cp -p ../index queue/b2; mv queue/b2 /tmp/x.$$ && rm /tmp/x.$$");
     assert!(mux.fails("mkdir queue/d").contains("not permitted"));
     assert!(mux.fails("touch turns/x; exit 1").contains("not permitted"));
+}
+
+/// Programs that write a file beside its name and rename it: nothing is delivered until they do.
+#[test]
+fn an_item_may_be_written_under_another_name_first() {
+    let mux = Mux::new();
+    let script = "import os, tempfile
+fd, name = tempfile.mkstemp(dir='queue')
+os.write(fd, b'atomic'); os.fsync(fd); os.close(fd)
+os.rename(name, 'queue/job-1')";
+    assert_eq!(mux.sh(&format!("python3 -c \"{script}\"; cat queue/job-1; ls queue")), "atomicjob-1\n");
+    assert_eq!(mux.sent("queue/job-1", 1), ["atomic"]);
+    mux.sh("echo one > $HOME/job-2; rsync -q $HOME/job-2 queue/");
+    assert_eq!(mux.sent("queue/job-2", 1), ["one\n"]);
+    mux.sh("mv queue/job-2 queue/job-3 && [ ! -e queue/job-2 ] && cat queue/job-3");
+    assert_eq!(mux.fake.sent(), []);
+}
+
+#[test]
+fn a_copy_that_keeps_its_mode_opens_nothing_to_others() {
+    let mux = Mux::new();
+    let modes = "stat -c %a input ctl ask";
+    let script = "echo hi > $HOME/p; chmod 0666 $HOME/p; cp -p $HOME/p input; echo start > $HOME/v; \
+                  chmod 0666 $HOME/v; cp -p $HOME/v ctl; cp -p $HOME/p ask";
+    assert_eq!(mux.sh(&format!("{script}; {modes}")), "200\n600\n600\n");
+    assert_eq!(mux.sh(&format!("chmod 0620 input; {modes}")), "620\n600\n600\n", "sharing is on purpose");
 }
 
 #[test]

@@ -182,6 +182,25 @@ impl Book {
         Ok(turn)
     }
 
+    /// Gives a waiting prompt another name; on disk when it returns. Its old name stays used.
+    pub fn rename(&self, number: u64, name: &str) -> Result<Turn> {
+        let (turn, end) = {
+            let mut pages = self.pages.lock();
+            if !pages.turns.get(&number).is_some_and(|t| t.stage == Stage::Queued) {
+                return fail(Kind::Busy, "the prompt is under way, or over");
+            }
+            if pages.used.contains(name) || pages.by_name.contains_key(name) {
+                return fail(Kind::Exists, format!("{name}: the name was used before"));
+            }
+            let row = Row::Rename { number, name: name.to_owned() };
+            let span = pages.write(&self.path, &row)?;
+            pages.take(row, span, &|| 0);
+            (pages.turns[&number].clone(), (pages.edition, pages.len))
+        };
+        self.sync(end)?;
+        Ok(turn)
+    }
+
     /// The last prompt may stand in the composer: it is emptied before the next one goes.
     pub fn is_unsure(&self) -> bool {
         self.pages.lock().unsure
@@ -455,7 +474,14 @@ impl Pages {
                     ended: None,
                     serial: serial(),
                     size: text.len() as u64,
-                    rows: Box::new(Rows { prompt: span, typing: None, last: None, reply: None }),
+                    rows: Box::new(Rows {
+                        prompt: span,
+                        renamed: None,
+                        typing: None,
+                        last: None,
+                        reply: None,
+                    }),
+                    reply_size: 0,
                 };
                 self.turns.insert(number, turn);
             }
@@ -471,12 +497,20 @@ impl Pages {
                     _ if stage.ended() => turn.ended = Some(at),
                     _ => {}
                 }
+                turn.reply_size = reply.as_deref().map_or(0, size_as_file);
                 turn.rows.reply = reply.map(|_| span);
                 self.unsure = match stage {
                     Stage::Uncertain => true,
                     Stage::Typing => false, // it was seen empty
                     _ => self.unsure,
                 };
+            }
+            Row::Rename { number, name } => {
+                let Some(turn) = self.turns.get_mut(&number) else { return };
+                self.by_name.remove(&turn.name);
+                self.used.insert(std::mem::replace(&mut turn.name, name.clone()));
+                turn.rows.renamed = Some(span);
+                self.by_name.insert(name, number);
             }
             Row::Composer { unsure } => self.unsure = unsure,
             Row::Hold { why } => self.held = why,
@@ -525,6 +559,7 @@ impl Pages {
             let mut copied = |span: Option<Span>| {
                 span.map(|span| self.bytes(span).map(|json| new.put(&json))).transpose().map_err(io)
             };
+            let renamed = copied(turn.rows.renamed)?;
             let typing = copied(turn.rows.typing)?;
             let mut last = match turn
                 .rows
@@ -541,7 +576,7 @@ impl Pages {
                 last = Some(new.put(&Row::Stage { number, at, stage, why, reply: None }.json()?));
             }
             let reply = turn.rows.reply.and(last);
-            spans.push((turn.number, prompt, typing, last, reply));
+            spans.push((turn.number, Rows { prompt, renamed, typing, last, reply }));
         }
         // The rows before are not in their old order.
         new.put(&Row::Composer { unsure: self.unsure }.json()?);
@@ -558,14 +593,19 @@ impl Pages {
         (self.file, self.len, self.sequence) = (open, new.text.len() as u64, new.rows);
         (self.identity, self.later) = ((meta.dev(), meta.ino()), later);
         self.edition += 1;
-        for (number, prompt, typing, last, reply) in spans {
+        for (number, rows) in spans {
             if let Some(turn) = self.turns.get_mut(&number) {
-                (turn.rows.prompt, turn.rows.typing, turn.rows.last, turn.rows.reply) =
-                    (prompt, typing, last, reply);
+                *turn.rows = rows;
             }
         }
         Ok(())
     }
+}
+
+/// Bytes of a text that a file shows with its last newline.
+fn size_as_file(text: &str) -> u64 {
+    let newline = !text.is_empty() && !text.ends_with('\n');
+    text.len() as u64 + u64::from(newline)
 }
 
 #[cfg(test)]

@@ -285,3 +285,24 @@ fn a_book_without_its_name_takes_no_prompt() {
     std::fs::rename(&away, &path).unwrap();
     assert_eq!(put(&book, None, "two").unwrap().name, "0002");
 }
+
+#[test]
+fn a_waiting_prompt_takes_a_new_name_once_and_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("turns");
+    let book = open(&path);
+    let one = put(&book, None, "one").unwrap();
+    put(&book, Some("two"), "two").unwrap();
+    assert_eq!(book.rename(one.number, "two").unwrap_err().kind, Kind::Exists);
+    assert_eq!(book.rename(one.number, "first").unwrap().name, "first");
+    for book in [book, open(&path)] {
+        assert_eq!(names(&book.queue()), ["first", "two"]);
+        assert_eq!(book.prompt(&book.get("first").unwrap()).unwrap(), "one");
+        assert!(book.get("0001").is_none());
+        assert_eq!(put(&book, Some("0001"), "x").unwrap_err().kind, Kind::Exists, "it was used");
+        book.pages.lock().rewrite(&path).unwrap(); // and the new name stays
+    }
+    let book = open(&path);
+    book.stage(one.number, Stage::Typing, 8, None, None).unwrap().unwrap();
+    assert_eq!(book.rename(one.number, "late").unwrap_err().kind, Kind::Busy);
+}

@@ -205,6 +205,16 @@ impl Sessions {
         Ok(())
     }
 
+    /// Gives a waiting prompt another name, which no prompt ever had. `Busy` for one that is under way.
+    pub fn rename_turn(&self, session: &Session, turn: &Turn, name: &str) -> Result<()> {
+        let Some(book) = session.turns.book() else { return fail(Kind::Gone, "no such prompt") };
+        let renamed = book.rename(turn.number, name)?;
+        self.tell_moved(Moved::Turn { session: session.shown(), name: turn.name.clone() });
+        self.tell_turn(session, "renamed", &renamed);
+        session.turns.tell();
+        Ok(())
+    }
+
     /// `ctl clear-queue`.
     pub fn clear_queue(&self, session: &Session) -> Result<()> {
         let waiting = session.turns.book().map_or_else(Vec::new, |book| book.queue());

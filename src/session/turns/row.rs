@@ -41,6 +41,11 @@ pub enum Row {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply: Option<String>,
     },
+    /// Another name.
+    Rename {
+        number: u64,
+        name: String,
+    },
     /// Whether the composer may hold a text of ours.
     Composer {
         unsure: bool,

@@ -110,6 +110,8 @@ pub struct Turn {
     pub serial: u64,
     /// Bytes of the prompt.
     pub size: u64,
+    /// Bytes of the answer with its last newline; 0 where there is none.
+    pub reply_size: u64,
     pub(super) rows: Box<Rows>,
 }
 
@@ -117,6 +119,8 @@ pub struct Turn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rows {
     pub prompt: Span,
+    /// That it has another name now.
+    pub renamed: Option<Span>,
     /// That it is being typed.
     pub typing: Option<Span>,
     /// The newest that says where it is.

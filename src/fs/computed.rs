@@ -1,0 +1,314 @@
+//! Files whose content is computed: what the kernel was told of their size, and the one content
+//! that an inode shows while it is open.
+//!
+//! The kernel keeps one size and one page cache for an inode. Whoever reads by splice, sendfile or
+//! mmap gets pages of that cache, as far as that size, whatever handle they use. So all open
+//! handles of an inode must show the same bytes, and no size that the kernel may still believe may
+//! be less. An open that cannot keep to this is answered ESTALE once; the kernel then looks the
+//! name up again for the same thread, and finds an inode of its own with that content
+//! ([`Retries`]). A look-up of a name whose inode is open leads to a new inode.
+//!
+//! Knows no kernel and no tree; time is passed in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::inode::Inode;
+use super::stream::Stream;
+use crate::tree::Shape;
+
+/// An answer that tells a size may be this long under way before its caller has taken it in.
+const UNDER_WAY: Duration = Duration::from_millis(100);
+/// Callers remembered for that; beyond it the oldest are taken for done.
+const MOST_TOLD: usize = 32;
+/// The kernel does not keep the name of a file that was open so lately.
+const LATELY: Duration = Duration::from_secs(10);
+/// A retried open follows its refusal at once.
+const RETRY: Duration = Duration::from_secs(1);
+/// Bytes and callers that wait for their retry; beyond it an open is served without one.
+const RETRY_BYTES: usize = 64 << 20;
+const MOST_RETRIES: usize = 256;
+
+/// Whether a file of this shape has one content from its open on.
+pub fn is_computed(shape: Shape) -> bool {
+    matches!(shape, Shape::View | Shape::Item | Shape::Wait)
+}
+
+/// Of an inode.
+#[derive(Default)]
+pub struct Computed(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    shows: Shows,
+    told: Vec<Told>,
+    /// The size told last.
+    last: u64,
+    opened: Option<Instant>,
+    /// The kernel keeps the name, so that it asks for no look-up.
+    kept: bool,
+}
+
+#[derive(Default)]
+enum Shows {
+    #[default]
+    Nothing,
+    /// What its open handles read, and how many they are.
+    Text(Bytes, usize),
+    /// A line that is waited for: such an inode is opened once.
+    Line(Arc<Stream>),
+    /// The length of a line whose handle is closed, if it came.
+    Spent(Option<u64>),
+    /// What the retried open of a user gives.
+    Due(Bytes, u32),
+    /// The same of a line.
+    LineDue,
+}
+
+struct Told {
+    tid: u32,
+    size: u64,
+    at: Instant,
+}
+
+/// A handle does not fit its inode.
+pub struct Conflict;
+
+impl Computed {
+    /// Of an inode for one retried open of user `uid`.
+    pub fn due(text: Option<Bytes>, uid: u32) -> Self {
+        let shows = text.map_or(Shows::LineDue, |text| Shows::Due(text, uid));
+        Computed(Mutex::new(State { shows, ..State::default() }))
+    }
+
+    /// Of the inode that a busy one's name leads to from now on.
+    pub fn beside(&self) -> Self {
+        let state = self.0.lock();
+        Computed(Mutex::new(State { last: state.last, opened: state.opened, ..State::default() }))
+    }
+
+    /// The exact size, from an open on. `None`: nothing is open.
+    pub fn exact(&self) -> Option<u64> {
+        match &self.0.lock().shows {
+            Shows::Nothing | Shows::LineDue => None,
+            Shows::Text(text, _) | Shows::Due(text, _) => Some(text.len() as u64),
+            Shows::Line(stream) => stream.length(),
+            Shows::Spent(length) => *length,
+        }
+    }
+
+    /// Whether a look-up must lead elsewhere.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.0.lock().shows, Shows::Nothing)
+    }
+
+    pub fn last_told(&self) -> u64 {
+        self.0.lock().last
+    }
+
+    /// The size goes to thread `tid`. A thread that asks again has taken earlier answers in.
+    pub fn tell(&self, tid: u32, size: u64, now: Instant) {
+        let mut state = self.0.lock();
+        state.last = size;
+        state.told.retain(|t| t.tid != tid && now.saturating_duration_since(t.at) < UNDER_WAY);
+        if state.told.len() >= MOST_TOLD {
+            state.told.remove(0);
+        }
+        state.told.push(Told { tid, size, at: now });
+    }
+
+    /// Whether the kernel may keep the name, as a look-up is told now.
+    pub fn may_keep(&self, now: Instant) -> bool {
+        let mut state = self.0.lock();
+        let lately = state.opened.is_some_and(|at| now.saturating_duration_since(at) < LATELY);
+        state.kept = !lately && matches!(state.shows, Shows::Nothing);
+        state.kept
+    }
+
+    /// What the retried open of this user is to give.
+    pub fn text_due(&self, uid: u32) -> Option<Bytes> {
+        match &self.0.lock().shows {
+            Shows::Due(text, of) if *of == uid => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// Another handle reads `text`. `Ok(true)`: the kernel keeps a name that must lead elsewhere now.
+    pub fn open_text(&self, tid: u32, text: &Bytes, now: Instant) -> Result<bool, Conflict> {
+        let mut state = self.0.lock();
+        let fits = state.fits(tid, text.len() as u64, now);
+        match &mut state.shows {
+            Shows::Text(shown, count) if shown == text => *count += 1,
+            Shows::Due(due, _) if due == text => state.shows = Shows::Text(text.clone(), 1),
+            Shows::Nothing if fits => state.shows = Shows::Text(text.clone(), 1),
+            _ => return Err(Conflict),
+        }
+        Ok(state.open_now(now))
+    }
+
+    /// A handle waits for a line.
+    pub fn open_line(&self, stream: &Arc<Stream>, now: Instant) -> Result<bool, Conflict> {
+        let mut state = self.0.lock();
+        if !matches!(state.shows, Shows::Nothing | Shows::LineDue) {
+            return Err(Conflict);
+        }
+        state.shows = Shows::Line(stream.clone());
+        Ok(state.open_now(now))
+    }
+
+    /// The handle that waits for a line is closed, and nothing waits any more.
+    pub fn close_line(&self) {
+        let mut state = self.0.lock();
+        if let Shows::Line(stream) = &state.shows {
+            state.shows = Shows::Spent(stream.length());
+        }
+    }
+
+    /// A handle that reads the text is closed.
+    pub fn close_text(&self) {
+        let mut state = self.0.lock();
+        match &mut state.shows {
+            Shows::Text(_, count) if *count > 1 => *count -= 1,
+            Shows::Text(..) => state.shows = Shows::Nothing,
+            _ => {}
+        }
+    }
+}
+
+impl State {
+    /// Whether no size that the kernel may believe is less than `len`.
+    fn fits(&self, tid: u32, len: u64, now: Instant) -> bool {
+        let under_way = |t: &&Told| t.tid == tid || now.saturating_duration_since(t.at) < UNDER_WAY;
+        self.last >= len && self.told.iter().filter(under_way).all(|t| t.size >= len)
+    }
+
+    fn open_now(&mut self, now: Instant) -> bool {
+        self.opened = Some(now);
+        std::mem::take(&mut self.kept)
+    }
+}
+
+/// Opens that were answered ESTALE and come again, by their thread.
+#[derive(Default)]
+pub struct Retries(Mutex<HashMap<u32, Retry>>);
+
+struct Retry {
+    /// The object it means.
+    id: u64,
+    uid: u32,
+    /// What it gives; `None` of a line.
+    text: Option<Bytes>,
+    inode: Option<Arc<Inode>>,
+    since: Instant,
+}
+
+impl Retries {
+    /// Whether thread `tid` is to come again. Not twice for one open, and not beyond the bounds.
+    pub fn begin(&self, tid: u32, id: u64, uid: u32, text: Option<Bytes>, now: Instant) -> bool {
+        let mut retries = self.0.lock();
+        retries.retain(|_, r| now.saturating_duration_since(r.since) < RETRY);
+        if retries.remove(&tid).is_some_and(|r| r.id == id) || tid == 0 {
+            return false;
+        }
+        let len = |text: &Option<Bytes>| text.as_ref().map_or(0, Bytes::len);
+        let bytes: usize = retries.values().map(|r| len(&r.text)).sum();
+        if retries.len() >= MOST_RETRIES || bytes + len(&text) > RETRY_BYTES {
+            return false;
+        }
+        retries.insert(tid, Retry { id, uid, text, inode: None, since: now });
+        true
+    }
+
+    /// The inode for the open that thread `tid` tries again, made by `make` at its first look-up.
+    pub fn inode(
+        &self,
+        tid: u32,
+        id: u64,
+        now: Instant,
+        make: impl FnOnce(Computed) -> Arc<Inode>,
+    ) -> Option<Arc<Inode>> {
+        let mut retries = self.0.lock();
+        let retry = retries.get_mut(&tid)?;
+        if retry.id != id || now.saturating_duration_since(retry.since) >= RETRY {
+            return None;
+        }
+        let (text, uid) = (retry.text.clone(), retry.uid);
+        Some(retry.inode.get_or_insert_with(|| make(Computed::due(text, uid))).clone())
+    }
+
+    /// The open of thread `tid` succeeded.
+    pub fn end(&self, tid: u32) {
+        self.0.lock().remove(&tid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: Bytes = Bytes::from_static(b"text");
+
+    #[test]
+    fn one_inode_shows_one_text_while_it_is_open() {
+        let (computed, now) = (Computed::default(), Instant::now());
+        computed.tell(1, 10, now);
+        assert_eq!(computed.exact(), None);
+        assert!(computed.open_text(1, &TEXT, now).is_ok());
+        assert_eq!((computed.exact(), computed.is_busy()), (Some(4), true));
+        assert!(computed.open_text(2, &TEXT, now).is_ok(), "the same bytes");
+        assert!(computed.open_text(2, &Bytes::from_static(b"tex"), now).is_err());
+        computed.close_text();
+        assert!(computed.is_busy());
+        computed.close_text();
+        assert!(!computed.is_busy());
+    }
+
+    #[test]
+    fn no_size_that_the_kernel_may_believe_is_less_than_the_text() {
+        let (computed, now) = (Computed::default(), Instant::now());
+        computed.tell(1, 3, now);
+        assert!(computed.open_text(1, &TEXT, now).is_err(), "it grew since");
+        computed.tell(1, 4, now);
+        computed.tell(2, 3, now);
+        computed.tell(1, 4, now);
+        assert!(computed.open_text(1, &TEXT, now).is_err(), "another's answer may come later");
+        computed.tell(1, 4, now);
+        assert!(computed.open_text(1, &TEXT, now + UNDER_WAY).is_ok());
+        assert!(Computed::default().open_text(1, &TEXT, now).is_err(), "nothing was told");
+    }
+
+    #[test]
+    fn a_name_is_kept_until_the_first_open() {
+        let (computed, now) = (Computed::default(), Instant::now());
+        computed.tell(1, 4, now);
+        assert!(computed.may_keep(now));
+        assert!(computed.open_text(1, &TEXT, now).is_ok_and(|kept| kept));
+        assert!(!computed.may_keep(now));
+        assert!(computed.open_text(1, &TEXT, now).is_ok_and(|kept| !kept));
+        computed.close_text();
+        computed.close_text();
+        assert!(!computed.may_keep(now + LATELY / 2));
+        assert!(computed.may_keep(now + LATELY));
+    }
+
+    #[test]
+    fn an_open_is_tried_again_once() {
+        let (retries, now) = (Retries::default(), Instant::now());
+        assert!(!retries.begin(0, 7, 1, None, now), "nobody knows whose it is");
+        assert!(retries.begin(5, 7, 1, Some(TEXT), now));
+        assert!(!retries.begin(5, 7, 1, Some(TEXT), now));
+        assert!(retries.begin(5, 7, 1, Some(TEXT), now), "another open of the thread");
+        assert!(retries.begin(5, 8, 1, Some(TEXT), now), "of another file");
+        assert!(retries.begin(6, 7, 1, Some(Bytes::from(vec![0; RETRY_BYTES - 4])), now));
+        assert!(!retries.begin(7, 7, 1, Some(TEXT), now), "the bound");
+        assert!(retries.begin(7, 7, 1, Some(TEXT), now + RETRY));
+        let due = Computed::due(Some(TEXT), 1);
+        assert_eq!((due.text_due(2), due.text_due(1)), (None, Some(TEXT)));
+        assert_eq!(due.exact(), Some(4));
+        assert!(due.open_text(5, &TEXT, now).is_ok());
+    }
+}
