@@ -4,14 +4,14 @@
 //! The kernel keeps one size and one page cache for an inode. Whoever reads by splice, sendfile or
 //! mmap gets pages of that cache, as far as that size, whatever handle they use. So all open
 //! handles of an inode must show the same bytes, and no size that the kernel may still believe may
-//! be less. An open that cannot keep to this is answered ESTALE once; the kernel then looks the
-//! name up again for the same thread, and finds an inode of its own with that content
-//! ([`Retries`]). A look-up of a name whose inode is open leads to a new inode.
+//! be less, or more by a page. An open that cannot keep to this is answered ESTALE once; the kernel
+//! then looks the name up again for the same thread, and finds an inode of its own with that
+//! content ([`Retries`]). A look-up of a name whose inode is open leads to a new inode.
 //!
 //! Knows no kernel and no tree; time is passed in.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +20,9 @@ use parking_lot::Mutex;
 use super::inode::Inode;
 use super::stream::Stream;
 use crate::tree::Shape;
+
+/// Bytes of a page, as the kernel reads ahead.
+pub static PAGE: LazyLock<u64> = LazyLock::new(|| rustix::param::page_size() as u64);
 
 /// An answer that tells a size may be this long under way before its caller has taken it in.
 const UNDER_WAY: Duration = Duration::from_millis(100);
@@ -180,10 +183,14 @@ impl Computed {
 }
 
 impl State {
-    /// Whether no size that the kernel may believe is less than `len`.
+    /// Whether every size that the kernel may believe suits `len` bytes: none is less, and none has a
+    /// page that begins behind the end. Such pages are read ahead at the same time as the one with
+    /// the end; where the answer to them comes first, the kernel takes their beginning for the end
+    /// and shows zeros up to it.
     fn fits(&self, tid: u32, len: u64, now: Instant) -> bool {
         let under_way = |t: &&Told| t.tid == tid || now.saturating_duration_since(t.at) < UNDER_WAY;
-        self.last >= len && self.told.iter().filter(under_way).all(|t| t.size >= len)
+        let suits = |size: u64| (len..=(len / *PAGE + 1) * *PAGE).contains(&size);
+        suits(self.last) && self.told.iter().filter(under_way).all(|t| suits(t.size))
     }
 
     fn open_now(&mut self, now: Instant) -> bool {
@@ -268,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn no_size_that_the_kernel_may_believe_is_less_than_the_text() {
+    fn the_kernel_believes_no_size_that_is_less_or_has_a_page_behind_the_end() {
         let (computed, now) = (Computed::default(), Instant::now());
         computed.tell(1, 3, now);
         assert!(computed.open_text(1, &TEXT, now).is_err(), "it grew since");
@@ -279,6 +286,11 @@ mod tests {
         computed.tell(1, 4, now);
         assert!(computed.open_text(1, &TEXT, now + UNDER_WAY).is_ok());
         assert!(Computed::default().open_text(1, &TEXT, now).is_err(), "nothing was told");
+        let (computed, later) = (Computed::default(), now + UNDER_WAY);
+        computed.tell(1, *PAGE + 1, now);
+        assert!(computed.open_text(1, &TEXT, later).is_err(), "a page behind the end");
+        computed.tell(1, *PAGE, later);
+        assert!(computed.open_text(1, &TEXT, later).is_ok());
     }
 
     #[test]

@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime;
 
-use super::computed::{Conflict, Retries, is_computed};
+use super::computed::{Conflict, PAGE, Retries, is_computed};
 use super::gesture::Asker;
 use super::handle::{Door, End, Handle, Mode, tid};
 use super::inode::{Inode, Inodes, State, What};
@@ -29,9 +29,6 @@ use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, Tree, TreePath};
 /// Directories change by our own notice alone, and so do names but those of [`comes_and_goes`]: the
 /// kernel may keep them long.
 pub const LONG: Duration = Duration::from_secs(60);
-
-/// Bytes of a page, as the kernel reads ahead.
-static PAGE: LazyLock<u64> = LazyLock::new(|| rustix::param::page_size() as u64);
 
 /// How a mount shows what the tree has.
 #[derive(Debug, Clone, Copy, Default)]

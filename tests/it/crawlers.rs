@@ -45,8 +45,7 @@ fn crawlers_end_soon_start_nothing_and_leave_nothing_blocked() {
     until_true("only tmux's client is left", || helpers().0 == 1);
     let before = helpers();
     let sessions = mount.lab.tmux_ok(&["list-sessions", "-F", "#S"]);
-    let ran = made_by_daemon(&mount);
-    for crawler in [
+    let crawlers = [
         "find . s0",
         "find . -type f -perm -200",
         "ls -lR",
@@ -56,16 +55,23 @@ fn crawlers_end_soon_start_nothing_and_leave_nothing_blocked() {
         "stat s*/*",
         "find . -name '*.json' -perm -400 -ls",
         "python3 -c 'import os; [print(os.stat(os.path.join(d, f))) for d, _, fs in os.walk(\".\") for f in fs]'",
-    ] {
-        let begun = Instant::now();
-        let seen = mount.sh(&format!("cd {}/; {crawler}", mount.path("").display())).lines().count();
-        let took = begun.elapsed();
-        eprintln!("{crawler}: {took:?}, {seen} lines");
-        assert!(took < SOON, "{crawler}: {took:?}");
-        assert!(seen > SESSIONS, "{crawler}: {seen} lines");
-    }
+    ];
+    // A tmux that is slow to answer is asked for the reason by a client of ours, once; what a crawler
+    // starts it starts each time.
+    let none_ran = (0..3).any(|_| {
+        let ran = made_by_daemon(&mount);
+        for crawler in crawlers {
+            let begun = Instant::now();
+            let seen = mount.sh(&format!("cd {}/; {crawler}", mount.path("").display())).lines().count();
+            let took = begun.elapsed();
+            eprintln!("{crawler}: {took:?}, {seen} lines");
+            assert!(took < SOON, "{crawler}: {took:?}");
+            assert!(seen > SESSIONS, "{crawler}: {seen} lines");
+        }
+        made_by_daemon(&mount) == ran
+    });
+    assert!(none_ran, "no program was run");
     assert_eq!(helpers(), before, "children of the daemon and clients of tmux");
-    assert_eq!(made_by_daemon(&mount), ran, "no program was run");
     assert_eq!(mount.lab.tmux_ok(&["list-sessions", "-F", "#S"]), sessions);
     assert_eq!(mount.read("errors"), "");
     // Nothing of ours waits in the kernel: the mount can be left at once.
