@@ -247,14 +247,17 @@ fn print_painted(text: &str) -> Result<()> {
     }
 }
 
-/// What a mount needs of the machine is for `doctor` to say; a slip in the command line is not.
+/// What a mount needs of the machine is for `doctor` to say; a slip in the command line, and a node
+/// that runs already, are not.
 fn leave_mount(done: Result<ExitCode>, code: fn(Kind) -> u8) -> ExitCode {
-    let failed = done.as_ref().is_err_and(|e| !matches!(e.kind, Kind::Invalid | Kind::Interrupted));
-    let code = leave(done, code);
-    if failed {
-        eprintln!("muxfs: not mounted; `muxfs doctor` looks at all that a mount needs");
-    }
-    code
+    let slip = |kind| matches!(kind, Kind::Invalid | Kind::Interrupted | Kind::Busy);
+    let done = done.map_err(|e| {
+        if slip(e.kind) {
+            return e;
+        }
+        Error::new(e.kind, format!("{}; `muxfs doctor` looks at all that a mount needs", e.text())).because(e)
+    });
+    leave(done, code)
 }
 
 fn leave(done: Result<ExitCode>, code: fn(Kind) -> u8) -> ExitCode {

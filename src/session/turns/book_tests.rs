@@ -300,8 +300,9 @@ fn a_waiting_prompt_takes_a_new_name_once_and_for_good() {
         assert_eq!(book.prompt(&book.get("first").unwrap()).unwrap(), "one");
         assert!(book.get("0001").is_none());
         assert_eq!(put(&book, Some("0001"), "x").unwrap_err().kind, Kind::Exists, "it was used");
-        book.pages.lock().rewrite(&path).unwrap(); // and the new name stays
     }
+    open(&path).pages.lock().rewrite(&path).unwrap();
+    assert_eq!(names(&open(&path).queue()), ["first", "two"], "a book written anew has it too");
     let book = open(&path);
     book.stage(one.number, Stage::Typing, 8, None, None).unwrap().unwrap();
     assert_eq!(book.rename(one.number, "late").unwrap_err().kind, Kind::Busy);
