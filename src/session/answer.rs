@@ -10,8 +10,8 @@ use crate::error::{Error, Kind, Result, fail};
 use crate::tmux::input::{self, Send, Typed};
 use crate::tmux::{self, Server, Stand};
 
-/// Steps towards an option, and looks at a dialog that changes.
-const STEPS: usize = 20;
+/// Steps towards an option, a key each, and looks at a dialog that changes.
+const STEPS: usize = 220;
 /// How long a dialog may take to show what a key did.
 const SHOWS: Duration = Duration::from_secs(10);
 /// A dialog that took its answer is gone before that, or something else on the screen is another.
@@ -96,9 +96,10 @@ impl Sessions {
     /// Goes where `step` says until it confirms, and presses those keys too. What was seen right
     /// before them, and them.
     ///
-    /// Keys that move the mark are sent once: those of a slow dialog may be on their way still when
-    /// it is given up, and more of them would carry the mark past the option. Those that confirm are
-    /// sent only while the row of the selected option reads as it was seen.
+    /// Keys that move the mark are sent one at a time, each when the one before has moved it: some
+    /// dialogs take two that come at once for one, and those of a slow one may be on their way still
+    /// when it is given up. Those that confirm are sent only while the row of the selected option
+    /// reads as it was seen.
     async fn walk(
         &self,
         server: &Server,
@@ -111,7 +112,7 @@ impl Sessions {
         for _ in 0..STEPS {
             let (keys, to) = match step(&now) {
                 Step::Impossible(why) => return fail(Kind::Invalid, format!("{what}: {why}")),
-                Step::Move { keys, to } => (keys, Some(to)),
+                Step::Move { keys, to } => (keys.into_iter().take(1).collect(), Some(to)),
                 Step::Confirm(keys) => (keys, None),
             };
             let stand = stand(&shot, &now);
@@ -125,7 +126,7 @@ impl Sessions {
             match (self.press(server, pane, &keys, &stand).await?, to) {
                 (Typed::Yes, None) => return Ok((shot, now, keys)),
                 (Typed::Yes, Some(to)) => {
-                    (shot, now) = self.until_selected(pane, what, first, to).await?;
+                    (shot, now) = self.until_moved(pane, what, &now, to).await?;
                 }
                 (Typed::Moved, _) => (shot, now) = self.settled(pane, &shot).await?,
             }
@@ -133,12 +134,12 @@ impl Sessions {
         fail(Kind::TimedOut, format!("{what}: the dialog does not stand still; it was not confirmed"))
     }
 
-    /// Waits until option `to` is seen selected, twice alike.
-    async fn until_selected(
+    /// Waits until another option than in `before` is seen selected, twice alike, on the way to `to`.
+    async fn until_moved(
         &self,
         pane: &Pane,
         what: &str,
-        first: &Question,
+        before: &Question,
         to: usize,
     ) -> Result<(tmux::Picture, Question)> {
         let begun = Instant::now();
@@ -147,11 +148,13 @@ impl Sessions {
             let (shot, question) = self.look_again(pane).await?;
             let twice = seen_twice(&mut last, &question);
             match question {
-                Some(now) if twice && now.id != first.id => {
+                Some(now) if twice && now.id != before.id => {
                     let why = "another question is asked now; it was not confirmed";
                     return fail(Kind::Invalid, format!("{what}: {why}"));
                 }
-                Some(now) if twice && now.selected == Some(to) => return Ok((shot, now)),
+                Some(now) if twice && now.selected.is_some() && now.selected != before.selected => {
+                    return Ok((shot, now));
+                }
                 None if twice => {
                     return fail(Kind::Invalid, format!("{what}: nothing is asked any more"));
                 }

@@ -4,10 +4,11 @@
 //! Must not know rows, nor what a turn is.
 
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::file;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, fail};
 use crate::foreign::Links;
 
 /// Copies of damaged books that are kept; a further one replaces the last.
@@ -33,6 +34,19 @@ fn copy(path: &Path, n: usize) -> PathBuf {
     path.with_extension(format!("turns-damaged.{n}"))
 }
 
+/// Whether the book that was opened, by its device and inode number, is still the file of its name: a
+/// prompt that is stored in another one is lost with this process.
+///
+/// # Errors
+/// `Gone` where it is not.
+pub fn is_here(path: &Path, identity: (u64, u64)) -> Result<()> {
+    if std::fs::symlink_metadata(path).is_ok_and(|m| (m.dev(), m.ino()) == identity) {
+        return Ok(());
+    }
+    let what = "removed or replaced while muxfs runs, so no prompt can be stored; restart muxfs";
+    fail(Kind::Gone, format!("{}: {what}", path.display()))
+}
+
 /// The bound of the numbers that may have been given; 0 where nothing says one.
 pub fn reserved(path: &Path) -> Result<u64> {
     let path = numbers(path);
@@ -46,8 +60,12 @@ pub fn reserved(path: &Path) -> Result<u64> {
     }
 }
 
-/// Numbers below `bound` may be given from now on; the bound.
-pub fn reserve(path: &Path, bound: u64) -> Result<u64> {
+/// Numbers that are set aside at once, so that a book that is lost gives none of them again.
+const RESERVED: u64 = 1000;
+
+/// Sets `number` and the [`RESERVED`] after it aside: numbers below the result may be given.
+pub fn reserve(path: &Path, number: u64) -> Result<u64> {
+    let bound = number + RESERVED;
     file::replace(&numbers(path), format!("{bound}\n").as_bytes(), Links::Refuse)?;
     Ok(bound)
 }

@@ -33,9 +33,6 @@ const MAX_FILE: u64 = 8 << 30;
 /// Ended turns beyond [`SHOWN`] that are let pile up before the file is written anew.
 const SLACK: usize = 250;
 
-/// Numbers that are set aside at once in a file of their own, so that a book that is lost gives none
-/// of them again.
-const RESERVED: u64 = 1000;
 pub struct Book {
     path: PathBuf,
     pages: Mutex<Pages>,
@@ -119,7 +116,7 @@ impl Book {
     ) -> Result<Turn> {
         let (turn, end) = {
             let mut pages = self.pages.lock();
-            self.is_here(&pages)?;
+            beside::is_here(&self.path, pages.identity)?;
             let number = pages.next;
             let name = match name {
                 Some(name) if pages.used.contains(name) || pages.by_name.contains_key(name) => {
@@ -208,29 +205,18 @@ impl Book {
 
     /// The composer was emptied: what stands there from now on is somebody's.
     pub fn composer_is_clean(&self) -> Result<()> {
+        self.put(Row::Composer { unsure: false })
+    }
+
+    /// Writes a row and takes what it says; on disk when it returns.
+    fn put(&self, row: Row) -> Result<()> {
         let end = {
             let mut pages = self.pages.lock();
-            pages.write(&self.path, &Row::Composer { unsure: false })?;
-            pages.unsure = false;
+            let span = pages.write(&self.path, &row)?;
+            pages.take(row, span, &|| 0);
             (pages.edition, pages.len)
         };
         self.sync(end)
-    }
-
-    /// Whether the book is still the file of its name: a prompt that is stored in another one is lost
-    /// with this process.
-    fn is_here(&self, pages: &Pages) -> Result<()> {
-        let here = std::fs::symlink_metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == pages.identity);
-        if here {
-            return Ok(());
-        }
-        fail(
-            Kind::Gone,
-            format!(
-                "{}: removed or replaced while muxfs runs, so no prompt can be stored; restart muxfs",
-                self.path.display()
-            ),
-        )
     }
 
     /// Why nothing of it is typed until a person says so.
@@ -240,16 +226,10 @@ impl Book {
 
     /// A person has seen why the book is held.
     pub fn release(&self) -> Result<()> {
-        let end = {
-            let mut pages = self.pages.lock();
-            if pages.held.is_none() {
-                return Ok(());
-            }
-            pages.write(&self.path, &Row::Hold { why: None })?;
-            pages.held = None;
-            (pages.edition, pages.len)
-        };
-        self.sync(end)
+        if self.held().is_none() {
+            return Ok(());
+        }
+        self.put(Row::Hold { why: None })
     }
 
     fn sync(&self, (edition, end): (u64, u64)) -> Result<()> {
@@ -366,7 +346,7 @@ impl Pages {
     /// Makes sure that `number` is never given again, whatever becomes of the book.
     fn reserve(&mut self, path: &Path, number: u64) -> Result<()> {
         if number >= self.reserved {
-            self.reserved = beside::reserve(path, number + RESERVED)?;
+            self.reserved = beside::reserve(path, number)?;
         }
         Ok(())
     }
@@ -497,7 +477,7 @@ impl Pages {
                     _ if stage.ended() => turn.ended = Some(at),
                     _ => {}
                 }
-                turn.reply_size = reply.as_deref().map_or(0, size_as_file);
+                turn.reply_size = reply.as_deref().map_or(0, row::size_as_file);
                 turn.rows.reply = reply.map(|_| span);
                 self.unsure = match stage {
                     Stage::Uncertain => true,
@@ -600,12 +580,6 @@ impl Pages {
         }
         Ok(())
     }
-}
-
-/// Bytes of a text that a file shows with its last newline.
-fn size_as_file(text: &str) -> u64 {
-    let newline = !text.is_empty() && !text.ends_with('\n');
-    text.len() as u64 + u64::from(newline)
 }
 
 #[cfg(test)]

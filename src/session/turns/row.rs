@@ -251,6 +251,12 @@ impl Written {
     }
 }
 
+/// Bytes of a text that a file shows with its last newline.
+pub fn size_as_file(text: &str) -> u64 {
+    let newline = !text.is_empty() && !text.ends_with('\n');
+    text.len() as u64 + u64::from(newline)
+}
+
 /// FNV-1a with 64 bits: it finds accidents, not attacks.
 fn sum(parts: &[&[u8]]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.iter());
