@@ -184,10 +184,10 @@ impl Entry<'_> {
     /// Presses Enter where the composer holds exactly the prompt and no list would take the key.
     /// Returns what was seen just before.
     async fn enter(&self) -> Result<std::result::Result<Look, Stop>> {
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         let (enter, space) = (known(&["Enter"])?, known(&["Space"])?);
         let close = known(&self.manifest.keys.close)?;
-        let mut closes = 0;
+        let (mut closes, mut closed) = (0, None::<Instant>);
         loop {
             let look = match self.until_ours(Duration::ZERO, OTHER, true).await? {
                 Ok(look) => look,
@@ -196,13 +196,17 @@ impl Entry<'_> {
             let mut keys = &enter;
             // Where it would take what was written, it does no harm.
             if look.list.as_ref().is_some_and(|takes| takes != self.text.trim()) {
+                // A slow agent may be at the key before still, and two of them mean another thing.
+                if closed.is_some_and(|at| at.elapsed() < TAKEN) {
+                    tokio::time::sleep(LOOK).await;
+                    continue;
+                }
                 if closes == CLOSES {
                     let why = "a list of completions stays open and would take the Enter";
                     return Ok(Err(Stop::Stuck(why.into())));
                 }
-                closes += 1;
                 // A blank ends the word that is completed.
-                keys = if close.is_empty() || closes == CLOSES { &space } else { &close };
+                keys = if close.is_empty() || closes + 1 == CLOSES { &space } else { &close };
             }
             if keys == &enter {
                 self.pane.input(Instant::now());
@@ -212,10 +216,11 @@ impl Entry<'_> {
             if typed == Typed::Yes && keys == &enter {
                 return Ok(Ok(look));
             }
-            if begun.elapsed() >= REST {
+            if typed == Typed::Yes {
+                (closes, closed, begun) = (closes + 1, Some(Instant::now()), Instant::now());
+            } else if begun.elapsed() >= REST {
                 return Ok(Err(Stop::Stuck("its screen never rests".into())));
             }
-            tokio::time::sleep(if typed == Typed::Yes { LOOK * 3 } else { Duration::ZERO }).await;
         }
     }
 
