@@ -10,8 +10,10 @@ use crate::error::{Error, Kind, Result, fail};
 use crate::tmux::input::{self, Send, Typed};
 use crate::tmux::{self, Server, Stand};
 
-/// Steps towards an option, a key each, and looks at a dialog that changes.
-const STEPS: usize = 220;
+/// How often a dialog may change between the look at it and its keys.
+const CHANGES: usize = 20;
+/// How long the way to an option may take in all, a key at a time: 0.1 s each on an idle machine.
+const WAY: Duration = Duration::from_secs(60);
 /// How long a dialog may take to show what a key did.
 const SHOWS: Duration = Duration::from_secs(10);
 /// A dialog that took its answer is gone before that, or something else on the screen is another.
@@ -108,8 +110,8 @@ impl Sessions {
         (mut shot, first): (tmux::Picture, &Question),
         step: impl Fn(&Question) -> Step,
     ) -> Result<(tmux::Picture, Question, Vec<Key>)> {
-        let mut now = first.clone();
-        for _ in 0..STEPS {
+        let (mut now, mut changes, begun) = (first.clone(), 0, Instant::now());
+        while changes < CHANGES && begun.elapsed() < WAY {
             let (keys, to) = match step(&now) {
                 Step::Impossible(why) => return fail(Kind::Invalid, format!("{what}: {why}")),
                 Step::Move { keys, to } => (keys.into_iter().take(1).collect(), Some(to)),
@@ -128,7 +130,10 @@ impl Sessions {
                 (Typed::Yes, Some(to)) => {
                     (shot, now) = self.until_moved(pane, what, &now, to).await?;
                 }
-                (Typed::Moved, _) => (shot, now) = self.settled(pane, &shot).await?,
+                (Typed::Moved, _) => {
+                    changes += 1;
+                    (shot, now) = self.settled(pane, &shot).await?;
+                }
             }
         }
         fail(Kind::TimedOut, format!("{what}: the dialog does not stand still; it was not confirmed"))
