@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -21,6 +21,9 @@ use crate::error::{Error, Kind, Result};
 
 /// Events tell of changes at once; a look this often finds what no event told.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// An accepted prompt is in `events` at once; a busy machine needs a moment to show it.
+const NAMED: Duration = Duration::from_secs(5);
 
 /// Sends `question` and waits for its answer.
 pub fn ask(session: &Session, question: &[u8]) -> Result<Done> {
@@ -124,10 +127,10 @@ impl Turn<'_> {
     }
 
     /// Says on standard error why there is no answer, with the question where one is asked.
-    fn stuck(&self, status: u8) -> Done {
+    fn stuck(&mut self, status: u8) -> Done {
         let state = self.session.status().ok().and_then(|s| s["state"].as_str().map(str::to_owned));
-        let state = state.unwrap_or_else(|| "ended".into());
-        eprintln!("muxfs: {}: no answer, the agent is {state}; {}", self.session.shown, self.left());
+        let (state, left) = (state.unwrap_or_else(|| "ended".into()), self.left());
+        eprintln!("muxfs: {}: no answer, the agent is {state}; {left}", self.session.shown);
         if status == states::BLOCKED
             && let Ok(question) = self.session.read("question")
         {
@@ -136,8 +139,26 @@ impl Turn<'_> {
         Done { text: String::new(), status }
     }
 
+    /// Waits until the turn has its name: a prompt whose `ask` is closed was accepted or refused, and
+    /// its event may still be on its way.
+    fn await_name(&mut self) {
+        let begun = Instant::now();
+        while self.name.is_none()
+            && let Some(events) = &self.events
+            && let Some(rest) = NAMED.checked_sub(begun.elapsed())
+        {
+            let mut polled = [PollFd::new(events.fd(), PollFlags::POLLIN)];
+            let limit = PollTimeout::try_from(rest).unwrap_or(PollTimeout::MAX);
+            if !matches!(poll(&mut polled, limit), Ok(_) | Err(nix::Error::EINTR)) {
+                return;
+            }
+            self.listen();
+        }
+    }
+
     /// Takes the prompt back where it still waits; what became of it, in words.
-    fn left(&self) -> String {
+    fn left(&mut self) -> String {
+        self.await_name();
         let Some(name) = &self.name else { return "whether the prompt was taken is not known".into() };
         match std::fs::remove_file(self.session.path("queue").join(name)) {
             Ok(()) => format!("the prompt ({name}) was taken back"),
