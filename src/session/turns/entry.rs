@@ -57,39 +57,44 @@ enum Stop {
     Interrupted,
     /// It stands there, and no Enter was pressed.
     Stuck(String),
-    /// It was seen, and then nothing.
+    /// It stood there, and then the composer was empty.
     Vanished,
+    /// It is not known whether, or how much of it, stands there.
     Lost(String),
 }
 
 impl Entry<'_> {
     pub(super) async fn submit(&self) -> Result<Put> {
         let submit = &self.manifest.submit;
-        // What is larger takes longer: up to 15 s were seen for 200 kB.
-        let more = Duration::from_micros(self.text.len() as u64);
-        if let Err(stop) = self.until_ours(submit.settle + more * 10, SHOWN + more * 50, false).await? {
+        let (settle, limit) = (submit.settle + self.per_byte(10), SHOWN + self.per_byte(50));
+        if let Err(stop) = self.until_ours(settle, limit, false).await? {
             return self.stopped(stop, false).await;
         }
         if !submit.nudge.is_empty() && self.text.len() >= submit.large && !self.typed {
             self.nudge().await?;
         }
-        for pressed in 0..submit.enters.max(1) {
+        for earlier in 0..submit.enters.max(1) {
             let before = match self.enter().await? {
                 Ok(before) => before,
-                // A slow machine takes an Enter late.
-                Err(Stop::Vanished) if pressed > 0 => return Ok(Put::Taken),
-                Err(stop) => return self.stopped(stop, pressed > 0).await,
+                // On a slow machine the Enter before is taken late.
+                Err(Stop::Vanished) if earlier > 0 => return Ok(Put::Taken),
+                Err(stop) => return self.stopped(stop, earlier > 0).await,
             };
-            let command = self.text.starts_with('/'); // not worked on
-            let slow = if command { Duration::ZERO } else { UNSEEN } + more * 75;
-            self.pane.eyes(|e| e.expect_work(slow));
-            if self.until_taken(&before, TAKEN + more * 75).await? {
+            let is_command = self.text.starts_with('/'); // the agent does no work for it
+            let work = if is_command { Duration::ZERO } else { UNSEEN } + self.per_byte(75);
+            self.pane.eyes(|e| e.expect_work(work));
+            if self.until_taken(&before, TAKEN + self.per_byte(75)).await? {
                 return Ok(Put::Taken);
             }
         }
         let why = "it stood in the composer; no Enter was taken";
         self.take_out().await?;
         Ok(Put::Uncertain(why.into()))
+    }
+
+    /// How much longer a prompt of this size may take: up to 15 s were seen for 200 kB.
+    fn per_byte(&self, microseconds: u32) -> Duration {
+        Duration::from_micros(self.text.len() as u64) * microseconds
     }
 
     async fn look(&self) -> Result<Look> {
@@ -106,8 +111,9 @@ impl Entry<'_> {
         Ok(look)
     }
 
-    /// Waits until the composer holds exactly the prompt, for `settle` at a stretch. `seen`: it did
-    /// before. While a dialog stands there it is waited for: that is for a person to answer.
+    /// Waits until the composer holds exactly the prompt, for `settle` at a stretch, at most `limit`.
+    /// `seen`: it did before, so an empty composer means that the prompt vanished. A dialog is for a
+    /// person to answer: its time does not count.
     async fn until_ours(
         &self,
         settle: Duration,
@@ -116,8 +122,8 @@ impl Entry<'_> {
     ) -> Result<std::result::Result<Look, Stop>> {
         let mut begun = Instant::now();
         let mut last = begun;
-        // Since when it holds the prompt, or nothing.
-        let (mut ours, mut nothing) = (None, None);
+        // Since when it holds the prompt, and since when it is empty.
+        let (mut ours, mut empty) = (None, None);
         loop {
             if !(self.wanted)() {
                 return Ok(Err(Stop::Interrupted));
@@ -127,8 +133,8 @@ impl Entry<'_> {
             if look.state == Some(Shows::Blocked) {
                 self.pane
                     .set_held(Some(Held::new("dialog", "the agent asks; a prompt stands in its composer")));
-                begun += now - last; // counts for nothing
-                (ours, nothing, last) = (None, None, now);
+                begun += now - last;
+                (ours, empty, last) = (None, None, now);
                 tokio::time::sleep(LOOK * 5).await;
                 continue;
             }
@@ -137,7 +143,7 @@ impl Entry<'_> {
             match &look.holds {
                 Holds::Ours => {
                     seen = true;
-                    nothing = None;
+                    empty = None;
                     if now - *ours.get_or_insert(now) >= settle {
                         self.pane.set_held(None);
                         return Ok(Ok(look));
@@ -151,20 +157,15 @@ impl Entry<'_> {
                 }
                 Holds::Nothing => {
                     ours = None;
-                    let gone = now - *nothing.get_or_insert(now);
-                    if seen && gone >= TORN {
+                    if seen && now - *empty.get_or_insert(now) >= TORN {
                         return Ok(Err(Stop::Vanished));
                     }
                 }
-                Holds::Other | Holds::NotSeen(_) => (ours, nothing) = (None, None),
+                Holds::Other | Holds::NotSeen(_) => (ours, empty) = (None, None),
             }
-            if waited >= if seen { OTHER } else { limit } {
-                return Ok(Err(Stop::Lost(match look.holds {
-                    Holds::Nothing => "its text did not show in the composer".into(),
-                    Holds::Other => "the composer holds another text than the prompt".into(),
-                    Holds::NotSeen(why) => why,
-                    Holds::Ours | Holds::Blind => "its screen never rests".into(),
-                })));
+            let limit = if seen { OTHER } else { limit };
+            if waited >= limit {
+                return Ok(Err(Stop::Lost(why_not_ours(look.holds))));
             }
             tokio::time::sleep(LOOK.min(settle.max(LOOK / 3))).await;
         }
@@ -194,7 +195,7 @@ impl Entry<'_> {
                 Err(stop) => return Ok(Err(stop)),
             };
             let mut keys = &enter;
-            // Where it would take what was written, it does no harm.
+            // An entry that reads as the prompt does may be taken.
             if look.list.as_ref().is_some_and(|takes| takes != self.text.trim()) {
                 // A slow agent may be at the key before still, and two of them mean another thing.
                 if closed.is_some_and(|at| at.elapsed() < TAKEN) {
@@ -285,5 +286,15 @@ impl Entry<'_> {
             tokio::time::sleep(LOOK * 3).await;
         }
         Ok(false)
+    }
+}
+
+/// Why a wait for the prompt in the composer was given up.
+fn why_not_ours(holds: Holds) -> String {
+    match holds {
+        Holds::Nothing => "its text did not show in the composer".into(),
+        Holds::Other => "the composer holds another text than the prompt".into(),
+        Holds::NotSeen(why) => why,
+        Holds::Ours | Holds::Blind => "its screen never rests".into(),
     }
 }

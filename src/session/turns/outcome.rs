@@ -40,6 +40,25 @@ impl Found {
         let open = |r: &TurnRecord| r.got != Got::NotFound && r.reply.is_none() && r.end.is_none();
         self.told.is_none() && self.record.as_ref().is_some_and(open)
     }
+
+    /// The answer as the agent itself gave it, by its record or its hook.
+    fn given(&self) -> Option<&str> {
+        let recorded = self.record.as_ref().and_then(|r| r.reply.as_deref());
+        recorded.or(self.told.as_deref().filter(|_| !self.told_fault))
+    }
+
+    /// What counts as the answer: screen text only where the agent keeps no records.
+    fn reply(&self) -> Option<&str> {
+        self.given().or(self.screen.as_deref().filter(|_| !self.keeps_records))
+    }
+
+    /// The agent's notice that it could not work, where an answer should be.
+    fn notice_for_answer(&self, is_notice: impl Fn(&str) -> bool) -> Option<&str> {
+        match self.reply() {
+            None => self.told.as_deref().filter(|_| self.told_fault),
+            Some(reply) => Some(reply).filter(|reply| is_notice(reply)),
+        }
+    }
 }
 
 /// The last word about a turn.
@@ -68,18 +87,18 @@ pub(super) fn reason_text(reason: Reason) -> &'static str {
 
 /// `prompt` is what was sent, `notice` says of a text whether it is one of the agent's own notices
 /// that it could not work.
+///
+/// What was seen at the pane decides where it is more than an end (a time limit, a lost pane). Then
+/// the agent's own word counts: a fault or an interrupt in its record, a notice where the answer
+/// should be. Then what the screen shows, and last whether the agent got the prompt.
 pub(super) fn outcome(
     ended: Ended,
     found: Found,
     prompt: &str,
     notice: &dyn Fn(&str) -> Option<Said>,
 ) -> Outcome {
-    let record = found.record.as_ref();
-    let recorded = record.and_then(|r| r.reply.clone());
-    let hook = found.told.clone().filter(|_| !found.told_fault);
-    let told = recorded.or(hook);
-    let answered = told.is_some() || !found.keeps_records;
-    let reply = if found.keeps_records { told } else { told.or(found.screen.clone()) };
+    let reply = found.reply().map(str::to_owned);
+    let answered = found.given().is_some() || !found.keeps_records;
     let end = |stage, why: Option<String>| Outcome {
         stage,
         why,
@@ -88,60 +107,62 @@ pub(super) fn outcome(
         notice: None,
         answered: answered && stage == Stage::Done,
     };
-    let fault = |words: &str, reply: Option<String>| {
+    let stopped = || end(Stage::Interrupted, Some("it was stopped at the agent".into()));
+    let fault = |words: &str| {
         let (stage, what) = match notice(words).and_then(|said| said.reason) {
             Some(reason) => (Stage::Limited, reason_text(reason)),
             None => (Stage::Failed, "the agent answered with an error"),
         };
         let why = format!("{what}: {}", one_line(words));
-        Outcome { reply, notice: Some(words.to_owned()), ..end(stage, Some(why)) }
+        Outcome { notice: Some(words.to_owned()), ..end(stage, Some(why)) }
     };
-    let last = record.and_then(|r| r.end.clone());
-    match (ended.stage, last) {
-        (Stage::Done | Stage::Limited, Some(End::Fault(words))) => return fault(&words, reply.clone()),
-        (Stage::Done | Stage::Limited, Some(End::Interrupted)) => {
-            return end(Stage::Interrupted, Some("it was stopped at the agent".into()));
-        }
-        (Stage::Done | Stage::Limited, None) => {}
-        (stage, _) => return end(stage, ended.why),
+    if !matches!(ended.stage, Stage::Done | Stage::Limited) {
+        return end(ended.stage, ended.why);
     }
-    if let Some(words) = found.told.as_deref().filter(|_| found.told_fault && reply.is_none()) {
-        return fault(words, None);
+    match found.record.as_ref().and_then(|r| r.end.as_ref()) {
+        Some(End::Fault(words)) => return fault(words),
+        Some(End::Interrupted) => return stopped(),
+        None => {}
     }
-    if let Some(words) = reply.as_deref().filter(|words| notice(words).is_some()) {
-        return fault(words, None);
+    if let Some(words) = found.notice_for_answer(|text| notice(text).is_some()) {
+        return Outcome { reply: None, ..fault(words) };
     }
     if ended.stage == Stage::Limited {
         return end(Stage::Limited, ended.why);
     }
     if found.shows_stop {
-        return end(Stage::Interrupted, Some("it was stopped at the agent".into()));
+        return stopped();
     }
-    match record.map(|r| &r.got) {
-        Some(Got::Exactly) if reply.is_none() => {
-            end(Stage::Done, Some("no answer was found in the agent's own record".into()))
-        }
-        Some(Got::Exactly) => end(Stage::Done, None),
+    let (stage, why) = received(&found, prompt);
+    let differs = matches!(found.record, Some(TurnRecord { got: Got::Differently(_), .. }));
+    Outcome { trouble: why.clone().filter(|_| differs), ..end(stage, why) }
+}
+
+/// Whether the agent got the prompt and answered it, where nothing else is known against it: how the
+/// turn ended, and what is odd about it.
+fn received(found: &Found, prompt: &str) -> (Stage, Option<String>) {
+    let answered = found.reply().is_some();
+    let odd = |stage, why: &str| (stage, Some(why.to_owned()));
+    match found.record.as_ref().map(|r| &r.got) {
+        Some(Got::Exactly) if !answered => odd(Stage::Done, "no answer was found in the agent's own record"),
+        Some(Got::Exactly) => (Stage::Done, None),
         Some(Got::Differently(got)) => {
-            let why = format!("the agent got another text: {}", difference(prompt, got));
-            Outcome { trouble: Some(why.clone()), ..end(Stage::Done, Some(why)) }
+            odd(Stage::Done, &format!("the agent got another text: {}", difference(prompt, got)))
         }
         // A command to the agent itself is no part of its conversation.
-        _ if is_command(prompt) && reply.is_none() && found.keeps_records => {
-            end(Stage::Done, Some("a command: the agent's own record has no answer to it".into()))
+        _ if is_command(prompt) && !answered && found.keeps_records => {
+            odd(Stage::Done, "a command: the agent's own record has no answer to it")
         }
-        _ if is_command(prompt) => end(Stage::Done, None),
-        Some(Got::NotFound) => {
-            end(Stage::Uncertain, Some("the agent's own record does not have this prompt".into()))
-        }
+        _ if is_command(prompt) => (Stage::Done, None),
+        Some(Got::NotFound) => odd(Stage::Uncertain, "the agent's own record does not have this prompt"),
         None if found.keeps_records && !found.worked => {
             let why = "the agent was not seen to work on it, and no record of it was found";
-            end(Stage::Uncertain, Some(why.into()))
+            odd(Stage::Uncertain, why)
         }
-        None if found.keeps_records && reply.is_none() => {
-            end(Stage::Done, Some("no record of the agent's was found in which the answer stands".into()))
+        None if found.keeps_records && !answered => {
+            odd(Stage::Done, "no record of the agent's was found in which the answer stands")
         }
-        None => end(Stage::Done, None),
+        None => (Stage::Done, None),
     }
 }
 
