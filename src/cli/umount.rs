@@ -157,26 +157,13 @@ fn holders(proc: &Path, dir: &Path) -> Vec<(u32, String)> {
 mod tests {
     use super::*;
 
-    fn mount(point: &str, fstype: &str) -> Mount {
-        let (root, dir) = ("/".into(), point.into());
-        Mount {
-            id: 1,
-            minor: 1,
-            root,
-            dir,
-            fstype: fstype.into(),
-            source: "src".into(),
-            options: "rw".into(),
-        }
-    }
-
     #[test]
     fn only_a_mount_of_muxfs_is_taken_off() {
         let mounts = [
-            mount("/", "ext4"),
-            mount("/mux", "fuse.muxfs"),
-            mount("/mnt", "tmpfs"),
-            mount("/mnt", "fuse.sshfs"),
+            Mount::test("/", "ext4"),
+            Mount::test("/mux", "fuse.muxfs"),
+            Mount::test("/mnt", "tmpfs"),
+            Mount::test("/mnt", "fuse.sshfs"),
         ];
         assert_eq!(target(&mounts, "/mux".as_ref()).unwrap(), mounts[1]);
         let text = |dir: &str| target(&mounts, dir.as_ref()).unwrap_err().text().to_owned();

@@ -236,11 +236,8 @@ impl Vfs {
             (Accepts::Dirs, Found::Tree(stat)) if stat.shape.is_dir() => {
                 self.rename_in_tree(who, &dir.1, &from, new).await
             }
-            (Accepts::Scratch, Found::Scratch(file)) => {
+            (Accepts::Scratch | Accepts::Items, Found::Scratch(file)) => {
                 self.rename_scratch(who, &dir, (name, file), new, replace).await
-            }
-            (Accepts::Items, Found::Scratch(file)) => {
-                self.finish_item(who, &dir, (name, file), new, replace).await
             }
             (Accepts::Items, Found::Tree(stat)) if stat.shape == Shape::Item => {
                 if is_unfinished(new) {
@@ -267,7 +264,8 @@ impl Vfs {
         Ok(())
     }
 
-    /// A scratch file under a new name: beside the tree's names, or as a document's new text.
+    /// A scratch file under a new name: beside the tree's names, as a document's new text, or as an
+    /// item that waited for its rename.
     async fn rename_scratch(
         &self,
         who: &Caller,
@@ -278,6 +276,9 @@ impl Vfs {
     ) -> Result<()> {
         let to = dir.1.path.join(new);
         self.may_remove(who, &dir.1, &dir.1.path.join(name), &file)?;
+        if dir.2 == Accepts::Items && !is_unfinished(new) {
+            return self.becomes_item(who, dir, (name, file), to).await;
+        }
         let away = self.scratch.lock().is_away(dir.1.stat.id, new);
         match self.door.tree.stat(&to) {
             Ok(_) if !replace && !away => fail(Kind::Exists, format!("{new} is there already")),
@@ -290,7 +291,9 @@ impl Vfs {
             Ok(_) => self.refuse(who, &to, Kind::Never, format!("{name} cannot take the place of {new}")),
             Err(_) => {
                 self.room_for(who, &dir.1, &to, replace)?;
-                self.judge(who, &dir.1, new)?;
+                if dir.2 == Accepts::Scratch {
+                    self.judge(who, &dir.1, new)?;
+                }
                 self.move_scratch(dir, (name, file), (new, to))
             }
         }
@@ -317,22 +320,14 @@ impl Vfs {
         Ok(())
     }
 
-    /// A file that waited for its rename becomes an item: the tree hears of it whole, and once. Or it
-    /// goes on waiting, under another such name.
-    async fn finish_item(
+    /// The tree hears of an item whole, and once.
+    async fn becomes_item(
         &self,
         who: &Caller,
         dir: &Dir,
         (name, file): (&str, Arc<ScratchFile>),
-        new: &str,
-        replace: bool,
+        to: TreePath,
     ) -> Result<()> {
-        let to = dir.1.path.join(new);
-        self.may_remove(who, &dir.1, &dir.1.path.join(name), &file)?;
-        if is_unfinished(new) {
-            self.room_for(who, &dir.1, &to, replace)?;
-            return self.move_scratch(dir, (name, file), (new, to));
-        }
         let stat = self.door.tree.make(who, &to, Some(file.bytes().into())).await?;
         {
             let (mut inodes, mut scratch) = (self.inodes.lock(), self.scratch.lock());

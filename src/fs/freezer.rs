@@ -102,16 +102,7 @@ mod tests {
     use super::*;
 
     fn mount(root: &str, dir: &str, fstype: &str, options: &str) -> Mount {
-        let (root, dir) = (root.into(), dir.into());
-        Mount {
-            id: 1,
-            minor: 1,
-            root,
-            dir,
-            fstype: fstype.into(),
-            source: "x".into(),
-            options: options.into(),
-        }
+        Mount { root: root.into(), options: options.into(), ..Mount::test(dir, fstype) }
     }
 
     #[test]
