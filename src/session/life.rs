@@ -18,6 +18,9 @@ use crate::tree::Caller;
 
 /// Ending a process tree takes 5 s at most; a stuck `/proc` is not waited for.
 const STOPPED: Duration = Duration::from_secs(6);
+/// tmux sees the end of a pane's program within this, and tells how it ended; how often it is asked.
+const SEEN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(10);
 /// How often, and how long apart, a session is tried again under a server that is leaving.
 const LEAVING_TRIES: u32 = 10;
 const LEAVING: Duration = Duration::from_millis(50);
@@ -278,8 +281,14 @@ impl Sessions {
         main.set_stopping(true);
         self.mark_stopped(session, true);
         self.end_processes(&session.shown(), std::slice::from_ref(&main)).await;
+        // The next look at its state is for `stopped`, but tmux may see the end a moment later.
+        let until = Instant::now() + SEEN;
         self.refresh().await?;
-        self.observe(&main);
+        while !main.fact(|f| f.dead) && Instant::now() < until {
+            tokio::time::sleep(AGAIN).await;
+            self.refresh().await?;
+        }
+        self.observe_now(&main);
         Ok(())
     }
 

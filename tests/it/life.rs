@@ -482,3 +482,16 @@ fn first_prompts_come_first_and_once() {
     assert!(times[5..].windows(2).all(|two| two[1] - two[0] > 400), "{times:?}");
     assert_eq!(m.read("errors"), "");
 }
+
+/// `ctl stop` returns when the state is told, also of an agent, whose state is else seen a moment later.
+#[test]
+fn what_is_stopped_says_so_at_once() {
+    let f = logged("");
+    f.session("fake");
+    for _ in 0..4 {
+        f.mount.sh("echo stop > fake/ctl");
+        assert_eq!(f.status("fake", "state"), "stopped");
+        f.mount.sh("echo start > fake/ctl");
+        f.until_state("fake", "ready");
+    }
+}
