@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 
-/// How long the lock of a dead holder may last: a child that it was just starting has the lock's
-/// descriptor too, until its exec closes it.
+/// How long the lock of a dead or ending holder may last: a child that it was just starting has the
+/// lock's descriptor too, until its exec closes it.
 const LEFT_OVER: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(5);
 

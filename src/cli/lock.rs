@@ -49,8 +49,9 @@ fn whole() -> libc::flock {
 }
 
 impl InstanceLock {
-    /// Takes the lock of the state directory `dir`, or says who has it.
-    pub fn take(dir: &Path, holder: &Holder) -> Result<InstanceLock> {
+    /// Takes the lock of the state directory `dir`, or says who has it. One whose holder died, or
+    /// `is_ending`, is waited for.
+    pub fn take(dir: &Path, holder: &Holder, is_ending: impl Fn(&Holder) -> bool) -> Result<InstanceLock> {
         let path = dir.join("lock");
         let failed = |e| Error::io(path.display(), e);
         let mut open = OpenOptions::new();
@@ -61,7 +62,8 @@ impl InstanceLock {
             Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(None),
             Err(e) => Err(failed(e.into())),
         };
-        if take_left(take, || read(&file).as_ref().is_some_and(is_dead))?.is_none() {
+        let left = || read(&file).is_some_and(|holder| is_dead(&holder) || is_ending(&holder));
+        if take_left(take, left)?.is_none() {
             return refuse(read(&file));
         }
         let dir = holder.dir.as_deref().map(Path::to_string_lossy).unwrap_or_default();
@@ -124,17 +126,17 @@ mod tests {
         assert_eq!(holder(dir.path()).unwrap(), None);
         let pid = std::process::id();
         let first = Holder { pid, verb: "mount".into(), dir: Some("/mnt/my mux".into()) };
-        let lock = InstanceLock::take(dir.path(), &first).unwrap();
+        let lock = InstanceLock::take(dir.path(), &first, |_| false).unwrap();
         assert_eq!(holder(dir.path()).unwrap().as_ref(), Some(&first));
 
         let second = Holder { pid: 1, verb: "node".into(), dir: None };
-        let error = InstanceLock::take(dir.path(), &second).unwrap_err();
+        let error = InstanceLock::take(dir.path(), &second, |_| false).unwrap_err();
         assert_eq!(error.kind, Kind::Exists);
         assert!(error.text().contains(&pid.to_string()) && error.text().contains("/mnt/my mux"), "{error}");
 
         drop(lock);
         assert_eq!(holder(dir.path()).unwrap(), None, "a free lock has no holder, whatever the file says");
-        let _lock = InstanceLock::take(dir.path(), &second).unwrap();
+        let _lock = InstanceLock::take(dir.path(), &second, |_| false).unwrap();
         assert_eq!(holder(dir.path()).unwrap(), Some(second));
     }
 
@@ -144,10 +146,10 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         let dead = Holder { pid: child.id(), verb: "node".into(), dir: None };
-        let lock = InstanceLock::take(dir.path(), &dead).unwrap();
+        let lock = InstanceLock::take(dir.path(), &dead, |_| false).unwrap();
         let living = Holder { pid: std::process::id(), ..dead };
         std::thread::scope(|scope| {
-            let next = scope.spawn(|| InstanceLock::take(dir.path(), &living).map(drop));
+            let next = scope.spawn(|| InstanceLock::take(dir.path(), &living, |_| false).map(drop));
             std::thread::park_timeout(Duration::from_millis(100));
             drop(lock);
             next.join().unwrap().unwrap();
@@ -160,7 +162,7 @@ mod tests {
         std::fs::write(dir.path().join("precious"), "text").unwrap();
         std::os::unix::fs::symlink("precious", dir.path().join("lock")).unwrap();
         let me = Holder { pid: 1, verb: "node".into(), dir: None };
-        assert!(InstanceLock::take(dir.path(), &me).is_err());
+        assert!(InstanceLock::take(dir.path(), &me, |_| false).is_err());
         assert_eq!(std::fs::read_to_string(dir.path().join("precious")).unwrap(), "text");
     }
 }

@@ -14,7 +14,7 @@ use super::paths::{self, Paths};
 use super::privileges::{self, User, as_user};
 use super::{MountArgs, run};
 use crate::error::{Error, Kind, Result, fail};
-use crate::fs::takeover;
+use crate::fs::{mounts, takeover};
 
 /// A mount about to be made: everything checked that can be checked before.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub fn mount(args: MountArgs) -> Result<ExitCode> {
     let holder = Holder { pid: std::process::id(), verb: "mount".into(), dir: Some(dir.clone()) };
     as_user(&user, || paths.prepare(&user))?;
     free_lock(&user, &paths)?;
-    let lock = as_user(&user, || InstanceLock::take(&paths.state, &holder))?;
+    let lock = as_user(&user, || InstanceLock::take(&paths.state, &holder, lost_its_mount))?;
     let become_user = user.uid != nix::unistd::geteuid().as_raw();
     let source = options.fsname.clone().unwrap_or_else(|| "muxfs".to_owned());
     run::mount(MountJob { dir, source, options, uid, gid, user, become_user, paths, lock, ready })?;
@@ -99,8 +99,14 @@ pub fn node() -> Result<()> {
     paths.prepare(&user)?;
     free_lock(&user, &paths)?;
     let holder = Holder { pid: std::process::id(), verb: "node".into(), dir: None };
-    let lock = InstanceLock::take(&paths.state, &holder)?;
+    let lock = InstanceLock::take(&paths.state, &holder, lost_its_mount)?;
     run::node(NodeJob { user, paths, lock, ready: Ready::new(false, None)? })
+}
+
+/// Whether a daemon is about to end: its mount is gone, by umount(8) or fusermount3.
+fn lost_its_mount(holder: &Holder) -> bool {
+    let Some(dir) = &holder.dir else { return false };
+    mounts::at(dir).is_ok_and(|mount| mount.is_none_or(|mount| !mount.is_muxfs()))
 }
 
 /// A daemon of this user that was killed and cannot end keeps the lock until its mount is aborted.

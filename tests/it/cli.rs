@@ -63,12 +63,13 @@ fn a_node_that_runs_is_named() {
     std::fs::create_dir_all(&state).unwrap();
     // Held by this process, as by a daemon: the lock belongs to the open file.
     let holder = muxfs::cli::lock::Holder { pid: 4711, verb: "mount".into(), dir: Some("/somewhere".into()) };
-    let _lock = muxfs::cli::lock::InstanceLock::take(&state, &holder).unwrap();
+    let _lock = muxfs::cli::lock::InstanceLock::take(&state, &holder, |_| false).unwrap();
     for args in [&["mount", "-f", "."][..], &["mount", "."], &["node"]] {
         let out = muxfs(&home, args);
         assert_eq!(out.status.code(), Some(5), "{args:?}");
         let said = stderr(&out);
         assert!(said.contains("4711") && said.contains("/somewhere") && said.lines().count() == 1, "{said}");
+        assert!(!said.contains("doctor"), "nothing is wrong with the machine: {said}");
     }
 }
 

@@ -146,6 +146,19 @@ fn a_second_mount_or_node_names_the_first() {
     assert!(mount.path("status").exists());
 }
 
+/// umount(8) returns before the daemon has ended.
+#[test]
+fn a_mount_right_after_an_umount_waits_for_the_daemon_before_it() {
+    let (lab, dir) = lab_with_dir();
+    let _off = Off(dir.clone());
+    for _ in 0..5 {
+        let out = muxfs(&lab, &["mount", dir.to_str().unwrap()]);
+        assert!(out.status.success(), "{}", said(&out));
+        let out = Command::new("fusermount3").arg("-u").arg(&dir).output().unwrap();
+        assert!(out.status.success(), "{}", said(&out));
+    }
+}
+
 #[test]
 fn term_and_int_unmount_cleanly_though_readers_wait() {
     let mut mount = Mount::start();
