@@ -142,20 +142,16 @@ impl Device {
         let place = Dir::open(&dir)?;
         check_dir(&place, &dir)?;
         let mut device = Device { options: options.clone(), fd: None, point: None, dir, _lock: lock };
+        // Of a user whom fusermount3 serves as well: what refuses them later does not name it.
+        let opened = File::options().read(true).write(true).open("/dev/fuse");
+        let fuse = opened.map_err(|e| Error::io("/dev/fuse", e))?;
         if nix::unistd::geteuid().is_root() {
-            device.mount(&place, owner)?;
+            device.mount(fuse.into(), &place, owner)?;
         }
         Ok(device)
     }
 
-    fn mount(&mut self, place: &Dir, owner: Option<(u32, u32)>) -> Result<()> {
-        let fd = OwnedFd::from(
-            File::options()
-                .read(true)
-                .write(true)
-                .open("/dev/fuse")
-                .map_err(|e| Error::io("/dev/fuse: is the fuse module loaded?", e))?,
-        );
+    fn mount(&mut self, fd: OwnedFd, place: &Dir, owner: Option<(u32, u32)>) -> Result<()> {
         let (uid, gid) =
             owner.unwrap_or_else(|| (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()));
         let mut data =

@@ -57,23 +57,16 @@ fn own_mounts() {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
 }
 
-/// A /dev/fuse that everybody may open, as distributions have it, in mounts of our own.
-fn fuse_for_all(lab: &Lab) {
+/// A /dev/fuse with these bits, in mounts of our own.
+fn fuse_device(lab: &Lab, mode: u32) {
     use nix::sys::stat::{Mode, SFlag, makedev, mknod};
     let devices = lab.path("devices");
     std::fs::create_dir(&devices).unwrap();
     mount(Some("devices"), &devices, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
     let node = devices.join("fuse");
-    mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(10, 229)).unwrap();
-    std::fs::set_permissions(&node, PermissionsExt::from_mode(0o666)).unwrap();
+    mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(mode), makedev(10, 229)).unwrap();
+    std::fs::set_permissions(&node, PermissionsExt::from_mode(mode)).unwrap();
     mount(Some(&node), "/dev/fuse", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
-}
-
-/// The program where everybody can run it: a build directory may be private.
-fn program(lab: &Lab) -> PathBuf {
-    let to = lab.path("muxfs");
-    std::fs::copy(env!("CARGO_BIN_EXE_muxfs"), &to).unwrap();
-    to
 }
 
 fn give(path: &Path, user: &str) {
@@ -86,23 +79,43 @@ fn open_to_all(lab: &Lab) {
     std::fs::set_permissions(lab.path("."), PermissionsExt::from_mode(0o755)).unwrap();
 }
 
-/// A home, runtime directory and mount point of `USER`'s, and what to set for their programs.
-fn users_place(lab: &Lab) -> String {
-    open_to_all(lab);
+/// A mount that others may enter, as far as its bits let them; none where nobody can become another
+/// user.
+fn shared_mount(words: &[&str]) -> Option<Mount> {
+    if not_root() {
+        return None;
+    }
+    let mount = Mount::start_with(words);
+    open_to_all(&mount.lab);
+    Some(mount)
+}
+
+/// Mounts of our own, in which `USER` has the program, a home, a runtime directory and a mount point;
+/// and what to set for their programs. None where nobody can become another user.
+fn users_place() -> Option<(Lab, String)> {
+    if not_root() {
+        return None;
+    }
+    let lab = Lab::new();
+    own_mounts();
+    open_to_all(&lab);
+    // A build directory may be private.
+    std::fs::copy(env!("CARGO_BIN_EXE_muxfs"), lab.path("muxfs")).unwrap();
     for name in ["uhome", "urun", "umux"] {
         std::fs::create_dir(lab.path(name)).unwrap();
         std::fs::set_permissions(lab.path(name), PermissionsExt::from_mode(0o700)).unwrap();
         give(&lab.path(name), USER);
     }
     let at = |name: &str| lab.path(name).display().to_string();
-    format!(
+    let env = format!(
         "export HOME={} XDG_RUNTIME_DIR={} MUXFS_TMUX_SOCKET={}/tmux MUXFS_NODE_NAME=honey SHELL=/bin/bash \
          LC_ALL=C.UTF-8; unset XDG_STATE_HOME XDG_CONFIG_HOME MUXFS_CONFIG TMUX; PATH={}:$PATH; cd; ",
         at("uhome"),
         at("urun"),
         at("urun"),
         lab.path(".").display()
-    )
+    );
+    Some((lab, env))
 }
 
 fn no_mount_at(dir: &Path) -> bool {
@@ -132,11 +145,7 @@ impl Drop for UsersOwn {
 
 #[test]
 fn by_default_only_the_owner_gets_in() {
-    if not_root() {
-        return;
-    }
-    let mount = Mount::start();
-    open_to_all(&mount.lab);
+    let Some(mount) = shared_mount(&[]) else { return };
     // The modes would let everybody in.
     mount.sh(&format!("mkdir demo; chmod 0755 {} . demo && chmod 0644 demo/status", mount.dir.display()));
     for script in ["ls", "cat .self/demo/status", "cat .self/config", "mkdir .self/x"] {
@@ -148,11 +157,7 @@ fn by_default_only_the_owner_gets_in() {
 
 #[test]
 fn with_allow_other_the_modes_decide_and_last() {
-    if not_root() {
-        return;
-    }
-    let mut mount = Mount::start_with(&["-o", "allow_other"]);
-    open_to_all(&mount.lab);
+    let Some(mut mount) = shared_mount(&["-o", "allow_other"]) else { return };
     mount.sh("mkdir demo; echo 'echo hello' > demo/input; cat demo/wait");
     assert!(
         !as_user(STRANGER, &format!("ls {}", mount.dir.display())).status.success(),
@@ -197,11 +202,7 @@ fn with_allow_other_the_modes_decide_and_last() {
 
 #[test]
 fn nobody_but_the_owner_reads_config_however_it_was_copied() {
-    if not_root() {
-        return;
-    }
-    let mount = Mount::start_with(&["-o", "allow_other"]);
-    open_to_all(&mount.lab);
+    let Some(mount) = shared_mount(&["-o", "allow_other"]) else { return };
     let dir = mount.dir.display();
     mount.sh(&format!("mkdir demo; chmod 0755 {dir} . demo"));
     mount.sh("echo '[env]' > demo/config; echo 'TOKEN = \"geheim\"' >> demo/config; chmod 0644 demo/config config || true");
@@ -240,14 +241,8 @@ fn nobody_but_the_owner_reads_config_however_it_was_copied() {
 
 #[test]
 fn an_unprivileged_user_mounts_through_fusermount3() {
-    if not_root() {
-        return;
-    }
-    let lab = Lab::new();
-    own_mounts();
-    fuse_for_all(&lab);
-    program(&lab);
-    let env = users_place(&lab);
+    let Some((lab, env)) = users_place() else { return };
+    fuse_device(&lab, 0o666); // as distributions have it
     let _ended = UsersOwn::of(&lab);
     let dir = lab.path("umux");
     let run = |script: &str| {
@@ -286,6 +281,23 @@ fn an_unprivileged_user_mounts_through_fusermount3() {
     let stranger = as_user(STRANGER, &format!("{}/muxfs umount {}", lab.path(".").display(), dir.display()));
     assert!(!stranger.status.success() && !no_mount_at(&dir), "{}", said(&stranger));
     run(&format!("muxfs umount {}", dir.display()));
+}
+
+#[test]
+fn a_device_that_is_closed_to_its_user_is_told() {
+    let Some((lab, env)) = users_place() else { return };
+    fuse_device(&lab, 0o600);
+    let dir = lab.path("umux");
+    let out = as_user(USER, &format!("{env}muxfs mount {}", dir.display()));
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!out.status.success() && no_mount_at(&dir), "{text}");
+    assert!(text.contains("/dev/fuse: Permission denied") && text.contains("`muxfs doctor`"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let out = as_user(USER, &format!("{env}muxfs doctor"));
+    let text = said(&out);
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    let told = "BAD   fuse device: /dev/fuse: Permission denied (os error 13)\n      -> chmod 666 /dev/fuse (as root)";
+    assert!(text.contains(told), "{text}");
 }
 
 /// Every process whose environment names this lab: uid, command line, and its HOME and USER.
@@ -329,13 +341,7 @@ fn person(lab: &Lab) -> (PathBuf, u32) {
 
 #[test]
 fn root_follows_nothing_that_the_user_of_setuid_laid() {
-    if not_root() {
-        return;
-    }
-    let lab = Lab::new();
-    own_mounts();
-    program(&lab);
-    users_place(&lab);
+    let Some((lab, _)) = users_place() else { return };
     let (home, uid) = person(&lab);
     let dir = lab.path("umux");
     let of_root = lab.path("of-root");
@@ -409,13 +415,7 @@ fn root_follows_nothing_that_the_user_of_setuid_laid() {
 
 #[test]
 fn setuid_drops_root_before_anything_of_tmux() {
-    if not_root() {
-        return;
-    }
-    let lab = Lab::new();
-    own_mounts();
-    program(&lab);
-    users_place(&lab);
+    let Some((lab, _)) = users_place() else { return };
     let _ended = UsersOwn::of(&lab);
     let (home, uid) = person(&lab);
     // Whoever runs tmux or a shell writes down as whom; root must not be among them.
@@ -504,12 +504,8 @@ fn setuid_drops_root_before_anything_of_tmux() {
 
 #[test]
 fn a_stranger_in_the_owners_group_sees_nothing_by_default() {
-    if not_root() {
-        return;
-    }
     // With allow_other and the default bits, a member of root's own group is a stranger still.
-    let mount = Mount::start_with(&["-o", "allow_other"]);
-    open_to_all(&mount.lab);
+    let Some(mount) = shared_mount(&["-o", "allow_other"]) else { return };
     let mut ls = Command::new("ls");
     let out = ls.arg(&mount.dir).uid(account(STRANGER).uid.as_raw()).gid(0).output().unwrap();
     assert!(!out.status.success(), "{}", said(&out));
@@ -519,11 +515,7 @@ fn a_stranger_in_the_owners_group_sees_nothing_by_default() {
 /// the program that runs as the owner.
 #[test]
 fn who_may_make_files_beside_config_may_not_replace_it() {
-    if not_root() {
-        return;
-    }
-    let mount = Mount::start_with(&["-o", "allow_other"]);
-    open_to_all(&mount.lab);
+    let Some(mount) = shared_mount(&["-o", "allow_other"]) else { return };
     let (group, dir) = (account(STRANGER).gid, mount.dir.display());
     mount.sh(&format!("mkdir demo; chmod 0711 {dir} .; chgrp {group} demo; chmod 0770 demo"));
     let before = mount.read("demo/config");
