@@ -112,7 +112,7 @@ man:
 # Under sudo there is often no cargo, and root must not build in a user's tree: what they built is
 # installed then.
 install:
-	@if [ "$$(id -u)" = "$$(stat -c %u Makefile)" ] && command -v $(CARGO) >/dev/null; then \
+	@if [ "$$(id -u)" = "$$(stat -c %u Makefile)" ] && { command -v $(CARGO) >/dev/null || [ ! -x '$(BIN)' ]; }; then \
 	  $(MAKE) --no-print-directory build; \
 	elif [ ! -x '$(BIN)' ]; then \
 	  echo "$(BIN) is not there: first 'make build' as $$(stat -c %U Makefile), then 'sudo make install'" >&2; exit 1; \

@@ -94,16 +94,24 @@ const SHAPES: &[(&str, &str)] = &[
 /// What an error means; TREE.md, "Errors".
 const ERRORS: &[(&str, &str)] = &[
     ("ENOENT", "There is no such session."),
-    ("ENXIO", "The session, or the tmux server, ended while the file was open."),
+    ("ENXIO", "The session, the tmux server or the state directory is gone."),
+    ("ESTALE", "The file was replaced while it was open."),
+    ("EHOSTDOWN", "The node is not connected."),
     ("EACCES", "The permission bits do not let you, or the file's shape has no such operation."),
     ("EPERM", "Nobody may: there is no such operation in this directory."),
-    ("EBUSY", "Not now: the session was made by others, and rmdir spares those."),
+    (
+        "EBUSY",
+        "Not now: rmdir of a session that others made, steer while the agent asks, a rename of a prompt that is being typed.",
+    ),
     ("EINVAL", "A name, verb, key or config that cannot be understood."),
     ("EILSEQ", "Bytes that are not UTF-8."),
     ("EFBIG", "A message of more than 1 MiB."),
     ("EAGAIN", "A queue is full; try again."),
     ("EEXIST", "The name is taken."),
-    ("ETIMEDOUT", "A time limit passed."),
+    ("ENOSPC", "The disk is full."),
+    ("EROFS", "The mount is read-only."),
+    ("ETIMEDOUT", "A time limit passed: nothing was done, or errors says what may have been."),
+    ("EINTR", "A signal ended the wait."),
     ("EIO", "A fault of muxfs."),
 ];
 
@@ -176,7 +184,8 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
     let codes: Vec<_> =
         line.exits.iter().map(|(code, about)| (code.to_string(), (*about).to_owned())).collect();
     page.list(codes);
-    page.text("As mount.fuse.muxfs it has those of mount(8).");
+    page.paragraph();
+    page.text("mount.fuse.muxfs has those of mount(8).");
     page.section("EXAMPLES");
     page.display("export MUX=/mux\nmuxfs mount $MUX\nmkdir $MUX/.self/demo\necho date > $MUX/.self/demo/input\ncat $MUX/.self/demo/wait $MUX/.self/demo/output\nmuxfs umount $MUX");
     page.see_also(&[
@@ -233,8 +242,10 @@ pub fn muxfs_tree_5(rows: &[DocRow<'_>], stages: &[(&str, &str)], verbs: &[DocVe
         One trailing newline is cut, an empty message does nothing, and control characters other \
         than tab and newline are removed. A program that asked for bracketed paste gets one paste; \
         another gets lines, each of at most 4,095 bytes where its terminal is in canonical mode. A \
-        writer that is killed by a signal delivers nothing. The close returns when tmux has taken \
-        the text; what can be refused earlier is refused at the open or the write, where every \
+        writer that is killed by a signal delivers nothing. Where turns are on, as they are for \
+        agents, the close returns when the prompt is on disk, and fsync(2) waits until the agent has \
+        taken it; where they are off, the close returns when tmux has taken the text. What can be \
+        refused earlier is refused at the open or the write, where every \
         shell sees it. Every refusal leaves a line in `errors`. Messages that are not finished may \
         take 32 MiB a user and 64 MiB in all.",
     );

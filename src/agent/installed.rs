@@ -36,14 +36,18 @@ impl Found<'_> {
     pub fn program(&self) -> Option<&Path> {
         self.program.as_deref()
     }
+
+    /// Key, program or `-`, command, and the flags that make it ask for no approval or `-`.
+    pub fn columns(&self) -> [String; 4] {
+        let program = self.program.as_ref().map_or("-".to_owned(), |p| p.display().to_string());
+        [self.key.to_owned(), program, self.agent.command.join(" "), danger(self.agent)]
+    }
 }
 
-/// A line each: key, program or `-`, command, danger flags, name.
+/// A line each, of its [columns](Found::columns).
 pub fn table(found: &[Found<'_>]) -> String {
     let mut out = String::new();
-    for Found { key, agent, program } in found {
-        let program = program.as_ref().map_or("-".to_owned(), |p| p.display().to_string());
-        let (command, danger) = (agent.command.join(" "), danger(agent));
+    for [key, program, command, danger] in found.iter().map(Found::columns) {
         // Writing to a String does not fail.
         let _ = writeln!(out, "{key:<10} {program:<30} {command:<20} {danger}");
     }

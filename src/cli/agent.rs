@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::paths::Paths;
+use super::terminal::{self, Cell, Look, table};
+use super::{print, print_painted};
 use crate::agent::catalogue::{self, Catalogue};
 use crate::agent::installed;
 use crate::agent::rules::judge;
@@ -21,8 +23,8 @@ const MAX_SCREEN: u64 = 16 << 20;
 pub enum AgentVerb {
     /// List the agents of the catalogue that are installed
     ///
-    /// A line each: key, program, command, and the flags that make it ask for no approval. A
-    /// manifest that is broken is named on standard error, with line and column.
+    /// A line each: key, program, command, and the flags that make it ask for no approval; on a
+    /// terminal a table. A manifest that is broken is named on standard error, with line and column.
     List(ListArgs),
     /// Say whether FILE is a right manifest
     ///
@@ -72,11 +74,11 @@ fn pair(between: char) -> impl Fn(&str) -> std::result::Result<(u16, u16), Strin
     }
 }
 
-pub fn run(verb: AgentVerb) -> Result<String> {
+pub fn run(verb: AgentVerb) -> Result<()> {
     match verb {
-        AgentVerb::List(args) => Ok(list(&load(), &args)),
-        AgentVerb::Check(args) => check(&args.file),
-        AgentVerb::State(args) => state(&load(), args),
+        AgentVerb::List(args) => list(&load(), &args),
+        AgentVerb::Check(args) => print(&check(&args.file)?),
+        AgentVerb::State(args) => print(&state(&load(), args)?),
     }
 }
 
@@ -89,10 +91,34 @@ fn load() -> Catalogue {
     all
 }
 
-fn list(all: &Catalogue, args: &ListArgs) -> String {
+fn list(all: &Catalogue, args: &ListArgs) -> Result<()> {
     let path = std::env::var("PATH").unwrap_or_default();
     let found = installed::look(all, &path, args.all);
-    if args.json { installed::as_json(&found) } else { installed::table(&found) }
+    if args.json {
+        return print(&installed::as_json(&found));
+    }
+    if !terminal::is_for_people() {
+        return print(&installed::table(&found));
+    }
+    if found.is_empty() {
+        return print("no agent of the catalogue is in PATH; --all lists them\n");
+    }
+    let row = |found: &installed::Found<'_>| {
+        let [key, program, command, danger] = found.columns();
+        let missing = if found.program().is_none() { Look::Faint } else { Look::Plain };
+        vec![
+            Cell::of(key, Look::Bold),
+            Cell::of(program, missing),
+            Cell::of(command, missing),
+            Cell::of(danger, missing),
+        ]
+    };
+    let rows: Vec<_> = found.iter().map(row).collect();
+    print_painted(&table(
+        &["AGENT", "PROGRAM", "COMMAND", "ASKS NOTHING WITH"],
+        &rows,
+        terminal::has_colours(),
+    ))
 }
 
 fn check(file: &Path) -> Result<String> {

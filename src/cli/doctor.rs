@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::facts::{AgentFact, Facts, MountState};
+use super::terminal::{Cell, Look, table};
 
 /// The oldest tmux whose control mode has what the node needs.
 const OLDEST_TMUX: (u32, u32) = (3, 2);
@@ -91,6 +92,26 @@ pub fn text(findings: &[Finding]) -> String {
         }
     }
     out
+}
+
+/// The same as a table, for a terminal.
+pub fn for_people(findings: &[Finding], colours: bool) -> String {
+    let mut rows = Vec::new();
+    for f in findings {
+        let (level, look) = match f.level {
+            Level::Ok => ("ok", Look::Green),
+            Level::Warn => ("warn", Look::Yellow),
+            Level::Bad => ("BAD", Look::Red),
+        };
+        let mut begin = vec![Cell::of(level, look), Cell::of(f.check, Look::Bold)];
+        let found = f.found.lines().map(str::to_owned).chain(f.mend.iter().map(|mend| format!("-> {mend}")));
+        for line in found {
+            begin.push(Cell::plain(line));
+            rows.push(begin);
+            begin = vec![Cell::plain(""), Cell::plain("")];
+        }
+    }
+    table(&["LEVEL", "CHECK", "FOUND"], &rows, colours)
 }
 
 pub fn json(findings: &[Finding]) -> String {
@@ -388,15 +409,7 @@ mod tests {
         assert_eq!(level("agents", |f| f.agents = vec![agent(Ok("2.2.0".into()))]), Warn);
         assert_eq!(level("agents", |f| f.agents = vec![agent(Err("timed out".into()))]), Warn);
         for (state, want) in [(MountState::Alive, FINE), (MountState::Dead, Bad), (MountState::Stuck, Bad)] {
-            let mount = Mount {
-                id: 1,
-                minor: 1,
-                root: "/".into(),
-                dir: "/mux".into(),
-                fstype: "fuse.muxfs".into(),
-                source: "muxfs".into(),
-                options: "rw".into(),
-            };
+            let mount = Mount::test("/mux", "fuse.muxfs");
             assert_eq!(level("mounts", |f| f.mounts = vec![(mount, Some(state))]), want);
         }
     }
@@ -433,12 +446,18 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_say_the_same() {
+    fn all_forms_say_the_same() {
         let mut facts = healthy();
         facts.tmux_path = None;
         let findings = judge(&facts);
         assert!(is_bad(&findings));
         assert!(text(&findings).starts_with("BAD   tmux: not found in PATH\n      -> install tmux"));
+        let shown = for_people(&findings, true);
+        let bad = "\x1b[31mBAD\x1b[0m    \x1b[1mtmux\x1b[0m             not found in PATH\n";
+        assert!(
+            shown.contains(bad) && shown.contains("\n                        -> install tmux"),
+            "{shown}"
+        );
         let back: serde_json::Value = serde_json::from_str(&json(&findings)).unwrap();
         assert_eq!(back[0]["level"], "bad");
         assert_eq!(back.as_array().unwrap().len(), CHECKS.len());

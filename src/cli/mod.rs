@@ -27,6 +27,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -51,12 +52,12 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "XDG_STATE_HOME",
-        "Its directory muxfs holds records, logs and the lock that makes a node the only one of its user. Default: ~/.local/state.",
+        "Records, logs and the lock that allows one node per user are in $XDG_STATE_HOME/muxfs. Default: ~/.local/state.",
     ),
-    ("XDG_CONFIG_HOME", "Its directory muxfs holds the config file. Default: ~/.config."),
+    ("XDG_CONFIG_HOME", "The config file is in $XDG_CONFIG_HOME/muxfs. Default: ~/.config."),
     (
         "XDG_RUNTIME_DIR",
-        "Its directory muxfs holds sockets. Default: /run/user/UID where it is there, else /tmp/muxfs-UID.",
+        "Sockets are in $XDG_RUNTIME_DIR/muxfs. Default: /run/user/UID where it is there, else /tmp/muxfs-UID.",
     ),
     ("FUSERMOUNT_PATH", "Another fusermount3 than that in PATH."),
 ];
@@ -94,11 +95,13 @@ pub enum Verb {
     Node(NodeArgs),
     /// Say whether a node of this user runs, where it is mounted, and what it says of itself
     ///
-    /// Exit status 0 if one runs and answers, 3 if none runs.
+    /// Exit status 0 if one runs and answers, 3 if none runs. On a terminal with colours, and with
+    /// ages in words where a pipe has times.
     Status(StatusArgs),
     /// Look at everything muxfs needs, and say what is wrong and how to mend it
     ///
-    /// Exit status 0 if nothing is wrong, 1 otherwise. Warnings do not count.
+    /// Exit status 0 if nothing is wrong, 1 otherwise. Warnings do not count. On a terminal a table
+    /// with colours.
     Doctor(DoctorArgs),
     /// Look at the catalogue of agents, a manifest of one's own, or what a screen says
     #[command(subcommand)]
@@ -215,13 +218,26 @@ fn run_verb(verb: Verb) -> Result<ExitCode> {
         Verb::Mount(args) => return start::mount(args),
         Verb::Node(NodeArgs {}) => start::node()?,
         Verb::Umount(args) => umount::umount(&args.dir, args.lazy)?,
-        Verb::Status(args) => print(&status::status(args.json)?)?,
+        Verb::Status(args) => {
+            let text = status::status(args.json)?;
+            if args.json || !terminal::is_for_people() {
+                print(&text)?;
+            } else {
+                print_painted(&status::for_people(&text, SystemTime::now(), terminal::has_colours()))?;
+            }
+        }
         Verb::Doctor(args) => {
             let findings = doctor::judge(&facts::gather(run::ask_tmux, run::check_config));
-            print(&if args.json { doctor::json(&findings) } else { doctor::text(&findings) })?;
+            if args.json {
+                print(&doctor::json(&findings))?;
+            } else if terminal::is_for_people() {
+                print_painted(&doctor::for_people(&findings, terminal::has_colours()))?;
+            } else {
+                print(&doctor::text(&findings))?;
+            }
             return Ok(ExitCode::from(u8::from(doctor::is_bad(&findings))));
         }
-        Verb::Agent(verb) => print(&agent::run(verb)?)?,
+        Verb::Agent(verb) => agent::run(verb)?,
         Verb::Session(args) => return session::run(args),
         Verb::Completions(args) => {
             let mut script = Vec::new();
@@ -250,7 +266,7 @@ fn print_painted(text: &str) -> Result<()> {
 /// What a mount needs of the machine is for `doctor` to say; a slip in the command line, and a node
 /// that runs already, are not.
 fn leave_mount(done: Result<ExitCode>, code: fn(Kind) -> u8) -> ExitCode {
-    let slip = |kind| matches!(kind, Kind::Invalid | Kind::Interrupted | Kind::Busy);
+    let slip = |kind| matches!(kind, Kind::Invalid | Kind::Interrupted | Kind::Busy | Kind::Exists);
     let done = done.map_err(|e| {
         if slip(e.kind) {
             return e;

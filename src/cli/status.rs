@@ -4,10 +4,12 @@
 
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::lock::{self, Holder};
 use super::paths::Paths;
+use super::terminal::{self, Cell, Look, table};
+use crate::clock::seconds_since;
 use crate::error::{Error, Kind, Result, fail};
 
 /// A daemon that does not answer within this is said not to.
@@ -23,6 +25,22 @@ pub fn status(json: bool) -> Result<String> {
         None => None,
     };
     if json { render_json(&holder, node.as_deref()) } else { Ok(render(&holder, node.as_deref())) }
+}
+
+/// The same text for a person: keys and values in two columns, the state in its colour, times and
+/// seconds as ages.
+pub fn for_people(text: &str, now: SystemTime, colours: bool) -> String {
+    let row = |line: &str| {
+        let (key, value) = line.split_once(": ").unwrap_or((line, ""));
+        let age = match key {
+            "since" | "last_seen" => seconds_since(value, now).map(|s| format!("{} ago", terminal::age(s))),
+            "uptime" => value.parse().ok().map(terminal::age),
+            _ => None,
+        };
+        let look = if key == "state" { Look::of_state(value) } else { Look::Plain };
+        vec![Cell::of(format!("{key}:"), Look::Bold), Cell::of(age.as_deref().unwrap_or(value), look)]
+    };
+    table(&[], &text.lines().map(row).collect::<Vec<_>>(), colours)
 }
 
 fn render(holder: &Holder, node: Option<&str>) -> String {
@@ -69,6 +87,19 @@ mod tests {
         let json = render_json(&holder, Some(r#"{"state":"online"}"#)).unwrap();
         assert_eq!(json, "{\"dir\":\"/mux\",\"node\":{\"state\":\"online\"},\"pid\":7,\"verb\":\"mount\"}\n");
         assert!(render_json(&holder, Some("no json")).is_err());
+    }
+
+    #[test]
+    fn a_person_reads_columns_and_ages() {
+        let text = "mount: /mux\nstate: online\nsince: 1970-01-01T00:00:00.000Z\nuptime: 12000\nlogs: ok\n";
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(12_000);
+        assert_eq!(
+            for_people(text, now, false),
+            "mount:   /mux\nstate:   online\nsince:   3h 20m ago\nuptime:  3h 20m\nlogs:    ok\n"
+        );
+        assert!(for_people(text, now, true).contains("\x1b[1mstate:\x1b[0m   \x1b[32monline\x1b[0m\n"));
+        let escape = for_people("mount: /\x1b[2J\n", now, true);
+        assert!(escape.ends_with("  /%1B[2J\n"), "{escape:?}");
     }
 
     #[test]

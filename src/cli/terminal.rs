@@ -38,7 +38,7 @@ impl Look {
     /// Of a session's or turn's state: green goes on by itself, yellow wants a person, red is over.
     pub fn of_state(state: &str) -> Self {
         match state.split_whitespace().next().unwrap_or("") {
-            "ready" | "done" => Look::Green,
+            "ready" | "done" | "online" => Look::Green,
             "busy" | "starting" => Look::Blue,
             "blocked" | "limited" => Look::Yellow,
             "exited" | "ended" => Look::Red,
@@ -71,12 +71,14 @@ impl Cell {
     }
 }
 
-/// Rows below a header, each column as wide as its widest cell, the last one open.
+/// Rows below a header (none where it is empty), each column as wide as its widest cell, the last
+/// one open.
 pub fn table(header: &[&str], rows: &[Vec<Cell>], colours: bool) -> String {
     let head: Vec<Cell> = header.iter().map(|h| Cell((*h).to_owned(), Look::Bold)).collect();
-    let all: Vec<&Vec<Cell>> = std::iter::once(&head).chain(rows).collect();
+    let all: Vec<&Vec<Cell>> = Some(&head).filter(|h| !h.is_empty()).into_iter().chain(rows).collect();
     let width = |n: usize| all.iter().filter_map(|row| row.get(n)).map(|c| c.0.width()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let columns = all.iter().map(|row| row.len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut out = String::new();
     for row in all {
         for (n, cell) in row.iter().enumerate() {

@@ -115,7 +115,7 @@ impl Terminal {
     fn new(f: &Fakes, more: &[(&str, &str)]) -> Self {
         let lab = Lab::new();
         let mut words: Vec<String> =
-            ["new-session", "-d", "-s", "t", "-x", "120", "-y", "40"].map(String::from).into();
+            ["new-session", "-d", "-s", "t", "-x", "160", "-y", "60"].map(String::from).into();
         let env = super::support::Mount::environment(f.lab())
             .into_iter()
             .map(|(k, v)| (k, v.display().to_string()));
@@ -224,4 +224,54 @@ fn a_terminal_shows_tables_with_colours_and_pipes_do_not() {
     let (_, listed, _) = three(&run(&f, &["list"]));
     let name = listed.lines().find(|l| l.starts_with("my%20shell ")).unwrap();
     assert!(name.ends_with("/a dir%1B]2;x"), "{listed}");
+}
+
+#[test]
+fn the_node_the_catalogue_and_the_machine_are_tables_on_a_terminal() {
+    let f = logged("");
+    let t = Terminal::new(&f, &[("TERM", "tmux-256color")]);
+    let muxfs =
+        |args: &[&str]| three(&f.mount.command(env!("CARGO_BIN_EXE_muxfs")).args(args).output().unwrap());
+
+    // Each is told from the one before by its number.
+    let mut shown = 0;
+    let mut show = |verb: &str| {
+        shown += 1;
+        let mark = format!("shown {shown}:");
+        t.line(&format!("clear; {} {verb}; echo {mark} $?", env!("CARGO_BIN_EXE_muxfs")));
+        until(verb, || Some(t.screen(false)).filter(|s| s.lines().any(|l| l.starts_with(&mark))))
+    };
+
+    let plain = show("status");
+    let line = |key: &str| {
+        plain
+            .lines()
+            .map(str::trim_end)
+            .find(|l| l.starts_with(key))
+            .unwrap_or_else(|| panic!("{key}: {plain}"))
+    };
+    assert!(line("since:").ends_with("s ago") && line("uptime:").ends_with('s'), "{plain}");
+    assert_eq!(line("mount:").find('/'), line("version:").find("0."), "one column: {plain}");
+    assert!(t.screen(true).contains("\x1b[32monline"), "{}", t.screen(true));
+    let (_, piped, _) = muxfs(&["status"]);
+    assert!(piped.contains("\nstate: online\nsince: 20") && !piped.contains('\x1b'), "{piped}");
+
+    let plain = show("agent list --all");
+    assert!(plain.lines().any(|l| l.starts_with("AGENT  ") && l.contains("  PROGRAM  ")), "{plain}");
+    assert!(plain.lines().any(|l| l.starts_with("claude  ") && l.contains("--dangerously-skip-permissions")));
+    let (_, piped, _) = muxfs(&["agent", "list", "--all"]);
+    assert!(piped.starts_with("agy ") && !piped.contains('\x1b'), "{piped}");
+
+    let plain = show("doctor");
+    assert!(plain.lines().any(|l| l.starts_with("LEVEL  CHECK  ")), "{plain}");
+    assert!(t.screen(true).contains("\x1b[32mok"), "{}", t.screen(true));
+    let (_, piped, _) = muxfs(&["doctor"]);
+    assert!(piped.contains("\nok    fuse device: /dev/fuse opens\n"), "{piped}");
+
+    t.line("export NO_COLOR=1");
+    for (verb, word) in [("status", "state:"), ("agent list --all", "AGENT"), ("doctor", "LEVEL")] {
+        show(verb);
+        let screen = t.screen(true);
+        assert!(screen.contains(word) && !screen.contains("\x1b[3"), "{verb}: {screen}");
+    }
 }
