@@ -57,7 +57,7 @@ impl Dialog {
                 "Do you trust the files in this directory?".into(),
                 format!("  {}", cwd.display()),
             ],
-            answers: vec![("Yes", Answer::Yes), ("No, exit", Answer::Leave)],
+            answers: vec![("Yes, I trust it", Answer::Yes), ("No, exit", Answer::Leave)],
             cancel: Answer::Leave,
             chosen: 1,
             auth: false,
