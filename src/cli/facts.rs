@@ -161,8 +161,10 @@ pub fn in_path(name: &str) -> Option<PathBuf> {
 
 /// `FUSERMOUNT_PATH` names another one, as libfuse and fuser have it.
 pub fn fusermount() -> Option<PathBuf> {
-    let named = std::env::var_os("FUSERMOUNT_PATH").map(PathBuf::from).filter(|p| p.is_file());
-    named.or_else(|| in_path("fusermount3"))
+    match std::env::var_os("FUSERMOUNT_PATH").map(PathBuf::from) {
+        Some(named) => Some(named).filter(|p| p.is_file()),
+        None => in_path("fusermount3"),
+    }
 }
 
 /// Runs a command without input; after `limit` it is killed and the answer is TimedOut.

@@ -165,6 +165,8 @@ impl Device {
             Ok(()) => {}
             // Root of a container that may not mount: fusermount3 may.
             Err(Errno::EPERM) => return Ok(()),
+            // The options are good: it is the device that is none.
+            Err(Errno::EINVAL) => return fail(Kind::Denied, "/dev/fuse is not the kernel's FUSE device"),
             Err(e) => {
                 return Err(Error::io(format!("mounting on {}", self.dir.display()), e.into()));
             }
@@ -197,6 +199,10 @@ pub fn serve(mut device: Device, tree: Arc<dyn Tree>, rt: Handle) -> Result<Moun
         None => Session::new(fuse, &device.dir, &config),
     };
     let session = session.map_err(|e| match e.raw_os_error() {
+        // Directory and device were opened before.
+        Some(libc::ENOENT) => {
+            Error::new(Kind::NotFound, format!("{what}: fusermount3 was not found (package fuse3)"))
+        }
         Some(_) => Error::io(&what, e),
         // fusermount3 says in words what it is not content with.
         None => Error::new(Kind::Denied, format!("{what}: {}", e.to_string().trim())),

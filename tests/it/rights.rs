@@ -283,21 +283,34 @@ fn an_unprivileged_user_mounts_through_fusermount3() {
     run(&format!("muxfs umount {}", dir.display()));
 }
 
-#[test]
-fn a_device_that_is_closed_to_its_user_is_told() {
-    let Some((lab, env)) = users_place() else { return };
-    fuse_device(&lab, 0o600);
+/// What keeps `USER` from mounting is `why`, in one line, and the check of `muxfs doctor` that sees it.
+fn keeps_from_mounting(lab: &Lab, env: &str, why: &str, check: &str) {
     let dir = lab.path("umux");
     let out = as_user(USER, &format!("{env}muxfs mount {}", dir.display()));
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success() && no_mount_at(&dir), "{text}");
-    assert!(text.contains("/dev/fuse: Permission denied") && text.contains("`muxfs doctor`"), "{text}");
+    assert!(text.contains(why) && text.contains("`muxfs doctor`"), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
     let out = as_user(USER, &format!("{env}muxfs doctor"));
     let text = said(&out);
-    assert_eq!(out.status.code(), Some(1), "{text}");
-    let told = "BAD   fuse device: /dev/fuse: Permission denied (os error 13)\n      -> chmod 666 /dev/fuse (as root)";
-    assert!(text.contains(told), "{text}");
+    assert!(out.status.code() == Some(1) && text.contains(check), "{text}");
+}
+
+#[test]
+fn a_device_that_is_closed_to_its_user_is_told() {
+    let Some((lab, env)) = users_place() else { return };
+    fuse_device(&lab, 0o600);
+    let check = "BAD   fuse device: /dev/fuse: Permission denied (os error 13)\n      -> chmod 666 /dev/fuse (as root)";
+    keeps_from_mounting(&lab, &env, "muxfs: /dev/fuse: Permission denied", check);
+}
+
+#[test]
+fn a_fusermount3_that_is_not_there_is_told() {
+    let Some((lab, env)) = users_place() else { return };
+    fuse_device(&lab, 0o666);
+    let env = format!("{env}export FUSERMOUNT_PATH=/nonexistent/fusermount3; ");
+    let check = "BAD   mount rights: fusermount3 not found\n      -> install fuse3";
+    keeps_from_mounting(&lab, &env, "fusermount3 was not found (package fuse3)", check);
 }
 
 /// Every process whose environment names this lab: uid, command line, and its HOME and USER.
