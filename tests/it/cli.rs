@@ -62,13 +62,15 @@ fn a_node_that_runs_is_named() {
     let state = home.path().join(".local/state/muxfs");
     std::fs::create_dir_all(&state).unwrap();
     // Held by this process, as by a daemon: the lock belongs to the open file.
-    let holder = muxfs::cli::lock::Holder { pid: 4711, verb: "mount".into(), dir: Some("/somewhere".into()) };
+    let pid = std::process::id();
+    let holder = muxfs::cli::lock::Holder { pid, verb: "node".into(), dir: None };
     let _lock = muxfs::cli::lock::InstanceLock::take(&state, &holder, |_| false).unwrap();
     for args in [&["mount", "-f", "."][..], &["mount", "."], &["node"]] {
         let out = muxfs(&home, args);
         assert_eq!(out.status.code(), Some(5), "{args:?}");
         let said = stderr(&out);
-        assert!(said.contains("4711") && said.contains("/somewhere") && said.lines().count() == 1, "{said}");
+        let who = format!("pid {pid}, muxfs node; a user has one node\n");
+        assert!(said.ends_with(&who) && said.lines().count() == 1, "{said}");
         assert!(!said.contains("doctor"), "nothing is wrong with the machine: {said}");
     }
 }

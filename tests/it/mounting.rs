@@ -149,14 +149,33 @@ fn a_second_mount_or_node_names_the_first() {
 /// umount(8) returns before the daemon has ended.
 #[test]
 fn a_mount_right_after_an_umount_waits_for_the_daemon_before_it() {
-    let (lab, dir) = lab_with_dir();
-    let _off = Off(dir.clone());
-    for _ in 0..5 {
-        let out = muxfs(&lab, &["mount", dir.to_str().unwrap()]);
-        assert!(out.status.success(), "{}", said(&out));
-        let out = Command::new("fusermount3").arg("-u").arg(&dir).output().unwrap();
-        assert!(out.status.success(), "{}", said(&out));
-    }
+    let mut mount = Mount::start();
+    let _off = Off(mount.dir.clone());
+    // As if it were slow to end.
+    nix::sys::signal::kill(mount.pid(), Signal::SIGSTOP).unwrap();
+    let out = Command::new("fusermount3").arg("-uz").arg(&mount.dir).output().unwrap();
+    assert!(out.status.success(), "{}", said(&out));
+    let mut next = Command::new(env!("CARGO_BIN_EXE_muxfs"));
+    next.envs(Mount::environment(&mount.lab)).args(["mount", "-f"]).arg(&mount.dir).stdin(Stdio::null());
+    let mut next = next.spawn().unwrap();
+    let waits = |pid: u32| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|f| std::fs::read_link(f.path()).ok()).any(|f| f.ends_with("muxfs/lock"))
+    };
+    until_true("it has seen the lock", || {
+        assert!(next.try_wait().unwrap().is_none(), "it was refused");
+        waits(next.id())
+    });
+    nix::sys::signal::kill(mount.pid(), Signal::SIGCONT).unwrap();
+    until_true("it is mounted", || {
+        assert!(next.try_wait().unwrap().is_none(), "it was refused");
+        mounts_at(&mount.dir) == 1
+    });
+    mount.ended();
+    let pid = nix::unistd::Pid::from_raw(next.id().cast_signed());
+    until_true("it answers", || mount.dir.join(".self/status").exists());
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+    until("it ends", || next.try_wait().unwrap());
 }
 
 #[test]
