@@ -131,7 +131,6 @@ impl Sessions {
                 command: Some(&program.command),
                 width: size.0.into(),
                 height: size.1.into(),
-                history_limit: None,
                 muxfs_id: &record.id,
             },
             config.logs.then_some(&self.pipes),

@@ -20,8 +20,6 @@ pub struct NewSession<'a> {
     pub command: Option<&'a [String]>,
     pub width: u32,
     pub height: u32,
-    /// Lines of scrollback; None: as the user's tmux has it.
-    pub history_limit: Option<u32>,
     /// Value of the session's `@muxfs`.
     pub muxfs_id: &'a str,
 }
@@ -70,7 +68,7 @@ pub async fn new_session(server: &Server, new: NewSession<'_>, hub: Option<&Pipe
     if first != new.name {
         line = line.then(Command::new("rename-session").args(["-t", &target, "--"]).literal(new.name));
     }
-    let made = with_history(server, new.history_limit, line).await;
+    let made = server.run_each(line).await;
     if made.is_err() && first != new.name {
         // It may be there under its first name, which nobody else has.
         let _ = server.run(Command::new("kill-session").args(["-t", &target])).await;
@@ -213,23 +211,6 @@ fn program(command: Command, argv: Option<&[String]>) -> Command {
         }
         _ => command,
     }
-}
-
-/// tmux gives a pane its scrollback when it makes it, from the global option. So that is set for
-/// the one line and set back in the next, which the same write sends: no other client sees it.
-async fn with_history(server: &Server, limit: Option<u32>, line: Line) -> Result<Bodies> {
-    let Some(limit) = limit else {
-        return server.run_each(line).await;
-    };
-    let option = ["-g", "history-limit"];
-    let before = server.run(Command::new("show-options").arg("-gv").arg("history-limit")).await?;
-    let before = String::from_utf8_lossy(&before).trim().to_owned();
-    let set = Command::new("set-option").args(option).arg(limit.to_string());
-    // Three lines, not one: a failure in the middle must not keep the last from running.
-    drop(server.send(set)?); // its answer says nothing that matters
-    let made = server.send(line)?;
-    server.run(Command::new("set-option").args(option).arg(before)).await?;
-    made.await.unwrap_or_else(|_| fail(Kind::Gone, "the tmux server is gone"))
 }
 
 /// Descriptors that stay free in the server for clients and jobs. A server that has none left

@@ -56,7 +56,7 @@ async fn names_and_directories_are_taken_literally() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn environment_directory_and_scrollback_arrive() {
+async fn environment_and_directory_arrive() {
     let rig = Rig::new().await;
     let dir = rig.path().join("d #{pid} #S 'q' \n%H");
     std::fs::create_dir(&dir).expect("makes");
@@ -75,22 +75,13 @@ async fn environment_directory_and_scrollback_arrive() {
         command: Some(&["agent x".to_owned()]),
         width: 100,
         height: 30,
-        history_limit: Some(12_345),
         muxfs_id: "x",
     };
-    let limit =
-        async || text(&rig.s().run(cmd("show-options", &["-gv", "history-limit"])).await.expect("shows"));
-    let before = limit().await;
     let made = session::new_session(rig.s(), new.clone(), None).await.expect("made");
     rig.shows(&made.pane, "started").await;
     assert_eq!(std::fs::read_to_string(dir.join("out")).expect("read"), format!("<{odd}>"));
     assert_eq!(std::fs::read_to_string(dir.join("pwd")).expect("read"), format!("{}\n", dir.display()));
-    let got = text(
-        &rig.s().run(cmd("display-message", &["-p", "-t", &made.pane, "#{history_limit}"])).await.expect("x"),
-    );
-    assert_eq!((got.as_str(), limit().await), ("12345", before.clone()));
     assert_eq!(session::new_session(rig.s(), new, None).await.expect_err("taken").kind, Kind::Exists);
-    assert_eq!(limit().await, before, "set back after a failure too");
     let pane = rig.pane(&made.pane).await;
     assert_eq!(
         (pane.width, pane.height, pane.pid, pane.cwd.as_str()),
@@ -111,8 +102,11 @@ async fn environment_directory_and_scrollback_arrive() {
     let pane = rig.dead(&made.pane).await;
     assert_eq!((pane.dead_status, pane.dead_signal), (Some(127), None));
     let made = rig.session("sig", &["sh", "-c", "kill -9 $$"]).await;
-    let pane = rig.dead(&made.pane).await;
-    assert_eq!((pane.dead_status, pane.dead_signal), (None, Some(9)));
+    // 3.2 never tells by which signal a program ended.
+    if !rig.s().info().version.starts_with("3.2") {
+        let pane = rig.dead(&made.pane).await;
+        assert_eq!((pane.dead_status, pane.dead_signal), (None, Some(9)));
+    }
     let hub = rig.hub();
     let more =
         session::new_window(rig.s(), &made.session, b"/", &[], Some(&["cat".to_owned()]), Some(&hub)).await;
