@@ -195,6 +195,10 @@ pub enum Key {
 /// Farther than this no option is reached by arrow keys.
 const FARTHEST: usize = 200;
 
+/// A dialog whose options are not seen is for a person to answer.
+const UNREAD: &str =
+    "its options cannot be told from its text: write its keys to `keys` (Enter, Down), or tmux attach";
+
 /// What the agent asks; none while the picture does not say that it is blocked.
 pub fn question(manifest: &Manifest, screen: &Screen) -> Option<Question> {
     (judge(manifest, screen).state == State::Blocked).then(|| asked(manifest, screen))
@@ -240,6 +244,9 @@ impl Question {
         // A list that goes on beyond the screen may have the number below.
         if let (true, Ok(number)) = (self.more, words.parse()) {
             return Ok(number);
+        }
+        if all.is_empty() {
+            return Err(UNREAD.into());
         }
         let labelled = |fits: &dyn Fn(&str) -> bool| {
             all.iter().filter(|o| fits(&o.label.to_lowercase())).map(|o| o.number).collect::<Vec<_>>()
@@ -288,7 +295,7 @@ impl Question {
         let place = |number: usize| now.options.iter().position(|o| o.number == number);
         let name = |key: &str| Key::Name(key.to_owned());
         match (&now.how, place(wanted)) {
-            (How::None, _) => Step::Impossible("its options cannot be told from its text"),
+            (How::None, _) => Step::Impossible(UNREAD),
             (How::Arrows(back, forth, tick), to) => {
                 let Some(at) = now.selected else {
                     return Step::Impossible("which option is selected cannot be seen");
@@ -383,5 +390,6 @@ mod tests {
         assert!(with(&["Yes", "yes"], false).choice("yes").is_err());
         assert_eq!(with(&["a", "b"], true).choice("40"), Ok(40));
         assert_eq!(with(&[], false).choice("1"), Ok(1), "the dialog says why it cannot");
+        assert_eq!(with(&[], false).choice("dark").unwrap_err(), UNREAD);
     }
 }
