@@ -54,6 +54,19 @@ pub struct DocVerb<'a> {
     pub about: &'a str,
 }
 
+/// One kind of event.
+#[derive(Debug, Clone, Copy)]
+pub struct DocEvent<'a> {
+    pub name: &'a str,
+    /// Those that not every event has.
+    pub fields: &'a [&'a str],
+    pub about: &'a str,
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
 /// What the command line's own tables say.
 pub struct CommandLine<'a> {
     pub command: Command,
@@ -201,14 +214,21 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
 
 /// muxfs-tree(5): every file.
 ///
-/// `stages`: what may become of a prompt, each a word and its meaning.
-pub fn muxfs_tree_5(rows: &[DocRow<'_>], stages: &[(&str, &str)], verbs: &[DocVerb<'_>]) -> String {
+/// `stages`: what may become of a prompt, each a word and its meaning. `fields` are those of every
+/// event.
+pub fn muxfs_tree_5(
+    rows: &[DocRow<'_>],
+    stages: &[(&str, &str)],
+    fields: &[(&str, &str)],
+    events: &[DocEvent<'_>],
+    verbs: &[DocVerb<'_>],
+) -> String {
     let mut page = Page::new("muxfs-tree", 5, DATE, "the files of a muxfs mount");
     page.section("DESCRIPTION");
     page.text(
         "The root has one directory for each node (a machine); the local one is also `.self`. A \
         node has one directory for each session of its tmux server. `mkdir` in a node makes a \
-        session and starts a shell in it, `rmdir` ends one that was made here, `mv` renames. \
+        session and starts the agent of that name in it, otherwise a shell; `rmdir` ends one that was made here, `mv` renames. \
         A directory exists exactly while its session does.",
     );
     page.section("SHAPES");
@@ -268,6 +288,15 @@ pub fn muxfs_tree_5(rows: &[DocRow<'_>], stages: &[(&str, &str)], verbs: &[DocVe
         The `status` of a turn says in `why` what its state alone does not tell.",
     );
     page.list(stages.iter().map(|(word, about)| (*word, (*about).to_owned())));
+    page.section("EVENTS");
+    page.text("A line of `events` is a JSON object. Each has these fields:");
+    page.list(fields.iter().map(|(name, about)| (*name, (*about).to_owned())));
+    page.paragraph();
+    page.text("The events, each with the fields of its own:");
+    page.list(events.iter().map(|e| {
+        let own = if e.fields.is_empty() { String::new() } else { format!(" Fields: {}.", quoted(e.fields)) };
+        (e.name, format!("{}{own}", e.about))
+    }));
     page.section("REFUSALS");
     page.list(ERRORS.iter().map(|(name, about)| (*name, (*about).to_owned())));
     page.see_also(&[("muxfs", 1), ("tmux", 1), ("muxfs-agent", 5), ("muxfs.toml", 5)]);

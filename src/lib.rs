@@ -1,6 +1,6 @@
 //! muxfs: every tmux session as files.
 //!
-//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, keys, error, clock, later, locks, foreign, offload}`
+//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, keys, error, clock, later, locks, foreign, offload, users}`
 
 pub mod agent;
 pub mod cli;
@@ -22,3 +22,4 @@ pub mod sys;
 pub mod tmux;
 pub mod transcript;
 pub mod tree;
+pub mod users;

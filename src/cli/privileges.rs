@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{self, Gid, Uid};
 
 use crate::error::{Error, Kind, Result, fail};
+use crate::users;
 
 /// An entry of the user database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl User {
     /// Whom this process acts for. A uid without an entry (a container's) has a home of `/`.
     pub fn own() -> Self {
         let uid = unistd::geteuid();
-        match unistd::User::from_uid(uid) {
+        match users::by_uid(uid) {
             Ok(Some(user)) => user.into(),
             _ => User {
                 name: uid.to_string(),
@@ -46,9 +47,9 @@ impl User {
 
     /// By name, else by number.
     pub fn find(text: &str) -> Result<Self> {
-        let by_name = unistd::User::from_name(text);
+        let by_name = users::by_name(text);
         let found = match (by_name, text.parse::<u32>()) {
-            (Ok(None), Ok(uid)) => unistd::User::from_uid(Uid::from_raw(uid)),
+            (Ok(None), Ok(uid)) => users::by_uid(Uid::from_raw(uid)),
             (found, _) => found,
         };
         match found {
@@ -75,8 +76,8 @@ pub fn find_gid(text: &str) -> Result<u32> {
     if let Ok(gid) = text.parse() {
         return Ok(gid);
     }
-    match unistd::Group::from_name(text) {
-        Ok(Some(group)) => Ok(group.gid.as_raw()),
+    match users::group(text) {
+        Ok(Some(gid)) => Ok(gid.as_raw()),
         Ok(None) => fail(Kind::Invalid, format!("no group {text:?} on this machine")),
         Err(e) => Err(Error::io(format!("looking up group {text:?}"), e.into())),
     }

@@ -7,9 +7,10 @@ use crate::agent::catalogue::Catalogue;
 use crate::agent::manual;
 use crate::config;
 use crate::config::schema::{Key, Kind};
-use crate::doc::{self, CommandLine, DocRow, DocSetting, DocVerb};
+use crate::doc::{self, CommandLine, DocEvent, DocRow, DocSetting, DocVerb};
 use crate::node::row::{Row, Verb};
 use crate::node::{root, rows_node, rows_pane, rows_session, rows_turn, talks, turns};
+use crate::session::events;
 use crate::session::turns::turn::Stage;
 
 const NODE: &str = "<node>";
@@ -89,6 +90,16 @@ fn of<S: 'static>(
 /// What may become of a prompt.
 pub fn turn_states() -> Vec<(&'static str, &'static str)> {
     Stage::TABLE.iter().map(|(_, word, about)| (*word, *about)).collect()
+}
+
+/// What may be read in `events`.
+pub fn events() -> Vec<DocEvent<'static>> {
+    events::TABLE.iter().map(|(name, fields, about)| DocEvent { name, fields, about }).collect()
+}
+
+/// The fields of every event.
+pub fn event_fields() -> &'static [(&'static str, &'static str)] {
+    events::COMMON
 }
 
 /// Every key of `muxfs.toml` and of a session's `config`.

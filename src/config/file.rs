@@ -38,14 +38,31 @@ pub fn replace(path: &Path, text: &[u8], links: Links) -> Result<()> {
         let _ = fs::remove_file(&temp); // left by a crash of the same pid
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp)?;
         file.write_all(text)?;
-        file.sync_all()?;
+        sync(&file)?;
         fs::rename(&temp, &target)?;
-        File::open(dir)?.sync_all()
+        sync_dir(dir)
     };
     write().map_err(|e| {
         let _ = fs::remove_file(&temp);
         Error::io(path.display(), e)
     })
+}
+
+/// Returns when the file is on disk. Waits for the disk: never on a thread that serves requests.
+#[expect(clippy::disallowed_methods, reason = "the one place that waits for the disk")]
+fn sync(file: &File) -> std::io::Result<()> {
+    file.sync_all()
+}
+
+/// The same without the times of the file.
+#[expect(clippy::disallowed_methods, reason = "the one place that waits for the disk")]
+pub fn sync_data(file: &File) -> std::io::Result<()> {
+    file.sync_data()
+}
+
+/// Returns when the names in `dir` are on disk.
+pub fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    sync(&File::open(dir)?)
 }
 
 /// Makes `dir` and its parents, 0700.

@@ -295,7 +295,7 @@ impl LocalNode {
                 if !who.may(&self.stat(&at.parent())?, Access::Write) {
                     return fail(Kind::Denied, format!("{at}: not yours to take back"));
                 }
-                self.withdraw_prompt(&file.subject)
+                self.withdraw_prompt(&file.subject).await
             }
         }
     }
@@ -306,7 +306,7 @@ impl LocalNode {
         }
         let s = match self.walk(from)? {
             Spot::Dir { shows: Shows::Session(s), .. } => s,
-            Spot::Item { file, .. } => return self.rename_prompt(who, &file.subject, from, to.name()),
+            Spot::Item { file, .. } => return self.rename_prompt(who, &file.subject, from, to.name()).await,
             _ => return fail(Kind::Never, format!("{from}: its name is fixed")),
         };
         if self.walk(to).is_ok() {
@@ -562,10 +562,9 @@ impl Tree for LocalNode {
         match at.path.split_first() {
             Some((name, file)) if find(rows_node::ROWS, name).is_none() => {
                 let session = self.session(name)?.session;
-                self.sessions.set_mode(&session, file.as_str(), mode, gid);
-                Ok(())
+                self.sessions.records.set_mode(&session.record, file.as_str(), mode, gid).wait().await
             }
-            _ => self.modes.set(at.path.as_str(), mode, gid),
+            _ => self.modes.set(&self.sessions.records, at.path.as_str(), mode, gid).wait().await,
         }
     }
 

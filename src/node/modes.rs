@@ -1,19 +1,21 @@
 //! Permission bits and groups that chmod and chgrp set on the root's and the node's own names.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::config::file;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind};
 use crate::foreign::Links;
 use crate::session::ModeSet;
 use crate::session::record::Modes;
+use crate::session::records::{Records, Saved};
 
 /// Kept in `<state>/modes.json`, by path (`""`: the node's directory, `"/"`: the root).
 pub struct NodeModes {
     path: PathBuf,
-    modes: Mutex<Modes>,
+    modes: Arc<Mutex<Modes>>,
 }
 
 impl NodeModes {
@@ -28,20 +30,25 @@ impl NodeModes {
             Ok(modes) => (modes, None),
             Err(e) => (Modes::new(), Some(e)),
         };
-        (NodeModes { path, modes: Mutex::new(modes) }, error)
+        (NodeModes { path, modes: Arc::new(Mutex::new(modes)) }, error)
     }
 
     pub fn get(&self, name: &str) -> ModeSet {
         self.modes.lock().get(name).copied().unwrap_or_default()
     }
 
-    pub fn set(&self, name: &str, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
-        let mut modes = self.modes.lock();
-        let mut new = modes.clone();
-        new.entry(name.to_owned()).or_default().merge(mode, gid);
-        let text = serde_json::to_vec(&new).map_err(|e| Error::new(Kind::Bug, "modes as JSON").because(e))?;
-        file::replace(&self.path, &text, Links::Refuse)?;
-        *modes = new;
-        Ok(())
+    /// In force once it is on disk.
+    pub fn set(&self, records: &Records, name: &str, mode: Option<u32>, gid: Option<u32>) -> Saved<()> {
+        let (path, modes, name) = (self.path.clone(), self.modes.clone(), name.to_owned());
+        // The writer alone changes them, one after the other.
+        records.run(move |_| {
+            let mut new = modes.lock().clone();
+            new.entry(name).or_default().merge(mode, gid);
+            let text = serde_json::to_vec(&new);
+            let text = text.map_err(|e| Error::new(Kind::Bug, "modes as JSON").because(e))?;
+            file::replace(&path, &text, Links::Refuse)?;
+            *modes.lock() = new;
+            Ok(())
+        })
     }
 }

@@ -168,7 +168,10 @@ impl Tree for Root {
     }
 
     async fn set_mode(&self, _: &Caller, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
-        if at.path.is_root() { self.modes.set(ROOT, mode, gid) } else { self.never(at.path) }
+        if !at.path.is_root() {
+            return self.never(at.path);
+        }
+        self.modes.set(&self.sessions.records, ROOT, mode, gid).wait().await
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {

@@ -196,7 +196,7 @@ fn answer_text(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
 }
 
 fn clear_queue(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.clear_queue(&s.session) })
+    Box::pin(async move { s.sessions.clear_queue(&s.session).await })
 }
 
 fn start(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {

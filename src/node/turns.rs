@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::row::{At, Bound, File, Row};
 use super::subject::{SessionAt, TurnAt};
 use super::{LocalNode, PANES, PER_OBJECT, Shows, Spot, find, no_file, rows_turn};
-use crate::error::{Error, Kind, Result, fail};
+use crate::error::{Kind, Result, fail};
 use crate::session::ModeSet;
 use crate::session::record::from_millis;
 use crate::session::turns::turn::{Stage, Turn};
@@ -111,12 +111,18 @@ impl LocalNode {
     }
 
     /// `mv queue/NAME queue/OTHER`.
-    pub(super) fn rename_prompt(&self, who: &Caller, t: &TurnAt, from: &TreePath, to: &str) -> Result<()> {
+    pub(super) async fn rename_prompt(
+        &self,
+        who: &Caller,
+        t: &TurnAt,
+        from: &TreePath,
+        to: &str,
+    ) -> Result<()> {
         if !who.may(&self.stat_of(&self.walk(&from.parent())?), crate::tree::Access::Write) {
             return fail(Kind::Denied, format!("{from}: not yours to rename"));
         }
         check_name(to)?;
-        self.sessions.rename_turn(&t.session, &t.turn, to)
+        self.sessions.rename_turn(&t.session, &t.turn, to.to_owned()).await
     }
 
     /// The session whose `input` this is, where its prompts wait for their turn.
@@ -146,8 +152,8 @@ impl LocalNode {
     }
 
     /// `rm queue/NAME`.
-    pub(super) fn withdraw_prompt(&self, t: &TurnAt) -> Result<()> {
-        self.sessions.withdraw(&t.session, &t.turn)
+    pub(super) async fn withdraw_prompt(&self, t: &TurnAt) -> Result<()> {
+        self.sessions.withdraw(&t.session, &t.turn).await
     }
 }
 
@@ -170,18 +176,14 @@ fn item(turn: TurnAt, modes: ModeSet) -> Spot {
     Spot::Item { id, file: At { row: &ITEM_ROW, subject: turn, rotated: false }, modes }
 }
 
-/// Stores a prompt, on a thread that may wait for the disk.
+/// Stores a prompt.
 pub(super) async fn accept(
     s: &SessionAt,
     who: &Caller,
     name: Option<&str>,
     body: Bytes,
 ) -> Result<Option<Turn>> {
-    let (sessions, session): (Arc<_>, Arc<_>) = (s.sessions.clone(), s.session.clone());
-    let (who, name) = (who.clone(), name.map(str::to_owned));
-    let stored =
-        tokio::task::spawn_blocking(move || sessions.accept(&session, &who, name.as_deref(), &body)).await;
-    stored.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "storing a prompt did not end").because(e)))
+    s.sessions.accept(&s.session, who, name.map(str::to_owned), &body).await
 }
 
 /// Stores a prompt and waits until it is delivered.

@@ -255,8 +255,15 @@ impl Engine {
                 let _ = answer.send(server); // who asked may have given up
             }
             Event::Rest(answer) => drop(answer.send(())), // who asked may have given up
-            Event::ConfigFile(id) => sessions.config_file_touched(&id),
-            Event::NodeConfigFile => sessions.node_config_file_touched(),
+            // A save may hold them while it waits for the disk.
+            Event::ConfigFile(id) => {
+                let sessions = sessions.clone();
+                drop(tokio::task::spawn_blocking(move || sessions.config_file_touched(&id)));
+            }
+            Event::NodeConfigFile => {
+                let sessions = sessions.clone();
+                drop(tokio::task::spawn_blocking(move || sessions.node_config_file_touched()));
+            }
         }
     }
 

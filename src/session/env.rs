@@ -26,7 +26,7 @@ pub fn login_shell() -> String {
     let named = std::env::var("SHELL").ok().filter(|s| s.starts_with('/'));
     named
         .or_else(|| {
-            let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok()??;
+            let user = crate::users::own()?;
             user.shell.to_str().filter(|s| !s.is_empty()).map(str::to_owned)
         })
         .unwrap_or_else(|| "/bin/sh".into())

@@ -36,7 +36,7 @@ struct Places {
 pub(super) fn watch(sessions: &Arc<Sessions>) -> Result<()> {
     let io = |e: nix::Error| Error::io("inotify", e.into());
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io)?;
-    let records = inotify.add_watch(sessions.store.dir(), TOUCHED).map_err(io)?;
+    let records = inotify.add_watch(sessions.records.store().dir(), TOUCHED).map_err(io)?;
     let node = match sessions.dirs.config.parent() {
         Some(dir) => {
             file::make_dir(dir)?;

@@ -14,7 +14,7 @@ const APART: Duration = Duration::from_millis(500);
 
 impl Sessions {
     /// A program was just started in the session's main pane.
-    pub(super) fn after_start(self: &Arc<Self>, session: &Arc<Session>, begin: &Begin) {
+    pub(super) async fn after_start(self: &Arc<Self>, session: &Arc<Session>, begin: &Begin) {
         let pane = session.main();
         session.backoff.lock().started(Instant::now());
         let agent = pane.eyes(|_| ()).is_some();
@@ -31,7 +31,7 @@ impl Sessions {
             return;
         }
         if self.turns_on(session) {
-            self.accept_init(session, &prompts);
+            self.accept_init(session, prompts).await;
             return;
         }
         let (sessions, session) = (self.clone(), session.clone());

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
+use super::events::{Event, Origin};
 use super::pane::Held;
-use super::{Pane, Session, Sessions, State, Told, message, shell};
+use super::{Pane, Session, Sessions, State, message, shell};
 use crate::error::{Error, Kind, Result, fail};
 use crate::later;
 use crate::tmux::{self, Key, Server};
@@ -209,11 +210,10 @@ impl Sessions {
 
     fn delivered(&self, session: &Session, pane: &Pane, who: &Caller, message: &Message) {
         let name = session.shown();
-        let fields = serde_json::json!({
-            "file": message.word(), "pane": pane.id,
-            "origin": {"node": who.node.as_deref().unwrap_or(self.journal.node()), "uid": who.uid},
-        });
-        self.journal.tell(Told { what: "delivered", session: (session.serial, &name), fields });
+        let node = who.node.as_deref().unwrap_or(self.journal.node());
+        let origin = Origin { node, uid: who.uid, init: false, pid: who.pid };
+        let event = Event::Typed { file: message.word(), pane: &pane.id, origin };
+        self.journal.report((session.serial, &name), &event);
         if let (Message::Prompt(text), true) = (message, pane.full_screen()) {
             pane.note(&format!("input: {}", text.replace('\n', "\n  ")), SystemTime::now());
         }

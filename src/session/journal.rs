@@ -5,14 +5,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
+use super::events::Event;
 use crate::clock;
 use crate::log::{ErrorLog, LogFile, LogLimits, NodeLog, RotateAt, text_gap};
+use crate::users;
 
 pub use crate::log::Level;
 use crate::tree::{Caller, Lines};
@@ -22,11 +24,11 @@ const EVENTS: usize = 4096;
 
 /// One event, already a line of JSON.
 #[derive(Debug, Clone)]
-pub struct Event {
+struct Line {
     /// Serial of the session it is about; 0: the node.
-    pub session: u64,
-    pub last: bool,
-    line: Bytes,
+    session: u64,
+    last: bool,
+    text: Bytes,
 }
 
 pub struct Journal {
@@ -35,18 +37,17 @@ pub struct Journal {
     pub errors: ErrorLog,
     /// The size at which every log of the node rotates, those of panes as well.
     pub rotate_at: RotateAt,
-    events: broadcast::Sender<Event>,
-}
-
-/// What an event says beside its time and node.
-pub struct Told<'a> {
-    pub what: &'static str,
-    pub session: (u64, &'a str),
-    pub fields: Value,
+    events: broadcast::Sender<Line>,
+    /// Of the last event.
+    sequence: Mutex<u64>,
+    /// For a user's name that has to be asked for: refusals come from threads that serve requests.
+    runtime: tokio::runtime::Handle,
 }
 
 impl Journal {
+    /// Needs a tokio runtime, and knows the name of its own user from then on.
     pub fn open(dir: &Path, node: &str, limits: LogLimits) -> Self {
+        users::own();
         let open = |name: &str| Arc::new(LogFile::open(dir.join(name), limits.clone(), text_gap));
         Journal {
             node: node.to_owned(),
@@ -54,6 +55,8 @@ impl Journal {
             errors: ErrorLog(open("errors")),
             rotate_at: limits.rotate_at.clone(),
             events: broadcast::channel(EVENTS).0,
+            sequence: Mutex::new(0),
+            runtime: tokio::runtime::Handle::current(),
         }
     }
 
@@ -67,7 +70,16 @@ impl Journal {
 
     /// A refusal or failure: who asked, of which path, and why not.
     pub fn refused(&self, who: &Caller, at: &str, why: &str) {
-        self.errors.add(clock::now(), &describe(who), at, why);
+        let now = clock::now();
+        if let Some(name) = users::known(who.uid) {
+            return self.errors.add(now, &describe(&name, who), at, why);
+        }
+        let (errors, who) = (self.errors.clone(), who.clone());
+        let (at, why) = (at.to_owned(), why.to_owned());
+        self.runtime.spawn(async move {
+            let name = users::name(who.uid).await;
+            errors.add(now, &describe(&name, &who), &at, &why);
+        });
     }
 
     /// A failure that nobody asked for: of the daemon itself.
@@ -76,31 +88,18 @@ impl Journal {
         self.log(Level::Warn, "", &format!("{at}: {why}"));
     }
 
-    pub fn tell(&self, told: Told<'_>) {
-        self.tell_one(told, false);
-    }
-
-    /// The last event of its session: readers of the session's own `events` reach EOF after it.
-    pub fn tell_last(&self, told: Told<'_>) {
-        self.tell_one(told, true);
-    }
-
-    fn tell_one(&self, told: Told<'_>, last: bool) {
+    /// Reports an event of a session, by its serial and its name. After [`Event::Ended`] readers of the
+    /// session's own `events` reach EOF.
+    pub fn report(&self, session: (u64, &str), event: &Event<'_>) {
+        let last = matches!(event, Event::Ended {});
+        // Numbers are in the order in which readers see them.
+        let mut sequence = self.sequence.lock();
+        *sequence += 1;
         if self.events.receiver_count() == 0 {
-            return; // nobody listens, and what was is not told again
+            return; // nobody listens, and what was is not said again
         }
-        let mut object = Map::new();
-        object.insert("time".into(), clock::rfc3339(clock::now()).into());
-        object.insert("event".into(), told.what.into());
-        object.insert("node".into(), self.node.as_str().into());
-        if told.session.0 != 0 {
-            object.insert("session".into(), told.session.1.into());
-        }
-        if let Value::Object(fields) = told.fields {
-            object.extend(fields);
-        }
-        let line = format!("{}\n", Value::Object(object)).into();
-        let _ = self.events.send(Event { session: told.session.0, last, line }); // nobody may listen
+        let text = line(&self.node, Some(session.1), Some(*sequence), event);
+        let _ = self.events.send(Line { session: session.0, last, text }); // nobody may listen
     }
 
     /// The events from now on: all (`None`), or those of one session until its last.
@@ -109,13 +108,30 @@ impl Journal {
     }
 }
 
-/// `user pid`: enough to find who it was.
-fn describe(who: &Caller) -> String {
-    let user = nix::unistd::User::from_uid(who.uid.into()).ok().flatten();
-    let mut text = user.map_or_else(|| who.uid.to_string(), |u| u.name);
-    if let Some(node) = &who.node {
-        text = format!("{user}@{node}", user = text);
+/// An event as its line.
+fn line(node: &str, session: Option<&str>, sequence: Option<u64>, event: &Event<'_>) -> Bytes {
+    // Texts, numbers and an enum: there is nothing in it that JSON cannot hold.
+    let mut object = match serde_json::to_value(event) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    object.insert("time".into(), clock::rfc3339(clock::now()).into());
+    object.insert("node".into(), node.into());
+    if let Some(session) = session {
+        object.insert("session".into(), session.into());
     }
+    if let Some(sequence) = sequence {
+        object.insert("seq".into(), sequence.into());
+    }
+    format!("{}\n", Value::Object(object)).into()
+}
+
+/// `user:pid`, or `user@node:pid`: enough to find who it was.
+fn describe(user: &str, who: &Caller) -> String {
+    let text = match &who.node {
+        Some(node) => format!("{user}@{node}"),
+        None => user.to_owned(),
+    };
     match who.pid {
         Some(pid) if pid != 0 => format!("{text}:{pid}"),
         _ => text,
@@ -123,7 +139,7 @@ fn describe(who: &Caller) -> String {
 }
 
 pub struct EventLines {
-    events: broadcast::Receiver<Event>,
+    events: broadcast::Receiver<Line>,
     session: Option<u64>,
     over: bool,
     node: String,
@@ -136,13 +152,11 @@ impl Lines for EventLines {
             match self.events.recv().await {
                 Ok(event) if self.session.is_none_or(|s| s == event.session) => {
                     self.over = event.last && self.session.is_some();
-                    return Some(event.line);
+                    return Some(event.text);
                 }
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(count)) => {
-                    let time = clock::rfc3339(SystemTime::now());
-                    let gap = json!({"time": time, "event": "lost", "node": self.node, "count": count});
-                    return Some(format!("{gap}\n").into());
+                    return Some(line(&self.node, None, None, &Event::Gap { count }));
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::env::Env;
 use super::program::{Agent, Begin, Program};
+use super::record::Store;
 use super::{Pane, Record, Session, Sessions, engine, reap, record};
 use crate::config::schema::{Value, Values};
 use crate::config::{SessionConfig, session};
@@ -110,7 +111,7 @@ impl Sessions {
         }
         tmux::session::try_name(server, name).await?;
         let mut record = self.record_for(new)?;
-        self.report_left(&record.id, shown);
+        self.report_left(&record.id, shown).await;
         let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
         let size = config.size.unwrap_or(self.config().size);
         let begin = match &new.begin {
@@ -120,8 +121,12 @@ impl Sessions {
         let program = self.program(&config, login, &record.id, record.cwd.clone(), &begin).await?;
         record.conversation = program.conversation.clone();
         // Before there is a session, so that a crash leaves none without a record.
-        self.store.save_config(&record.id, &record.config)?;
-        self.store.save(&record)?;
+        let stored = record.clone();
+        let save = move |store: &Store| {
+            store.save_config(&stored.id, &stored.config)?;
+            store.save(&stored)
+        };
+        self.records.run(save).wait().await?;
         let made = tmux::session::new_session(
             server,
             NewSession {
@@ -142,7 +147,7 @@ impl Sessions {
         self.refresh_locked().await?;
         let session =
             self.get(shown).ok_or_else(|| Error::new(Kind::Gone, format!("{shown}: ended at once")))?;
-        self.after_start(&session, &begin);
+        self.after_start(&session, &begin).await;
         Ok(session)
     }
 
@@ -202,7 +207,7 @@ impl Sessions {
         let name = session.name();
         self.tables.write().lost.remove(&name);
         self.forget_hooks(&session.id);
-        self.store.remove(&session.id)
+        self.records.forget(&session.record).wait().await
     }
 
     /// Every process of the session, then the session itself. Windows that other sessions show
@@ -278,7 +283,7 @@ impl Sessions {
             return Ok(());
         }
         main.set_stopping(true);
-        self.mark_stopped(session, true);
+        self.mark_stopped(session).await?;
         self.end_processes(&session.shown(), std::slice::from_ref(&main)).await;
         // The next look at its state is for `stopped`, but tmux may see the end a moment later.
         let until = Instant::now() + SEEN;
@@ -324,7 +329,7 @@ impl Sessions {
         let _life = session.life.write().await;
         let main = session.main();
         let ended = main.is_gone() || main.fact(|f| f.dead);
-        if !ended || session.record.lock().stopped || session.is_over() {
+        if !ended || session.record.get(|r| r.stopped) || session.is_over() {
             return Ok(());
         }
         let begin = self.go_on(session).await;
@@ -367,34 +372,28 @@ impl Sessions {
         }
     }
 
-    /// The program is about to begin anew.
-    fn began(&self, session: &Session, conversation: Option<String>) {
-        let mut record = session.record.lock();
-        record.stopped = false;
-        record.conversation = conversation;
-        let copy = record.clone();
-        drop(record);
-        self.save(session, &copy);
+    /// The program is about to begin anew: on disk when this returns.
+    async fn began(&self, session: &Session, conversation: Option<String>) -> Result<()> {
+        self.records.edit(&session.record, &session.shown(), |record| {
+            record.stopped = false;
+            record.conversation = conversation;
+        });
+        self.records.settled().wait().await
     }
 
     /// The conversation that runs in the session from now on.
     pub(super) fn bind_conversation(&self, session: &Session, id: Option<String>) {
-        let mut record = session.record.lock();
-        if record.conversation != id {
-            record.conversation = id;
-            let copy = record.clone();
-            drop(record);
-            self.save(session, &copy);
+        if session.record.get(|r| r.conversation != id) {
+            self.records.edit(&session.record, &session.shown(), |r| r.conversation = id);
         }
     }
 
-    fn mark_stopped(&self, session: &Session, stopped: bool) {
-        let mut record = session.record.lock();
-        if std::mem::replace(&mut record.stopped, stopped) != stopped {
-            let copy = record.clone();
-            drop(record);
-            self.save(session, &copy);
+    /// A person stopped it: on disk when this returns.
+    async fn mark_stopped(&self, session: &Session) -> Result<()> {
+        if session.record.get(|r| !r.stopped) {
+            self.records.edit(&session.record, &session.shown(), |r| r.stopped = true);
         }
+        self.records.settled().wait().await
     }
 
     /// Runs the program in the main pane again, or in a new window where that is gone. Without
@@ -407,7 +406,7 @@ impl Sessions {
         program: Program,
     ) -> Result<()> {
         let server = self.server()?;
-        self.began(session, program.conversation.clone());
+        self.began(session, program.conversation.clone()).await?;
         let main = session.main();
         let (cwd, env, command) = (program.cwd.as_bytes(), &program.env, Some(program.command.as_slice()));
         if main.is_gone() {
@@ -427,7 +426,7 @@ impl Sessions {
         }
         session.restart.send_replace(false);
         self.observer.poke(&session.main());
-        self.after_start(session, begin);
+        self.after_start(session, begin).await;
         Ok(())
     }
 
@@ -493,6 +492,9 @@ impl Sessions {
             }
         };
         let _ = tokio::time::timeout(CLOSED, left).await; // a hung tmux keeps the session
+        if tokio::time::timeout(CLOSED, self.records.settled().wait()).await.is_err() {
+            self.journal.trouble("sessions", "the disk did not take the last changes of records in time");
+        }
         self.journal.log(super::Level::Info, "", "muxfs ends");
     }
 

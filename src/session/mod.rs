@@ -10,6 +10,7 @@ pub mod answer;
 pub mod capture;
 pub mod engine;
 pub mod env;
+pub mod events;
 pub mod eyes;
 mod files;
 pub mod first;
@@ -31,6 +32,7 @@ pub mod program;
 pub mod reap;
 pub mod reconcile;
 pub mod record;
+pub mod records;
 pub mod screen_log;
 pub mod settings;
 pub mod shell;
@@ -55,7 +57,7 @@ use crate::error::{Error, Kind, Result};
 use crate::log::{LogFile, LogLimits};
 use crate::tmux::{ClientInfo, Lists, OwnProgram, PipeHub, Server};
 
-pub use journal::{Journal, Level, Told};
+pub use journal::{Journal, Level};
 pub use pane::{Pane, Tap};
 pub use record::{ModeSet, Record};
 pub use state::{Evidence, Seen, State};
@@ -112,7 +114,7 @@ pub struct Session {
     face: RwLock<Face>,
     /// The pane that the session's own files act on.
     main: watch::Sender<Arc<Pane>>,
-    record: Mutex<Record>,
+    pub record: Arc<records::Kept>,
     config: RwLock<Arc<SessionConfig>>,
     rejected: Mutex<Option<settings::Rejected>>,
     /// Held from the look at the settings' file to the end of a change, so that a save and the
@@ -180,32 +182,31 @@ impl Session {
 
     /// The settings' text, and when it last changed.
     pub fn config_text(&self) -> (String, SystemTime) {
-        let record = self.record.lock();
-        (record.config.clone(), record::from_millis(record.changed))
+        self.record.get(|r| (r.config.clone(), record::from_millis(r.changed)))
     }
 
     /// The agent's own id of the conversation that runs here, as far as it is known.
     pub fn conversation(&self) -> Option<String> {
-        self.record.lock().conversation.clone()
+        self.record.get(|r| r.conversation.clone())
     }
 
     /// Where its maker stood.
     fn cwd(&self) -> Option<String> {
-        self.record.lock().cwd.clone()
+        self.record.get(|r| r.cwd.clone())
     }
 
     /// The id of the session in which this one was made.
     pub fn parent(&self) -> Option<String> {
-        self.record.lock().parent.clone()
+        self.record.get(|r| r.parent.clone())
     }
 
     /// Bytes of the settings' text.
     pub fn config_len(&self) -> u64 {
-        self.record.lock().config.len() as u64
+        self.record.get(|r| r.config.len() as u64)
     }
 
     pub fn config_changed(&self) -> SystemTime {
-        record::from_millis(self.record.lock().changed)
+        self.record.get(|r| record::from_millis(r.changed))
     }
 
     /// Why the last save was refused, and its text.
@@ -226,7 +227,7 @@ impl Session {
     }
 
     pub fn modes(&self, file: &str) -> ModeSet {
-        self.record.lock().modes.get(file).copied().unwrap_or_default()
+        self.record.get(|r| r.modes.get(file).copied()).unwrap_or_default()
     }
 
     pub fn is_over(&self) -> bool {
@@ -238,7 +239,7 @@ impl Session {
 pub struct Sessions {
     pub dirs: Dirs,
     pub own: OwnProgram,
-    pub journal: Journal,
+    pub journal: Arc<Journal>,
     pub started: SystemTime,
     /// Of this machine's node, for good: a name may change.
     pub node_id: String,
@@ -246,7 +247,7 @@ pub struct Sessions {
     tables: RwLock<Tables>,
     server: RwLock<Option<Server>>,
     clients: RwLock<Vec<ClientInfo>>,
-    store: record::Store,
+    pub records: records::Records,
     home: home::Home,
     pipes: PipeHub,
     /// Pipes that came before their panes, by tmux pane id.
@@ -362,20 +363,5 @@ impl Sessions {
 
     fn tell_moved(&self, moved: Moved) {
         let _ = self.moved.send(moved); // nobody may listen
-    }
-
-    fn save(&self, session: &Session, record: &Record) {
-        if let Err(e) = self.store.save(record) {
-            self.journal.trouble(&session.shown(), &format!("its record was not saved: {e}"));
-        }
-    }
-
-    /// Sets a file's bits and group (`""`: the directory's), and keeps them.
-    pub fn set_mode(&self, session: &Session, file: &str, mode: Option<u32>, gid: Option<u32>) {
-        let mut record = session.record.lock();
-        record.modes.entry(file.to_owned()).or_default().merge(mode, gid);
-        let copy = record.clone();
-        drop(record);
-        self.save(session, &copy);
     }
 }

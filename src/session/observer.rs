@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::events::{Change, Event};
 use super::pane::Pane;
 use super::{Session, Sessions, State};
 use crate::clock::rfc3339;
@@ -171,11 +172,15 @@ impl Sessions {
         let seen = session.main().seen();
         let limit = session.main().eyes(|e| e.limit(std::time::SystemTime::now())).flatten();
         let limit = limit.filter(|_| new == State::Limited);
-        let fields = serde_json::json!({
-            "state": new.word(), "detail": new.to_string(), "before": old.word(), "evidence": seen.evidence.word(),
-            "why": limit.map(|l| l.reason.word()), "until": limit.and_then(|l| l.until).map(rfc3339),
-        });
-        self.journal.tell(super::Told { what: "state", session: (session.serial, &name), fields });
+        let change = Change {
+            state: new.word(),
+            detail: new.to_string(),
+            before: old.word(),
+            evidence: seen.evidence.word(),
+            why: limit.map(|l| l.reason.word()),
+            until: limit.and_then(|l| l.until).map(rfc3339),
+        };
+        self.journal.report((session.serial, &name), &Event::State(change));
         if new.ended() {
             self.journal.log(super::Level::Info, &name, &format!("{new}"));
         }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
-use serde_json::json;
 use tokio::sync::watch;
 
+use super::events::Event;
+use super::records::Kept;
 use super::turns::Turns;
-use super::{Face, Level, Moved, Pane, Record, Session, Sessions, Tables, Tap, Told, record};
+use super::{Face, Level, Moved, Pane, Record, Session, Sessions, Tables, Tap, record};
 use crate::config::{SessionConfig, session};
 use crate::error::Result;
 use crate::names;
@@ -53,12 +54,27 @@ impl Sessions {
                 tracing::debug!("moving clients out: {e}");
             }
         }
-        self.apply(server, snapshot);
+        for session in self.apply(server, snapshot) {
+            self.take_over(&session).await;
+        }
         *self.lists.lock() = Some(lists);
         Ok(())
     }
 
-    fn apply(self: &Arc<Self>, server: &Server, snapshot: Snapshot) {
+    /// What is on disk of a session that just came into view.
+    async fn take_over(self: &Arc<Self>, session: &Arc<Session>) {
+        let (sessions, session) = (self.clone(), session.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            sessions.load_config_file(&session);
+            sessions.take_up_turns(&session);
+        });
+        if let Err(e) = read.await {
+            tracing::error!("taking a session over: {e}");
+        }
+    }
+
+    /// Returns the sessions that are new.
+    fn apply(self: &Arc<Self>, server: &Server, snapshot: Snapshot) -> Vec<Arc<Session>> {
         *self.clients.write() = snapshot.clients.into_iter().filter(|c| !c.control).collect();
         let panes = self.apply_panes(server, &snapshot.panes);
         let mut by_session: HashMap<&str, Vec<(String, Arc<Pane>)>> = HashMap::new();
@@ -91,12 +107,14 @@ impl Sessions {
         for (session, info, panes) in old {
             self.update(session, info, panes);
         }
+        let mut adopted = Vec::with_capacity(new.len());
         for (info, panes) in new {
             let first = active.get(info.id.as_str()).unwrap_or(&panes[0].1).clone();
-            self.adopt(server, info, panes, first);
+            adopted.push(self.adopt(server, info, panes, first));
         }
         self.forget_panes(&panes);
         self.give_back(server);
+        adopted
     }
 
     /// Creates, updates; returns every pane that tmux has, by id.
@@ -196,7 +214,7 @@ impl Sessions {
         info: &SessionInfo,
         panes: Vec<(String, Arc<Pane>)>,
         first: Arc<Pane>,
-    ) {
+    ) -> Arc<Session> {
         let record = self.record_of(server, info, &first);
         let config = SessionConfig::parse(&record.config, record.ours).unwrap_or_default();
         let shown = names::encode(&info.name, &self.reserved);
@@ -221,7 +239,7 @@ impl Sessions {
             config: RwLock::new(Arc::new(config)),
             rejected: Mutex::new(None),
             saving: Mutex::new(()),
-            record: Mutex::new(record),
+            record: Kept::new(record),
             restart: watch::channel(false).0,
             ended: watch::channel(false).0,
             last_error: Mutex::new(None),
@@ -230,19 +248,18 @@ impl Sessions {
             backoff: Mutex::default(),
             life: tokio::sync::RwLock::new(()),
         });
-        self.load_config_file(&session);
         self.bind_agent(&session);
         self.tables.write().sessions.insert(shown.clone(), session.clone());
         self.tell_moved(Moved::Session(shown.clone()));
-        let fields = json!({"ours": session.ours, "tmux": info.id});
-        self.journal.tell(Told { what: "made", session: (session.serial, &shown), fields });
+        let event = Event::Made { ours: session.ours, tmux: &info.id };
+        self.journal.report((session.serial, &shown), &event);
         self.journal.log(
             Level::Info,
             &shown,
             if session.ours { "session made here" } else { "session of others" },
         );
         self.tap_session(&session);
-        self.take_up_turns(&session);
+        session
     }
 
     /// The record of a session that tmux shows for the first time.
@@ -302,13 +319,8 @@ impl Sessions {
             // One that lives gets its new name by its own update.
             tables.sessions.insert(to.to_owned(), session.clone()).is_none() && left
         };
-        let copy = {
-            let mut record = session.record.lock();
-            record.name = session.name();
-            record.clone()
-        };
         if session.ours {
-            self.save(session, &copy);
+            self.records.edit(&session.record, to, |record| record.name = session.name());
         }
         if alone {
             self.tell_moved(Moved::Renamed { from: from.to_owned(), to: to.to_owned() });
@@ -317,8 +329,7 @@ impl Sessions {
             self.tell_moved(Moved::Session(from.to_owned()));
             self.tell_moved(Moved::Session(to.to_owned()));
         }
-        let fields = json!({"from": from});
-        self.journal.tell(Told { what: "renamed", session: (session.serial, to), fields });
+        self.journal.report((session.serial, to), &Event::Renamed { from });
         self.journal.log(Level::Info, to, &format!("renamed from {from}"));
     }
 
@@ -361,7 +372,7 @@ impl Sessions {
                 sessions.remove(&shown);
             }
             if session.ours {
-                let record = session.record.lock().clone();
+                let record = session.record.get(Record::clone);
                 lost.insert(record.name.clone(), record);
             }
         }
@@ -373,11 +384,10 @@ impl Sessions {
         let shown = session.shown();
         session.ended.send_replace(true);
         if !session.ours {
-            let _ = self.store.remove(&session.id); // it ends with its session; errors change nothing
+            self.records.forget(&session.record).detach(); // it ends with its session
         }
         self.tell_moved(Moved::Session(shown.clone()));
-        let fields = json!({});
-        self.journal.tell_last(Told { what: "ended", session: (session.serial, &shown), fields });
+        self.journal.report((session.serial, &shown), &Event::Ended {});
         self.journal.log(Level::Info, &shown, "session ended");
     }
 

@@ -14,7 +14,7 @@ use crate::config::file;
 use crate::error::{Error, Kind, Result};
 use crate::foreign::{self, Links};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Our own name of the session: 16 hex digits, or `t<server start>-<number>` for a session
     /// others made (which ends with its server).

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Level, Session, Sessions, Tap, record};
+use super::record::{self, Record, Store};
+use super::{Level, Session, Sessions, Tap};
 use crate::config::{Fault, NodeConfig, SessionConfig, file, node, schema};
 use crate::error::{Kind, Result, fail};
 use crate::foreign::Links;
@@ -64,7 +65,7 @@ impl Sessions {
     /// `from_file`: it is what the file holds, which may have been edited again meanwhile and is
     /// left as it is.
     fn save_text(self: &Arc<Self>, session: &Arc<Session>, text: &str, from_file: bool) -> Result<()> {
-        if text == session.record.lock().config {
+        if session.record.get(|r| r.config == text) {
             if !session.rejected.lock().as_ref().is_some_and(Rejected::just_now) {
                 self.reject(session, None);
             }
@@ -78,20 +79,16 @@ impl Sessions {
                 return fail(Kind::Invalid, why);
             }
         };
-        let record = {
-            let mut record = session.record.lock();
-            let old = record.clone();
-            record.config = text.to_owned();
-            record.changed = record::millis(SystemTime::now());
-            let file = if from_file { Ok(()) } else { self.store.save_config(&record.id, text) };
-            let saved = file.and_then(|()| self.store.save(&record));
-            if let Err(e) = saved {
-                *record = old; // what is on disk is what is in force
-                return Err(e);
+        let (kept, changed) = (text.to_owned(), record::millis(SystemTime::now()));
+        let save = move |store: &Store, record: &mut Record| {
+            if !from_file {
+                store.save_config(&record.id, &kept)?;
             }
-            record.clone()
+            record.config.clone_from(&kept);
+            record.changed = changed;
+            Ok(())
         };
-        drop(record);
+        self.records.change(&session.record, save).block()?;
         self.reject(session, None);
         self.put_in_force(session, new);
         Ok(())
@@ -127,8 +124,9 @@ impl Sessions {
     fn reject(&self, session: &Session, rejected: Option<Rejected>) {
         let had = session.rejected.lock().is_some();
         if rejected.is_some() || had {
-            let text = rejected.as_ref().map(|r| r.text.as_str());
-            if let Err(e) = self.store.save_rejected(&session.id, text) {
+            let (id, text) = (session.id.clone(), rejected.as_ref().map(|r| r.text.clone()));
+            let save = move |store: &Store| store.save_rejected(&id, text.as_deref());
+            if let Err(e) = self.records.run(save).block() {
                 self.journal.trouble(&session.shown(), e.text());
             }
         }
@@ -137,21 +135,24 @@ impl Sessions {
 
     /// What the file of a session that just came into view holds.
     pub(super) fn load_config_file(self: &Arc<Self>, session: &Arc<Session>) {
-        if let Some(text) = self.store.load_rejected(&session.id)
+        if let Some(text) = self.records.store().load_rejected(&session.id)
             && let Err(fault) = self.parse_config(&text, session.ours)
         {
             *session.rejected.lock() = Some(Rejected::new(fault, text));
         }
         if session.ours {
-            let record = session.record.lock().clone();
-            match self.store.load_config(&record.id) {
+            let record = session.record.get(Record::clone);
+            match self.records.store().load_config(&record.id) {
                 Ok(Some(text)) if text != record.config => self.hand_edit(session, &text),
                 Ok(Some(_)) => {}
                 Ok(None) => {
-                    self.save(session, &record);
-                    if let Err(e) = self.store.save_config(&record.id, &record.config) {
-                        self.journal.trouble(&session.shown(), e.text());
-                    }
+                    let (journal, name) = (self.journal.clone(), session.shown());
+                    let save = move |store: &Store| {
+                        let saved = store.save(&record);
+                        let saved = saved.and_then(|()| store.save_config(&record.id, &record.config));
+                        saved.inspect_err(|e| journal.trouble(&name, e.text()))
+                    };
+                    self.records.run(save).detach();
                 }
                 Err(e) => self.journal.trouble(&session.shown(), e.text()),
             }
@@ -162,7 +163,7 @@ impl Sessions {
     pub(super) fn config_file_touched(self: &Arc<Self>, id: &str) {
         let Some(session) = self.all().into_iter().find(|s| s.id == id) else { return };
         let _saving = session.saving.lock();
-        match self.store.load_config(id) {
+        match self.records.store().load_config(id) {
             Ok(Some(text)) => self.hand_edit(&session, &text),
             Ok(None) => {} // moved away by an editor, or removed: settings stay in force
             Err(e) => self.journal.trouble(&session.shown(), e.text()),
@@ -170,7 +171,7 @@ impl Sessions {
     }
 
     fn hand_edit(self: &Arc<Self>, session: &Arc<Session>, text: &str) {
-        let known = session.record.lock().config == text;
+        let known = session.record.get(|r| r.config == text);
         let again = session.rejected.lock().as_ref().is_some_and(|r| r.text == text);
         if known || again {
             return; // our own write, or one we told about already

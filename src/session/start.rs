@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::records::Records;
 use super::{
     Dirs, Journal, Level, NodeText, Record, Sessions, Tables, engine, env, home, observer, output, record,
     settings,
@@ -40,9 +41,9 @@ impl Sessions {
         let (config, text, fault) = read_config(&dirs.config)?;
         let (config, login) = where_tmux_is(config).await;
         let limits = LogLimits { rotate_at: RotateAt::new(config.rotate), ..LogLimits::default() };
-        let journal = Journal::open(&dirs.state.join("node"), &config.name, limits);
+        let journal = Arc::new(Journal::open(&dirs.state.join("node"), &config.name, limits));
         let store = record::Store::open(dirs.state.join("sessions"))?;
-        let (records, bad) = store.load();
+        let (known, bad) = store.load();
         let (told, output_queue) = mpsc::unbounded_channel();
         let (observer, looks) = observer::Observer::new();
         let (pokes, events) = mpsc::unbounded_channel();
@@ -52,6 +53,7 @@ impl Sessions {
             output: output::Output::start(told, observer.clone())?,
             expected: Mutex::default(),
             node_id: node_id(&dirs.state)?,
+            records: Records::start(store.clone(), journal.clone())?,
             journal,
             started: SystemTime::now(),
             config: RwLock::new(Arc::new(config)),
@@ -59,7 +61,6 @@ impl Sessions {
             server: RwLock::new(None),
             clients: RwLock::new(Vec::new()),
             home: home::Home::watch(&[&dirs.state, store.dir()])?,
-            store,
             observer,
             moved: broadcast::channel(MOVES).0,
             pokes,
@@ -101,7 +102,7 @@ impl Sessions {
         }
         // A session of others is known by its id alone: its name is no claim to one of ours.
         let key = |r: &Record| if r.ours { r.name.clone() } else { r.id.clone() };
-        let lost: BTreeMap<_, _> = records.into_iter().map(|r| (key(&r), r)).collect();
+        let lost: BTreeMap<_, _> = known.into_iter().map(|r| (key(&r), r)).collect();
         sessions.tables.write().lost = lost;
         sessions.journal.log(Level::Info, "", &format!("muxfs {} starts", env!("CARGO_PKG_VERSION")));
         tokio::spawn(observer::run(Arc::downgrade(&sessions), looks));

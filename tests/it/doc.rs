@@ -30,7 +30,16 @@ fn manual_pages_are_the_tables() {
     let man = root().join("man");
     for (name, text) in [
         ("muxfs.1", doc::muxfs_1(&tables::command_line())),
-        ("muxfs-tree.5", doc::muxfs_tree_5(&tables::rows(), &tables::turn_states(), &tables::verbs())),
+        (
+            "muxfs-tree.5",
+            doc::muxfs_tree_5(
+                &tables::rows(),
+                &tables::turn_states(),
+                tables::event_fields(),
+                &tables::events(),
+                &tables::verbs(),
+            ),
+        ),
         ("muxfs-agent.5", doc::muxfs_agent_5(&tables::manifest_keys(), &tables::agents())),
         ("muxfs.toml.5", doc::muxfs_toml_5(&tables::settings())),
     ] {

@@ -401,7 +401,7 @@ os.close(fd)
 ";
 
 /// A fake agent of which each turn lasts until [`Fakes::go`], whatever time it is given.
-fn led(args: &str) -> Fakes {
+pub fn led(args: &str) -> Fakes {
     let lab = Fakes::prepared(Lab::new());
     let (log, go) = (lab.path("taken"), lab.path("go"));
     let config = Fakes::config(&format!("--log {} --go {} {args}", log.display(), go.display()), "");

@@ -43,6 +43,7 @@ mod real;
 mod rights;
 mod scripts;
 mod seam;
+mod slow_disk;
 mod stalled;
 #[path = "../stub_llm/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "it is a program of its own as well")]

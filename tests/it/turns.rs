@@ -176,7 +176,7 @@ fn ask_gives_the_answer_to_its_own_prompt() {
 
 #[test]
 fn prompts_of_ones_own_names_are_queued_once_and_can_be_taken_back() {
-    let f = logged("--busy 1500");
+    let f = super::life::led("--busy 1");
     f.session("fake");
     let m = &f.mount;
     m.sh("echo first > fake/input");
@@ -189,12 +189,15 @@ fn prompts_of_ones_own_names_are_queued_once_and_can_be_taken_back() {
     assert_eq!(m.sh("cat fake/turns/build-1/status | head -3"), "name: build-1\nnumber: 2\nstate: queued\n");
     m.sh("rm fake/queue/0003");
     assert_eq!(m.read("fake/turns/0003/wait"), "withdrawn\n");
+    f.go();
+    f.go();
     assert_eq!(m.read("fake/turns/build-1/wait"), "done\n");
     assert!(!m.run(&copy).status.success(), "and stays so");
     assert_eq!(f.taken(), ["first", "build it"]);
     m.sh("echo a > fake/input; echo b > fake/input; echo c > fake/input");
     until_true("one is under way", || f.status("fake", "queue") == "2");
     m.sh("echo clear-queue > fake/ctl");
+    f.go();
     assert_eq!(m.read("fake/wait"), "ready\n");
     assert_eq!(f.taken().len(), 3, "{:?}", f.taken());
 }

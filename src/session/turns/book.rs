@@ -7,63 +7,48 @@
 //! Rows that cannot be read are told, and never passed over: the damaged book is set aside, what may
 //! have been typed is `uncertain` and never sent again, and no number is given twice.
 //!
+//! What changes the book waits for the disk, so it is called on threads that may. Who asks what is in
+//! the book never waits for a writer.
+//!
 //! Knows files. Must not know panes, agents or who waits.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::beside::{self, Damage};
-use super::row::{self, Found, Row};
-use super::turn::{Origin, Rows, Span, Stage, Turn};
+use super::pages::{self, Pages};
+use super::row::{self, Row};
+use super::turn::{Origin, Span, Stage, Turn};
 use crate::config::file;
 use crate::error::{Error, Kind, Result, fail};
 use crate::foreign::{self, Links};
 
-/// Turns that ended and are still shown (TREE.md).
-const SHOWN: usize = 1000;
-/// Bytes of such turns in the file; the oldest go first.
-const SHOWN_BYTES: u64 = 64 << 20;
 /// A longer file is none of ours: 1,000 prompts of 1 MiB wait at most.
 const MAX_FILE: u64 = 8 << 30;
-/// Ended turns beyond [`SHOWN`] that are let pile up before the file is written anew.
-const SLACK: usize = 250;
 
 pub struct Book {
     path: PathBuf,
+    /// Held by who changes the book, also while the disk is waited for.
+    writer: Mutex<Writer>,
+    /// Changed by who has the writer's lock. Never held while the disk is waited for.
     pages: Mutex<Pages>,
     /// Bytes of the file that are on disk. One writer syncs for all that wrote before it.
     synced: Mutex<(u64, u64)>,
 }
 
-struct Pages {
-    file: File,
+/// What only writers need.
+struct Writer {
     /// Device and inode number: a name may be taken away or go to another file.
     identity: (u64, u64),
-    len: u64,
     /// Of the last row that has a number.
     sequence: u64,
     /// Numbers below it may have been given, says the file beside.
     reserved: u64,
-    /// Counts the files: a rewrite makes offsets of before mean nothing.
-    edition: u64,
-    next: u64,
-    used: HashSet<String>,
-    turns: BTreeMap<u64, Turn>,
-    by_name: HashMap<String, u64>,
-    /// The last prompt may stand in the composer, sent or not. Kept, because a daemon that is ended
-    /// before it emptied the composer leaves that to the next one, which must know it from
-    /// somebody's draft.
-    unsure: bool,
-    /// Why nothing is typed until a person says so.
-    held: Option<String>,
-    /// What the head of a later version says more, and rows that are not known here.
-    head: serde_json::Map<String, serde_json::Value>,
-    later: Vec<Span>,
 }
 
 impl Book {
@@ -76,31 +61,23 @@ impl Book {
         options.read(true).append(true).create(true).mode(0o600);
         let file = foreign::open_with(&mut options, &path).map_err(io)?;
         if let Some(dir) = path.parent() {
-            File::open(dir).and_then(|d| d.sync_all()).map_err(io)?; // its name is to last too
+            file::sync_dir(dir).map_err(io)?; // its name is to last too
         }
         let meta = file.metadata().map_err(io)?;
-        let mut pages = Pages {
-            len: 0,
-            identity: (meta.dev(), meta.ino()),
-            sequence: 0,
-            reserved: beside::reserved(&path)?,
-            file,
-            edition: 0,
-            next: 1,
-            used: HashSet::new(),
-            turns: BTreeMap::new(),
-            by_name: HashMap::new(),
-            unsure: false,
-            held: None,
-            head: serde_json::Map::new(),
-            later: Vec::new(),
-        };
+        let reserved = beside::reserved(&path)?;
+        let mut writer = Writer { identity: (meta.dev(), meta.ino()), sequence: 0, reserved };
+        let mut pages = Pages::new(file);
         let text = foreign::read(&path, Links::Refuse, MAX_FILE).map_err(io)?;
-        let damage = pages.load(&text, serial);
-        let told = damage.map(|damage| pages.recover(&path, &text, &damage));
-        pages.file.set_len(pages.len).map_err(io)?;
-        let synced = Mutex::new((pages.edition, pages.len));
-        Ok((Book { path, pages: Mutex::new(pages), synced }, told))
+        let (sequence, damage) = pages.load(&text, reserved, serial);
+        writer.sequence = sequence;
+        let pages = Mutex::new(pages);
+        let told = damage.map(|damage| recover(&path, &mut writer, &pages, &text, &damage));
+        let end = {
+            let pages = pages.lock();
+            pages.file.set_len(pages.len).map_err(io)?;
+            (pages.edition, pages.len)
+        };
+        Ok((Book { path, writer: Mutex::new(writer), pages, synced: Mutex::new(end) }, told))
     }
 
     /// Stores a prompt; returns when it is on disk. Without a name it gets the next number.
@@ -115,33 +92,34 @@ impl Book {
         serial: u64,
     ) -> Result<Turn> {
         let (turn, end) = {
-            let mut pages = self.pages.lock();
-            beside::is_here(&self.path, pages.identity)?;
-            let number = pages.next;
-            let name = match name {
-                Some(name) if pages.used.contains(name) || pages.by_name.contains_key(name) => {
-                    return fail(Kind::Exists, format!("{name}: the name was used before"));
+            let mut writer = self.writer.lock();
+            beside::is_here(&self.path, writer.identity)?;
+            let (number, name) = {
+                let pages = self.pages.lock();
+                let name = match name {
+                    Some(name) if pages.is_used(name) => return used(name),
+                    Some(name) => name.to_owned(),
+                    None => pages.free_number(),
+                };
+                if !origin.init && pages.queued().filter(|t| !t.origin.init).count() >= most {
+                    return fail(Kind::Full, format!("{most} prompts wait in this session already"));
                 }
-                Some(name) => name.to_owned(),
-                None => pages.free_number(),
+                (pages.next, name)
             };
-            if !origin.init && pages.queued().filter(|t| !t.origin.init).count() >= most {
-                return fail(Kind::Full, format!("{most} prompts wait in this session already"));
+            if number >= writer.reserved {
+                // Never given again, whatever becomes of the book.
+                writer.reserved = beside::reserve(&self.path, number)?;
             }
-            pages.reserve(&self.path, number)?;
-            let row = Row::Accept { number, name: name.clone(), at, origin, text: text.to_owned() };
-            let span = pages.write(&self.path, &row)?;
-            pages.take(row, span, &|| serial);
-            (pages.turns[&number].clone(), (pages.edition, pages.len))
+            let row = Row::Accept { number, name, at, origin, text: text.to_owned() };
+            let end = self.append(&mut writer, vec![row], serial)?;
+            (self.there(number)?, end)
         };
-        match self.sync(end) {
-            Ok(()) => Ok(turn),
-            Err(e) => {
-                // It was not acknowledged, so it must not go.
-                let _ = self.stage(turn.number, Stage::Withdrawn, at, Some("not stored"), None); // as broken
-                Err(e)
-            }
+        if let Err(e) = self.sync(end) {
+            // It was not acknowledged, so it must not go.
+            let _ = self.stage(turn.number, Stage::Withdrawn, at, Some("not stored"), None); // as broken
+            return Err(e);
         }
+        Ok(turn)
     }
 
     /// Moves a turn on; on disk when it returns. Only forward: one that ended stays as it is, and
@@ -155,8 +133,8 @@ impl Book {
         reply: Option<String>,
     ) -> Result<Option<Turn>> {
         let (turn, end) = {
-            let mut pages = self.pages.lock();
-            let from = pages.turns.get(&number).map(|t| t.stage);
+            let mut writer = self.writer.lock();
+            let from = self.pages.lock().turns.get(&number).map(|t| t.stage);
             let fits = match (from, stage) {
                 (None, _) => false,
                 // Only what nobody types can be taken back.
@@ -167,35 +145,55 @@ impl Book {
                 return Ok(None);
             }
             let row = Row::Stage { number, at, stage, why: why.map(str::to_owned), reply };
-            let span = pages.write(&self.path, &row)?;
-            pages.take(row, span, &|| 0);
-            let turn = pages.turns.get(&number).cloned();
-            if stage.ended() {
-                pages.tidy(&self.path)?;
-            }
-            (turn, (pages.edition, pages.len))
+            let end = self.append(&mut writer, vec![row], 0)?;
+            let turn = self.by_number(number);
+            (turn, if stage.ended() { self.tidy(&mut writer)? } else { end })
         };
         self.sync(end)?;
         Ok(turn)
     }
 
+    /// Takes back those of `numbers` that still wait, by one write; which. On disk when it returns.
+    pub fn withdraw(&self, numbers: &[u64], at: u64) -> Result<Vec<Turn>> {
+        let (turns, end) = {
+            let mut writer = self.writer.lock();
+            let waiting: Vec<u64> = {
+                let pages = self.pages.lock();
+                let waits = |n: &u64| pages.turns.get(n).is_some_and(|t| t.stage == Stage::Queued);
+                numbers.iter().copied().filter(waits).collect()
+            };
+            let row = |number| Row::Stage { number, at, stage: Stage::Withdrawn, why: None, reply: None };
+            self.append(&mut writer, waiting.iter().copied().map(row).collect(), 0)?;
+            let turns = waiting.into_iter().filter_map(|number| self.by_number(number)).collect();
+            (turns, self.tidy(&mut writer)?)
+        };
+        self.sync(end)?;
+        Ok(turns)
+    }
+
     /// Gives a waiting prompt another name; on disk when it returns. Its old name stays used.
     pub fn rename(&self, number: u64, name: &str) -> Result<Turn> {
         let (turn, end) = {
-            let mut pages = self.pages.lock();
-            if !pages.turns.get(&number).is_some_and(|t| t.stage == Stage::Queued) {
-                return fail(Kind::Busy, "the prompt is under way, or over");
+            let mut writer = self.writer.lock();
+            {
+                let pages = self.pages.lock();
+                if !pages.turns.get(&number).is_some_and(|t| t.stage == Stage::Queued) {
+                    return fail(Kind::Busy, "the prompt is under way, or over");
+                }
+                if pages.is_used(name) {
+                    return used(name);
+                }
             }
-            if pages.used.contains(name) || pages.by_name.contains_key(name) {
-                return fail(Kind::Exists, format!("{name}: the name was used before"));
-            }
-            let row = Row::Rename { number, name: name.to_owned() };
-            let span = pages.write(&self.path, &row)?;
-            pages.take(row, span, &|| 0);
-            (pages.turns[&number].clone(), (pages.edition, pages.len))
+            let end = self.append(&mut writer, vec![Row::Rename { number, name: name.to_owned() }], 0)?;
+            (self.there(number)?, end)
         };
         self.sync(end)?;
         Ok(turn)
+    }
+
+    /// A turn that was just written about.
+    fn there(&self, number: u64) -> Result<Turn> {
+        self.by_number(number).ok_or_else(|| Error::new(Kind::Bug, "a turn that was stored is not there"))
     }
 
     /// The last prompt may stand in the composer: it is emptied before the next one goes.
@@ -210,12 +208,7 @@ impl Book {
 
     /// Writes a row and takes what it says; on disk when it returns.
     fn put(&self, row: Row) -> Result<()> {
-        let end = {
-            let mut pages = self.pages.lock();
-            let span = pages.write(&self.path, &row)?;
-            pages.take(row, span, &|| 0);
-            (pages.edition, pages.len)
-        };
+        let end = self.append(&mut self.writer.lock(), vec![row], 0)?;
         self.sync(end)
     }
 
@@ -232,6 +225,43 @@ impl Book {
         self.put(Row::Hold { why: None })
     }
 
+    /// Writes rows by one call, or leaves the file as it was; takes what they say, and returns where
+    /// they end.
+    fn append(&self, writer: &mut Writer, rows: Vec<Row>, serial: u64) -> Result<(u64, u64)> {
+        let (file, len) = {
+            let pages = self.pages.lock();
+            (pages.file.clone(), pages.len)
+        };
+        let (mut text, mut spans) = (Vec::new(), Vec::with_capacity(rows.len()));
+        for (n, row) in rows.iter().enumerate() {
+            let json = row.json()?;
+            let (line, at) = row::line(writer.sequence + 1 + n as u64, &json);
+            spans.push(Span { at: len + (text.len() + at) as u64, len: json.len() as u64 });
+            text.extend_from_slice(&line);
+        }
+        if let Err(e) = (&*file).write_all(&text) {
+            let _ = file.set_len(len); // else the next open cuts the half row
+            return Err(Error::io(self.path.display(), e));
+        }
+        writer.sequence += rows.len() as u64;
+        let mut pages = self.pages.lock();
+        pages.len += text.len() as u64;
+        for (row, span) in rows.into_iter().zip(spans) {
+            pages.take(row, span, &|| serial);
+        }
+        Ok((pages.edition, pages.len))
+    }
+
+    /// Forgets the oldest ended turns beyond what is shown; returns where the file ends.
+    fn tidy(&self, writer: &mut Writer) -> Result<(u64, u64)> {
+        let kept = self.pages.lock().tidied();
+        if let Some(kept) = kept {
+            rewrite(&self.path, writer, &self.pages, kept)?;
+        }
+        let pages = self.pages.lock();
+        Ok((pages.edition, pages.len))
+    }
+
     fn sync(&self, (edition, end): (u64, u64)) -> Result<()> {
         let mut synced = self.synced.lock();
         if *synced >= (edition, end) {
@@ -239,10 +269,9 @@ impl Book {
         }
         let (file, now) = {
             let pages = self.pages.lock();
-            (pages.file.try_clone(), (pages.edition, pages.len))
+            (pages.file.clone(), (pages.edition, pages.len))
         };
-        let io = |e| Error::io(self.path.display(), e);
-        file.map_err(io)?.sync_data().map_err(io)?;
+        file::sync_data(&file).map_err(|e| Error::io(self.path.display(), e))?;
         *synced = now;
         Ok(())
     }
@@ -254,8 +283,7 @@ impl Book {
 
     /// Whether a prompt ever had this name.
     pub fn is_used(&self, name: &str) -> bool {
-        let pages = self.pages.lock();
-        pages.used.contains(name) || pages.by_name.contains_key(name)
+        self.pages.lock().is_used(name)
     }
 
     pub fn by_number(&self, number: u64) -> Option<Turn> {
@@ -313,273 +341,44 @@ impl Book {
     }
 
     fn read(&self, number: u64, of: impl Fn(&Turn) -> Option<Span>) -> Result<Option<Row>> {
-        let pages = self.pages.lock();
-        let Some(span) = pages.turns.get(&number).and_then(of) else { return Ok(None) };
-        pages.read(span).map(Some).map_err(|e| Error::io(self.path.display(), e))
+        let (file, span) = {
+            let pages = self.pages.lock();
+            let Some(span) = pages.turns.get(&number).and_then(of) else { return Ok(None) };
+            (pages.file.clone(), span)
+        };
+        pages::read(&file, span).map(Some)
     }
 }
 
-impl Pages {
-    fn queued(&self) -> impl Iterator<Item = &Turn> {
-        self.turns.values().filter(|t| t.stage == Stage::Queued)
-    }
+fn used<T>(name: &str) -> Result<T> {
+    fail(Kind::Exists, format!("{name}: the name was used before"))
+}
 
-    fn free_number(&self) -> String {
-        let free = |name: &String| !self.used.contains(name) && !self.by_name.contains_key(name);
-        (self.next..).map(|n| format!("{n:04}")).find(free).unwrap_or_default()
-    }
+/// Sets the damaged file aside and goes on with what is whole; what there is to tell.
+fn recover(path: &Path, writer: &mut Writer, pages: &Mutex<Pages>, text: &[u8], damage: &Damage) -> String {
+    let (names, kept) = {
+        let mut pages = pages.lock();
+        let names = pages.doubt(writer.reserved, damage);
+        (names, pages.clone())
+    };
+    let aside = beside::keep_copy(path, text).and_then(|copy| {
+        rewrite(path, writer, pages, kept)?;
+        Ok(copy)
+    });
+    damage.told(path, &names, aside)
+}
 
-    /// Appends a row whole, or leaves the file as it was.
-    fn write(&mut self, path: &Path, row: &Row) -> Result<Span> {
-        let json = row.json()?;
-        let (line, at) = row::line(self.sequence + 1, &json);
-        if let Err(e) = self.file.write_all(&line) {
-            let _ = self.file.set_len(self.len); // else the next open cuts the half row
-            return Err(Error::io(path.display(), e));
-        }
-        let span = Span { at: self.len + at as u64, len: json.len() as u64 };
-        self.sequence += 1;
-        self.len += line.len() as u64;
-        Ok(span)
-    }
-
-    /// Makes sure that `number` is never given again, whatever becomes of the book.
-    fn reserve(&mut self, path: &Path, number: u64) -> Result<()> {
-        if number >= self.reserved {
-            self.reserved = beside::reserve(path, number)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the rows of a file; what is wrong with it, if anything is.
-    fn load(&mut self, text: &[u8], serial: &dyn Fn() -> u64) -> Option<Damage> {
-        let mut damage = Damage::default();
-        let mut reader = row::Reader::new(text);
-        for found in reader.by_ref() {
-            match found {
-                Found::Row(row, span) => {
-                    if let Row::Stage { number, .. } = row {
-                        damage.known(number);
-                    }
-                    self.take(row, span, serial);
-                }
-                Found::Later(number, span) => self.keep(number, span),
-                Found::Hole { at, bytes, missing } => {
-                    // What is not there may have ended any turn that is not over.
-                    let open = self.turns.values().filter(|t| !t.stage.ended()).map(|t| t.number);
-                    damage.hole(at, bytes, missing, open);
-                }
-                Found::Prompt(row, span) => {
-                    let Row::Accept { number, ref name, .. } = row else { continue };
-                    if !self.turns.contains_key(&number) && !self.by_name.contains_key(name) {
-                        // Its text is shown as it is found, and never typed.
-                        self.take(row, span, serial);
-                        damage.altered(number);
-                    }
-                }
-                Found::Name(name) => _ = self.used.insert(name),
-            }
-        }
-        (self.len, self.sequence) = (reader.at, reader.sequence);
-        if text.is_empty() && self.reserved > 1 {
-            damage.places = 1;
-        }
-        (damage.places > 0).then_some(damage)
-    }
-
-    /// A row that a later version wrote stays. Where it speaks of a turn, that one is not touched any
-    /// more: what became of it is not understood here.
-    fn keep(&mut self, number: Option<u64>, span: Span) {
-        self.later.push(span);
-        if let Some(number) = number {
-            self.next = self.next.max(number + 1);
-            if let Some(turn) = self.turns.get_mut(&number).filter(|t| !t.stage.ended()) {
-                turn.stage = Stage::Uncertain;
-                turn.why = Some("a later muxfs wrote of it what this one does not know".into());
-            }
-        }
-    }
-
-    /// Sets the damaged file aside and goes on with what is whole; what there is to tell.
-    fn recover(&mut self, path: &Path, text: &[u8], damage: &Damage) -> String {
-        self.next = self.reserved.max(self.next + damage.most_lost());
-        let mut names = Vec::new();
-        for turn in self.turns.values_mut().filter(|t| damage.doubtful.contains(&t.number)) {
-            let why = "its rows in the book of prompts are damaged";
-            (turn.stage, turn.why, turn.rows.last) = (Stage::Uncertain, Some(why.into()), None);
-            turn.ended = Some(turn.sent.unwrap_or(turn.accepted));
-            names.push(turn.name.clone());
-        }
-        if !names.is_empty() {
-            self.unsure = true;
-            self.held = Some(format!("damaged: {}", names.join(" ")));
-        }
-        let aside = beside::keep_copy(path, text).and_then(|copy| {
-            self.rewrite(path)?;
-            Ok(copy)
-        });
-        damage.told(path, &names, aside)
-    }
-
-    fn bytes(&self, span: Span) -> std::io::Result<Vec<u8>> {
-        let mut bytes = vec![0; span.len as usize];
-        self.file.read_exact_at(&mut bytes, span.at)?;
-        Ok(bytes)
-    }
-
-    fn read(&self, span: Span) -> std::io::Result<Row> {
-        serde_json::from_slice(&self.bytes(span)?)
-            .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e))
-    }
-
-    /// What a row says, into memory.
-    fn take(&mut self, row: Row, span: Span, serial: &dyn Fn() -> u64) {
-        match row {
-            Row::Head { next, used, rest } => {
-                self.next = next.max(self.next);
-                self.used.extend(used);
-                self.head.extend(rest);
-            }
-            Row::Accept { number, name, at, origin, text } => {
-                self.next = self.next.max(number + 1);
-                self.by_name.insert(name.clone(), number);
-                let turn = Turn {
-                    number,
-                    name,
-                    stage: Stage::Queued,
-                    why: None,
-                    origin,
-                    accepted: at,
-                    sent: None,
-                    ended: None,
-                    serial: serial(),
-                    size: text.len() as u64,
-                    rows: Box::new(Rows {
-                        prompt: span,
-                        renamed: None,
-                        typing: None,
-                        last: None,
-                        reply: None,
-                    }),
-                    reply_size: 0,
-                };
-                self.turns.insert(number, turn);
-            }
-            Row::Stage { number, at, stage, why, reply } => {
-                let Some(turn) = self.turns.get_mut(&number) else { return };
-                turn.stage = stage;
-                turn.why = why;
-                turn.rows.last = Some(span);
-                match stage {
-                    Stage::Typing => (turn.sent, turn.rows.typing) = (Some(at), Some(span)),
-                    // Not typed after all.
-                    Stage::Queued => (turn.sent, turn.rows.typing) = (None, None),
-                    _ if stage.ended() => turn.ended = Some(at),
-                    _ => {}
-                }
-                turn.reply_size = reply.as_deref().map_or(0, row::size_as_file);
-                turn.rows.reply = reply.map(|_| span);
-                self.unsure = match stage {
-                    Stage::Uncertain => true,
-                    Stage::Typing => false, // it was seen empty
-                    _ => self.unsure,
-                };
-            }
-            Row::Rename { number, name } => {
-                let Some(turn) = self.turns.get_mut(&number) else { return };
-                self.by_name.remove(&turn.name);
-                self.used.insert(std::mem::replace(&mut turn.name, name.clone()));
-                turn.rows.renamed = Some(span);
-                self.by_name.insert(name, number);
-            }
-            Row::Composer { unsure } => self.unsure = unsure,
-            Row::Hold { why } => self.held = why,
-        }
-    }
-
-    /// Forgets the oldest ended turns beyond what is shown.
-    fn tidy(&mut self, path: &Path) -> Result<()> {
-        let ended: Vec<&Turn> = self.turns.values().filter(|t| t.stage.ended()).collect();
-        let bytes = |t: &Turn| t.rows.prompt.len + t.rows.reply.map_or(0, |r| r.len);
-        let all: u64 = ended.iter().map(|t| bytes(t)).sum();
-        if ended.len() <= SHOWN + SLACK && all <= SHOWN_BYTES {
-            return Ok(());
-        }
-        let (mut kept, mut room) = (0, SHOWN_BYTES * 3 / 4);
-        let mut old = Vec::new();
-        for turn in ended.iter().rev() {
-            match room.checked_sub(bytes(turn)) {
-                Some(left) if kept < SHOWN && old.is_empty() => (kept, room) = (kept + 1, left),
-                _ => old.push(turn.number),
-            }
-        }
-        for number in old {
-            if let Some(turn) = self.turns.remove(&number) {
-                self.by_name.remove(&turn.name);
-                // Numbers are never given again anyhow.
-                if turn.name != format!("{number:04}") {
-                    self.used.insert(turn.name);
-                }
-            }
-        }
-        self.rewrite(path)
-    }
-
-    /// Writes the file anew with what is kept. Rows are copied as they are, so that what a later
-    /// version put into them stays.
-    fn rewrite(&mut self, path: &Path) -> Result<()> {
-        let io = |e: std::io::Error| Error::io(path.display(), e);
-        let mut new = row::Written::default();
-        let mut used: Vec<String> = self.used.iter().cloned().collect();
-        used.sort();
-        new.put(&Row::Head { next: self.next, used, rest: self.head.clone() }.json()?);
-        let mut spans = Vec::with_capacity(self.turns.len());
-        for turn in self.turns.values() {
-            let prompt = new.put(&self.bytes(turn.rows.prompt).map_err(io)?);
-            let mut copied = |span: Option<Span>| {
-                span.map(|span| self.bytes(span).map(|json| new.put(&json))).transpose().map_err(io)
-            };
-            let renamed = copied(turn.rows.renamed)?;
-            let typing = copied(turn.rows.typing)?;
-            let mut last = match turn
-                .rows
-                .last
-                .filter(|_| turn.rows.last != turn.rows.typing && turn.stage != Stage::Queued)
-            {
-                Some(span) => copied(Some(span))?,
-                None => typing.filter(|_| turn.stage == Stage::Typing),
-            };
-            if last.is_none() && turn.stage.ended() {
-                // It was ended while the file was read.
-                let (number, stage, why) = (turn.number, turn.stage, turn.why.clone());
-                let at = turn.ended.or(turn.sent).unwrap_or(turn.accepted);
-                last = Some(new.put(&Row::Stage { number, at, stage, why, reply: None }.json()?));
-            }
-            let reply = turn.rows.reply.and(last);
-            spans.push((turn.number, Rows { prompt, renamed, typing, last, reply }));
-        }
-        // The rows before are not in their old order.
-        new.put(&Row::Composer { unsure: self.unsure }.json()?);
-        if self.held.is_some() {
-            new.put(&Row::Hold { why: self.held.clone() }.json()?);
-        }
-        let mut later = Vec::with_capacity(self.later.len());
-        for span in &self.later {
-            later.push(new.put(&self.bytes(*span).map_err(io)?));
-        }
-        file::replace(path, &new.text, Links::Refuse)?;
-        let open = foreign::open_with(OpenOptions::new().read(true).append(true), path).map_err(io)?;
-        let meta = open.metadata().map_err(io)?;
-        (self.file, self.len, self.sequence) = (open, new.text.len() as u64, new.rows);
-        (self.identity, self.later) = ((meta.dev(), meta.ino()), later);
-        self.edition += 1;
-        for (number, rows) in spans {
-            if let Some(turn) = self.turns.get_mut(&number) {
-                *turn.rows = rows;
-            }
-        }
-        Ok(())
-    }
+/// Replaces the file by one with what is `kept`, and `pages` by that.
+fn rewrite(path: &Path, writer: &mut Writer, pages: &Mutex<Pages>, mut kept: Pages) -> Result<()> {
+    let io = |e: std::io::Error| Error::io(path.display(), e);
+    let new = kept.written()?;
+    file::replace(path, &new.text, Links::Refuse)?;
+    let open = foreign::open_with(OpenOptions::new().read(true).append(true), path).map_err(io)?;
+    let meta = open.metadata().map_err(io)?;
+    (writer.identity, writer.sequence) = ((meta.dev(), meta.ino()), new.rows);
+    (kept.file, kept.len, kept.edition) = (Arc::new(open), new.text.len() as u64, kept.edition + 1);
+    *pages.lock() = kept;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The book of turns, written and read again. Must not know agents.
 
+use super::super::pages::{SHOWN, SLACK};
 use super::*;
 use std::cell::Cell;
 
@@ -16,6 +17,11 @@ fn open(path: &Path) -> Book {
     let (book, damage) = opened(path);
     assert_eq!(damage, None);
     book
+}
+
+fn rewritten(book: &Book) {
+    let kept = book.pages.lock().clone();
+    rewrite(&book.path, &mut book.writer.lock(), &book.pages, kept).unwrap();
 }
 
 fn put(book: &Book, name: Option<&str>, text: &str) -> Result<Turn> {
@@ -121,13 +127,13 @@ fn that_a_composer_may_hold_a_text_of_ours_is_kept_until_it_was_emptied() {
     book.stage(n, Stage::Uncertain, 9, None, None).unwrap();
     assert!(book.is_unsure() && open(&path).is_unsure(), "the daemon after the next has to know it too");
     let again = open(&path);
-    again.pages.lock().rewrite(&path).unwrap();
+    rewritten(&again);
     assert!(open(&path).is_unsure());
     let again = open(&path);
     again.composer_is_clean().unwrap();
     assert!(!again.is_unsure() && !open(&path).is_unsure(), "what stands there now is somebody's");
     let again = open(&path);
-    again.pages.lock().rewrite(&path).unwrap();
+    rewritten(&again);
     assert!(!open(&path).is_unsure());
 }
 
@@ -263,7 +269,7 @@ fn rows_of_before_are_read_and_what_is_not_known_stays() {
     assert_eq!(names(&book.queue()), ["0004"]);
     assert_eq!(put(&book, Some("gone"), "x").unwrap_err().kind, Kind::Exists);
     assert_eq!(put(&book, None, "x").unwrap().name, "0010", "a number that only a later version knows");
-    book.pages.lock().rewrite(&path).unwrap();
+    rewritten(&book);
     let text = std::fs::read_to_string(&path).unwrap();
     for kept in ["\"epoch\":\"e1\"", "\"user\":\"ann\"", "\"gesture\":\"g1\"", "{\"moved\":"] {
         assert!(text.contains(kept), "{kept}: {text}");
@@ -301,7 +307,7 @@ fn a_waiting_prompt_takes_a_new_name_once_and_for_good() {
         assert!(book.get("0001").is_none());
         assert_eq!(put(&book, Some("0001"), "x").unwrap_err().kind, Kind::Exists, "it was used");
     }
-    open(&path).pages.lock().rewrite(&path).unwrap();
+    rewritten(&open(&path));
     assert_eq!(names(&open(&path).queue()), ["first", "two"], "a book written anew has it too");
     let book = open(&path);
     book.stage(one.number, Stage::Typing, 8, None, None).unwrap().unwrap();

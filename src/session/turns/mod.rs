@@ -9,6 +9,7 @@ pub mod beside;
 pub mod book;
 mod entry;
 mod outcome;
+mod pages;
 mod reply;
 mod row;
 mod run;
@@ -23,7 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::{Moved, Session, Sessions, State, Told, message, record};
+use super::events::{self, Event};
+use super::{Moved, Session, Sessions, State, message, record};
 use crate::config::session::Turns as Setting;
 use crate::error::{Error, Kind, Result, fail};
 use crate::tree::Caller;
@@ -33,6 +35,8 @@ use turn::{Origin, Stage, Turn};
 /// A session's turns. The book is opened when there is something to write, or to read.
 pub struct Turns {
     book: RwLock<Option<Arc<Book>>>,
+    /// Held while the book is opened, which waits for the disk.
+    opening: Mutex<()>,
     /// Counts every change, for those who wait.
     changed: watch::Sender<u64>,
     /// A task sees to the queue.
@@ -62,6 +66,7 @@ impl Default for Turns {
     fn default() -> Self {
         Turns {
             book: RwLock::new(None),
+            opening: Mutex::new(()),
             changed: watch::channel(0).0,
             driven: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
@@ -117,17 +122,20 @@ impl Sessions {
     }
 
     fn book_of(&self, session: &Session) -> Result<Arc<Book>> {
-        let mut book = session.turns.book.write();
-        if let Some(book) = &*book {
-            return Ok(book.clone());
+        if let Some(book) = session.turns.book() {
+            return Ok(book);
         }
-        let (open, damage) = Book::open(self.store.turns(&session.id), &|| self.serial())?;
+        let _opening = session.turns.opening.lock();
+        if let Some(book) = session.turns.book() {
+            return Ok(book);
+        }
+        let (open, damage) = Book::open(self.records.store().turns(&session.id), &|| self.serial())?;
         if let Some(damage) = damage {
             session.set_last_error(&damage);
             self.journal.trouble(&session.shown(), &damage);
         }
         let open = Arc::new(open);
-        *book = Some(open.clone());
+        *session.turns.book.write() = Some(open.clone());
         Ok(open)
     }
 
@@ -142,11 +150,11 @@ impl Sessions {
     }
 
     /// Stores a prompt; returns when it is on disk, and sent later in its turn. None: it was empty.
-    pub fn accept(
+    pub async fn accept(
         self: &Arc<Self>,
         session: &Arc<Session>,
         who: &Caller,
-        name: Option<&str>,
+        name: Option<String>,
         body: &[u8],
     ) -> Result<Option<Turn>> {
         let text = message::clean(body)?;
@@ -155,11 +163,23 @@ impl Sessions {
         }
         message::has_words(&text)?;
         let origin = Origin { node: who.node.clone(), uid: who.uid, init: false };
-        self.accept_as(session, name, &text, origin, who.pid).map(Some)
+        let (sessions, session, pid) = (self.clone(), session.clone(), who.pid);
+        on_disk(move || sessions.accept_as(&session, name.as_deref(), &text, origin, pid).map(Some)).await
     }
 
     /// The first prompts of a fresh start.
-    pub(super) fn accept_init(self: &Arc<Self>, session: &Arc<Session>, prompts: &[String]) {
+    pub(super) async fn accept_init(self: &Arc<Self>, session: &Arc<Session>, prompts: Vec<String>) {
+        let (sessions, session) = (self.clone(), session.clone());
+        let accepted = on_disk(move || {
+            sessions.accept_init_now(&session, &prompts);
+            Ok(())
+        });
+        if let Err(e) = accepted.await {
+            tracing::error!("init: {e}");
+        }
+    }
+
+    fn accept_init_now(self: &Arc<Self>, session: &Arc<Session>, prompts: &[String]) {
         let uid = nix::unistd::getuid().as_raw();
         for text in prompts {
             let origin = Origin { node: None, uid, init: true };
@@ -188,88 +208,111 @@ impl Sessions {
         let most = self.config().turns_queue;
         let at = record::millis(SystemTime::now());
         let turn = self.book_of(session)?.accept(name, text, origin, most, at, self.serial())?;
-        self.tell_turn_of(session, "accepted", &turn, pid);
+        self.report_turn_of(session, &turn, pid, |t| Event::Accepted(t));
         session.turns.tell();
         self.drive(session);
         Ok(turn)
     }
 
     /// Takes a waiting prompt back. `Busy` for one that is under way.
-    pub fn withdraw(&self, session: &Session, turn: &Turn) -> Result<()> {
-        let Some(book) = session.turns.book() else { return fail(Kind::Gone, "no such prompt") };
-        match book.stage(turn.number, Stage::Withdrawn, record::millis(SystemTime::now()), None, None)? {
-            Some(turn) => self.tell_turn(session, "withdrawn", &turn),
-            None => return fail(Kind::Busy, format!("{}: it is under way, or over", turn.name)),
+    pub async fn withdraw(self: &Arc<Self>, session: &Arc<Session>, turn: &Turn) -> Result<()> {
+        let (number, name) = (turn.number, turn.name.clone());
+        if self.withdraw_all(session, vec![number]).await? == 0 {
+            return fail(Kind::Busy, format!("{name}: it is under way, or over"));
         }
-        session.turns.tell();
         Ok(())
+    }
+
+    /// Takes those of `numbers` back that still wait, in one write; how many.
+    async fn withdraw_all(self: &Arc<Self>, session: &Arc<Session>, numbers: Vec<u64>) -> Result<usize> {
+        let Some(book) = session.turns.book() else { return fail(Kind::Gone, "no such prompt") };
+        let (sessions, session) = (self.clone(), session.clone());
+        on_disk(move || {
+            let withdrawn = book.withdraw(&numbers, record::millis(SystemTime::now()))?;
+            for turn in &withdrawn {
+                sessions.report_turn(&session, turn, |t| Event::Withdrawn(t));
+            }
+            session.turns.tell();
+            Ok(withdrawn.len())
+        })
+        .await
     }
 
     /// Gives a waiting prompt another name, which no prompt ever had. `Busy` for one that is under way.
-    pub fn rename_turn(&self, session: &Session, turn: &Turn, name: &str) -> Result<()> {
+    pub async fn rename_turn(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        turn: &Turn,
+        name: String,
+    ) -> Result<()> {
         let Some(book) = session.turns.book() else { return fail(Kind::Gone, "no such prompt") };
-        let renamed = book.rename(turn.number, name)?;
-        self.tell_moved(Moved::Turn { session: session.shown(), name: turn.name.clone() });
-        self.tell_turn(session, "renamed", &renamed);
-        session.turns.tell();
-        Ok(())
+        let (sessions, session) = (self.clone(), session.clone());
+        let (number, old) = (turn.number, turn.name.clone());
+        on_disk(move || {
+            let renamed = book.rename(number, &name)?;
+            sessions.tell_moved(Moved::Turn { session: session.shown(), name: old });
+            sessions.report_turn(&session, &renamed, |t| Event::TurnRenamed(t));
+            session.turns.tell();
+            Ok(())
+        })
+        .await
     }
 
     /// `ctl clear-queue`.
-    pub fn clear_queue(&self, session: &Session) -> Result<()> {
+    pub async fn clear_queue(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
         let waiting = session.turns.book().map_or_else(Vec::new, |book| book.queue());
-        for turn in waiting {
-            match self.withdraw(session, &turn) {
-                Err(e) if e.kind != Kind::Busy => return Err(e),
-                _ => {} // one may have begun meanwhile
-            }
+        if !waiting.is_empty() {
+            // One may begin meanwhile: it stays.
+            self.withdraw_all(session, waiting.iter().map(|turn| turn.number).collect()).await?;
         }
-        self.release_turns(session)
+        self.release_turns(session).await
     }
 
     /// A person goes on after damage to the book.
-    pub fn release_turns(&self, session: &Session) -> Result<()> {
-        if let Some(book) = session.turns.book() {
-            book.release()?;
+    pub async fn release_turns(&self, session: &Arc<Session>) -> Result<()> {
+        if let Some(book) = session.turns.book().filter(|book| book.held().is_some()) {
+            on_disk(move || book.release()).await?;
             session.turns.tell();
         }
         Ok(())
     }
 
     /// What a session of an earlier life left: nothing of it is sent.
-    pub(super) fn report_left(&self, id: &str, name: &str) {
-        let path = self.store.turns(id);
+    pub(super) async fn report_left(self: &Arc<Self>, id: &str, name: &str) {
+        let path = self.records.store().turns(id);
         if !beside::is_there(&path) {
             return;
         }
-        let report = || -> Result<()> {
-            let (book, damage) = Book::open(path, &|| self.serial())?;
+        let (sessions, of) = (self.clone(), name.to_owned());
+        let report = on_disk(move || {
+            let (book, damage) = Book::open(path, &|| sessions.serial())?;
             if let Some(damage) = damage {
-                self.journal.trouble(name, &damage);
+                sessions.journal.trouble(&of, &damage);
             }
             for turn in book.all().iter().filter(|t| !t.stage.ended()) {
                 let stage = if turn.stage == Stage::Typing { Stage::Uncertain } else { Stage::Failed };
                 let why = "the tmux server ended before";
                 book.stage(turn.number, stage, record::millis(SystemTime::now()), Some(why), None)?;
-                self.journal.trouble(name, &format!("prompt {}: {}: {why}", turn.name, stage.word()));
+                sessions.journal.trouble(&of, &format!("prompt {}: {}: {why}", turn.name, stage.word()));
             }
             Ok(())
-        };
-        if let Err(e) = report() {
+        });
+        if let Err(e) = report.await {
             self.journal.trouble(name, e.text());
         }
     }
 
-    /// A session came into view: what the daemon before us left of its turns goes on.
+    /// A session came into view: what the daemon before us left of its turns goes on. Waits for the
+    /// disk.
     pub(super) fn take_up_turns(self: &Arc<Self>, session: &Arc<Session>) {
-        if !beside::is_there(&self.store.turns(&session.id)) {
+        if !beside::is_there(&self.records.store().turns(&session.id)) {
             return;
         }
         let taken = self.book_of(session).and_then(|book| {
             let Some(turn) = book.current() else { return Ok(()) };
             if turn.stage == Stage::Typing {
                 let why = "muxfs ended while it was typed";
-                self.end_turn(session, &book, &turn, Stage::Uncertain, Some(why), None)?;
+                self.end_turn_now(session, &book, &turn, Stage::Uncertain, Some(why), None)?;
             }
             Ok(())
         });
@@ -282,7 +325,22 @@ impl Sessions {
     }
 
     /// The last word about a turn, on disk and to everybody who waits.
-    fn end_turn(
+    async fn end_turn(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        book: &Arc<Book>,
+        turn: &Turn,
+        stage: Stage,
+        why: Option<&str>,
+        reply: Option<String>,
+    ) -> Result<()> {
+        let (sessions, session, book) = (self.clone(), session.clone(), book.clone());
+        let (turn, why) = (turn.clone(), why.map(str::to_owned));
+        on_disk(move || sessions.end_turn_now(&session, &book, &turn, stage, why.as_deref(), reply)).await
+    }
+
+    /// The same on a thread that may wait for the disk.
+    fn end_turn_now(
         &self,
         session: &Session,
         book: &Book,
@@ -293,7 +351,7 @@ impl Sessions {
     ) -> Result<()> {
         let ended = book.stage(turn.number, stage, record::millis(SystemTime::now()), why, reply)?;
         if let Some(turn) = ended {
-            self.tell_turn(session, "done", &turn);
+            self.report_turn(session, &turn, |t| Event::Done(t));
             if !matches!(stage, Stage::Done | Stage::Interrupted) {
                 let text = format!("prompt {}: {}: {}", turn.name, stage.word(), why.unwrap_or("-"));
                 session.set_last_error(&text);
@@ -304,23 +362,31 @@ impl Sessions {
         Ok(())
     }
 
-    fn tell_turn(&self, session: &Session, what: &'static str, turn: &Turn) {
+    fn report_turn(&self, session: &Session, turn: &Turn, event: fn(events::Turn<'_>) -> Event<'_>) {
         let now = session.turns.book().and_then(|b| b.by_number(turn.number));
-        self.tell_turn_of(session, what, now.as_ref().unwrap_or(turn), None);
+        self.report_turn_of(session, now.as_ref().unwrap_or(turn), None, event);
     }
 
     /// `pid`: who wrote the prompt, so that a client knows its own turn among others'.
-    fn tell_turn_of(&self, session: &Session, what: &'static str, turn: &Turn, pid: Option<u32>) {
+    fn report_turn_of(
+        &self,
+        session: &Session,
+        turn: &Turn,
+        pid: Option<u32>,
+        event: fn(events::Turn<'_>) -> Event<'_>,
+    ) {
         let name = session.shown();
         self.tell_moved(Moved::Turn { session: name.clone(), name: turn.name.clone() });
-        let fields = serde_json::json!({
-            "turn": turn.name, "stage": turn.stage.word(), "bytes": turn.size, "why": turn.why,
-            "origin": {
-                "node": turn.origin.node.as_deref().unwrap_or(self.journal.node()), "uid": turn.origin.uid,
-                "init": turn.origin.init, "pid": pid,
-            },
-        });
-        self.journal.tell(Told { what, session: (session.serial, &name), fields });
+        let Origin { node, uid, init } = &turn.origin;
+        let node = node.as_deref().unwrap_or(self.journal.node());
+        let fields = events::Turn {
+            turn: &turn.name,
+            stage: turn.stage.word(),
+            bytes: turn.size,
+            why: turn.why.as_deref(),
+            origin: events::Origin { node, uid: *uid, init: *init, pid },
+        };
+        self.journal.report((session.serial, &name), &event(fields));
     }
 
     /// `EBUSY` where a prompt must not reach the pane now: somebody is asked something there, or
@@ -338,4 +404,12 @@ impl Sessions {
             format!("{}: it is {state}; a prompt could be taken for an answer", session.shown()),
         ))
     }
+}
+
+/// Runs `act` on a thread that may wait for the disk.
+async fn on_disk<T: Send + 'static>(act: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(act).await;
+    done.unwrap_or_else(|e| {
+        Err(Error::new(Kind::Bug, "an access to the book of prompts did not end").because(e))
+    })
 }

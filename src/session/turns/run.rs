@@ -4,10 +4,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::super::events::Event;
 use super::super::pane::Held;
 use super::super::state::Evidence;
 use super::super::{Pane, Session, Sessions, State, record};
 use super::book::Book;
+use super::on_disk;
 use super::outcome::{Ended, outcome, reason_text};
 use super::reply::Before;
 use super::submit::{Put, Unfit};
@@ -112,7 +114,7 @@ impl Sessions {
         match put {
             Ok(Put::Taken) => {
                 self.stage(book, turn, Stage::Running).await?;
-                self.tell_turn(session, "delivered", turn);
+                self.report_turn(session, turn, |t| Event::Delivered(t));
                 if pane.full_screen() {
                     pane.note(&format!("input: {}", text.replace('\n', "\n  ")), SystemTime::now());
                 }
@@ -134,15 +136,15 @@ impl Sessions {
             Ok(Put::Interrupted) => {
                 session.turns.interrupted.store(false, Ordering::Release);
                 let why = "before it was submitted";
-                self.end_turn(session, book, turn, Stage::Interrupted, Some(why), None)?;
+                self.end_turn(session, book, turn, Stage::Interrupted, Some(why), None).await?;
                 Ok(None)
             }
             Ok(Put::Uncertain(why)) => {
-                self.end_turn(session, book, turn, Stage::Uncertain, Some(&why), None)?;
+                self.end_turn(session, book, turn, Stage::Uncertain, Some(&why), None).await?;
                 Ok(None)
             }
             Err(e) => {
-                self.end_turn(session, book, turn, Stage::Uncertain, Some(e.text()), None)?;
+                self.end_turn(session, book, turn, Stage::Uncertain, Some(e.text()), None).await?;
                 Ok(None)
             }
         }
@@ -151,8 +153,7 @@ impl Sessions {
     async fn stage(&self, book: &Arc<Book>, turn: &Turn, stage: Stage) -> Result<Option<Turn>> {
         let (book, number) = (book.clone(), turn.number);
         let at = record::millis(SystemTime::now());
-        let stored = tokio::task::spawn_blocking(move || book.stage(number, stage, at, None, None)).await;
-        stored.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "storing a turn did not end").because(e)))
+        on_disk(move || book.stage(number, stage, at, None, None)).await
     }
 
     /// Waits until the agent is ready, nobody types, and nothing is to be done before.
@@ -227,8 +228,7 @@ impl Sessions {
             let last = book.all().into_iter().rev().find(|turn| turn.stage == Stage::Uncertain);
             let text = last.and_then(|turn| book.prompt(&turn).ok()).unwrap_or_default();
             if self.clear_composer(pane, &text).await? {
-                let cleaned = tokio::task::spawn_blocking(move || book.composer_is_clean()).await;
-                cleaned.map_err(|e| Error::new(Kind::Bug, "a row did not end").because(e))??;
+                on_disk(move || book.composer_is_clean()).await?;
             }
             return Ok(false); // and a fresh look after it
         }
@@ -264,7 +264,7 @@ impl Sessions {
             if told.replace(now.state) != Some(now.state)
                 && matches!(now.state, State::Blocked | State::Limited)
             {
-                self.tell_turn(session, "suspended", turn);
+                self.report_turn(session, turn, |t| Event::Suspended(t));
             }
             if pane.is_gone() || now.state.ended() || pane.fact(|f| f.pid != pid) {
                 let how = if now.state.ended() { now.state.to_string() } else { "started anew".to_owned() };
@@ -356,7 +356,7 @@ impl Sessions {
     ) -> Result<bool> {
         let pane = session.main();
         let Some(end) = end else {
-            self.end_turn(session, book, turn, Stage::Failed, Some("the session ended"), None)?;
+            self.end_turn(session, book, turn, Stage::Failed, Some("the session ended"), None).await?;
             return Ok(true);
         };
         let turn = &book.by_number(turn.number).unwrap_or_else(|| turn.clone());
@@ -395,7 +395,7 @@ impl Sessions {
             session.set_last_error(&text);
             self.journal.trouble(&session.shown(), &text);
         }
-        self.end_turn(session, book, turn, end.stage, end.why.as_deref(), end.reply)?;
+        self.end_turn(session, book, turn, end.stage, end.why.as_deref(), end.reply).await?;
         self.restart_if_pending(session);
         Ok(true)
     }
@@ -471,7 +471,7 @@ impl Sessions {
 
     /// `ctl interrupt`: what runs is told to stop; nothing where nothing runs.
     pub async fn interrupt(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
-        self.release_turns(session)?;
+        self.release_turns(session).await?;
         let pane = session.main();
         pane.check_alive()?;
         if pane.seen().state == State::Ready && session.turns.current().is_none() {
