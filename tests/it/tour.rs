@@ -151,9 +151,22 @@ struct Make {
 }
 
 impl Make {
+    /// In a lab where the program has been built.
+    fn built() -> Self {
+        let make = Make { lab: Lab::new() };
+        std::fs::create_dir_all(make.lab.path("target/release")).unwrap();
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_muxfs"), make.lab.path("target/release/muxfs"))
+            .unwrap();
+        make
+    }
+
     fn run(&self, target: &str) -> std::process::Output {
+        self.run_with(target, &["CARGO=true"])
+    }
+
+    fn run_with(&self, target: &str, variables: &[&str]) -> std::process::Output {
         let mut make = std::process::Command::new("make");
-        make.args(["-s", "-C"]).arg(root()).arg(target).arg("CARGO=true").env_remove("MAKEFLAGS");
+        make.args(["-s", "-C"]).arg(root()).arg(target).args(variables).env_remove("MAKEFLAGS");
         make.arg(format!("DIR={}", self.lab.path("mux").display()));
         make.envs(Mount::environment(&self.lab)).env("CARGO_TARGET_DIR", self.lab.path("target"));
         // What a build says to its programs; sessions hear none of it, nor of make's own.
@@ -171,12 +184,10 @@ impl Drop for Make {
 
 #[test]
 fn make_mount_mounts_and_prints_a_tour_that_works() {
-    let make = Make { lab: Lab::new() };
+    let make = Make::built();
     make.lab.configure("");
     let mux = make.lab.path("mux");
     std::fs::create_dir(&mux).unwrap();
-    std::fs::create_dir_all(make.lab.path("target/release")).unwrap();
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_muxfs"), make.lab.path("target/release/muxfs")).unwrap();
 
     let out = make.run("mount");
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
@@ -203,4 +214,56 @@ fn make_mount_mounts_and_prints_a_tour_that_works() {
     assert!(String::from_utf8_lossy(&again.stdout).contains("mounted already"), "{again:?}");
     assert!(make.run("umount").status.success());
     assert!(!mux.join(".self").exists());
+}
+
+/// Files and links below `dir`, from there on, sorted.
+fn files_below(dir: &std::path::Path) -> Vec<String> {
+    let mut find = std::process::Command::new("find");
+    let out = find.arg(dir).args(["!", "-type", "d", "-printf", "%P\n"]).output().unwrap();
+    let mut files: Vec<String> = String::from_utf8(out.stdout).unwrap().lines().map(Into::into).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn make_install_puts_files_below_destdir_and_uninstall_takes_them_away() {
+    let make = Make::built();
+    let to = make.lab.path("to");
+    let variables = ["CARGO=true", "PREFIX=/usr", &format!("DESTDIR={}", to.display())];
+    let out = make.run_with("install", &variables);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(
+        files_below(&to),
+        [
+            "sbin/mount.fuse.muxfs",
+            "usr/bin/muxfs",
+            "usr/share/bash-completion/completions/muxfs",
+            "usr/share/fish/vendor_completions.d/muxfs.fish",
+            "usr/share/man/man1/muxfs.1",
+            "usr/share/man/man5/muxfs-agent.5",
+            "usr/share/man/man5/muxfs-tree.5",
+            "usr/share/man/man5/muxfs.toml.5",
+            "usr/share/zsh/site-functions/_muxfs",
+        ]
+    );
+    let helper = std::fs::read_link(to.join("sbin/mount.fuse.muxfs")).unwrap();
+    assert_eq!(helper, std::path::Path::new("/usr/bin/muxfs"));
+    assert!(make.run_with("uninstall", &variables).status.success());
+    assert!(files_below(&to).is_empty(), "{:?}", files_below(&to));
+}
+
+#[test]
+fn a_machine_without_cargo_is_told_what_brings_it() {
+    use std::os::unix::fs::MetadataExt;
+    let make = Make { lab: Lab::new() };
+    // Nobody else builds in the owner's tree.
+    let owner = std::fs::metadata(root().join("Makefile")).unwrap().uid() == nix::unistd::getuid().as_raw();
+    for target in if owner { &["mount", "install"][..] } else { &["mount"] } {
+        let to = format!("DESTDIR={}", make.lab.path("to").display());
+        let out = make.run_with(target, &["CARGO=no-such-cargo", &to]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && said.contains("missing: cargo (Rust 1."), "{target}: {said}");
+        assert!(said.contains("https://sh.rustup.rs"), "{target}: {said}");
+        assert!(!make.lab.path("to").exists());
+    }
 }
