@@ -315,6 +315,14 @@ pub fn muxfs_tree_5(
     );
     page.paragraph();
     page.text(
+        "tmux keeps the commands that it runs in its message log (show-messages), for everyone who may \
+        use its socket. What is typed and pasted, and the values of `env`, stand in none of them, unless \
+        tmux runs where it cannot open the files of muxfs (another process namespace): then what is \
+        pasted does. Names, `command`, `args` and `cwd` of sessions, and the keys of `keys`, always do. \
+        `ps` shows `command` and `args` as well: put a secret into `env` or a file.",
+    );
+    page.paragraph();
+    page.text(
         "tmux 3.3a may leave unread what a program printed just before it ended: of 420 exits \
         after 1 MB of output, 11 lacked up to 11 kB at the end, read by cat(1) through pipe-pane. \
         What tmux did not read is in no file of the tree.",

@@ -24,6 +24,12 @@ fn run_by_others() -> Option<ExitCode> {
             let sent = helper::internal_pipe(sock.as_ref(), token.to_str()?);
             Some(if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        OwnProgram::ENV => {
+            let (path, token) = (args.next()?, args.next()?);
+            let why = helper::internal_env(path.as_ref(), token.to_str()?, args);
+            eprintln!("muxfs: the program cannot be started with its environment: {why}");
+            Some(ExitCode::from(126))
+        }
         hooks::VERB => {
             muxfs::cli::hook::run(args);
             Some(ExitCode::SUCCESS)

@@ -9,6 +9,9 @@ pub const MAX_NAME: usize = 255;
 /// The daemon's own tmux session, never shown.
 pub const HIDDEN: &str = "_muxfs";
 
+/// The variable that tells the programs of a session its id.
+pub const SESSION_ID: &str = "MUXFS_SESSION";
+
 /// How a path shows a tmux session's name.
 ///
 /// `reserved` are the names of the node's own files. Encoded are: bytes a path cannot hold, a

@@ -7,13 +7,14 @@
 //! waits is asked here, and whoever asks has a default for no answer. A question that is stuck
 //! keeps its thread, so the number of threads is bounded, and so is one process's share of it.
 //!
-//! Knows neither what is asked nor the runtime's own threads, which a stuck question never uses.
+//! Knows neither what is asked nor who asks; a stuck question never uses a thread of the runtime.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
 /// How many questions about one process may be outstanding.
@@ -21,6 +22,9 @@ const EACH: usize = 4;
 
 /// A thread without a question ends after this time.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// A wait of this length is nothing that a runtime's thread hands its tasks on for.
+const MOMENT: Duration = Duration::from_millis(1);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -60,7 +64,8 @@ impl Offload {
         tokio::time::timeout(limit, answered).await.ok()?.ok()
     }
 
-    /// The same for callers that are not async; blocks this thread for `limit` at most.
+    /// The same for callers that are not async; blocks this thread for `limit` at most. A thread of
+    /// the runtime hands its other tasks on where that is longer than a moment.
     pub fn ask_blocking<T: Send + 'static>(
         &'static self,
         pid: u32,
@@ -69,7 +74,14 @@ impl Offload {
     ) -> Option<T> {
         let (answer, answered) = mpsc::sync_channel(1);
         self.submit(pid, Box::new(move || drop(answer.send(question()))))?;
-        answered.recv_timeout(limit).ok()
+        if let Ok(answer) = answered.recv_timeout(limit.min(MOMENT)) {
+            return Some(answer);
+        }
+        let wait = || answered.recv_timeout(limit.saturating_sub(MOMENT)).ok();
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+            _ => wait(),
+        }
     }
 
     fn submit(&'static self, pid: u32, job: Job) -> Option<()> {
@@ -154,6 +166,17 @@ mod tests {
         assert_eq!(POOL.ask(1, SOON, question).await, None);
         assert_eq!(POOL.ask(2, LONG, || 9).await, Some(9), "another thread answers meanwhile");
         let_go(&gate);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_waits_for_an_answer_holds_up_no_task() {
+        static POOL: Offload = Offload::new("test", 2);
+        let (gate, question) = stuck();
+        let asks = tokio::spawn(async move { POOL.ask_blocking(1, LONG, question) });
+        // The runtime's only thread waits; this task lets it go.
+        let lets = tokio::spawn(async move { let_go(&gate) });
+        assert_eq!(asks.await.unwrap(), Some(()));
+        lets.await.unwrap();
     }
 
     #[tokio::test]

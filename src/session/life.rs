@@ -106,6 +106,9 @@ impl Sessions {
     async fn make_on(self: &Arc<Self>, server: &Server, new: &New, login: &Env) -> Result<Arc<Session>> {
         let New { shown, name, .. } = new;
         let _one = self.reconcile.lock().await;
+        if self.tables.read().unfinished.iter().any(|r| r.name == *name) {
+            self.refresh_locked().await?;
+        }
         if self.get(shown).is_some() {
             return fail(Kind::Exists, format!("{shown}: there is such a session"));
         }
@@ -140,7 +143,19 @@ impl Sessions {
             },
             config.logs.then_some(&self.pipes),
         )
-        .await?;
+        .await;
+        let made = match made {
+            // A hook of the user's may hold up the rest of the line, when the session is there.
+            Err(e) if matches!(e.kind, Kind::TimedOut | Kind::Unreachable) => {
+                self.tables.write().unfinished.push(record);
+                return Err(e);
+            }
+            Err(e) => {
+                self.forget_new(record).await?;
+                return Err(e);
+            }
+            Ok(made) => made,
+        };
         self.tables.write().lost.insert(name.clone(), record);
         // Before the refresh shows the pane: it is not to be asked for a second pipe.
         self.expect_tap(&made.pane, made.pipe);

@@ -296,6 +296,9 @@ struct Tables {
     panes: HashMap<String, Arc<Pane>>,
     /// Records of sessions made here that tmux has lost, by tmux name.
     lost: BTreeMap<String, Record>,
+    /// Records of sessions that tmux was told to make, but whose making it has not told: the next
+    /// look at tmux says whether they are there.
+    unfinished: Vec<Record>,
 }
 
 impl Sessions {

@@ -13,6 +13,7 @@ use crate::agent::catalogue::Catalogue;
 use crate::agent::manifest::{Manifest, Resume};
 use crate::config::{Fault, NodeConfig, SessionConfig, agents};
 use crate::error::{Error, Kind, Result, fail};
+use crate::names;
 use crate::offload::Offload;
 use crate::tree::Caller;
 
@@ -141,7 +142,7 @@ impl Sessions {
         let node = self.config();
         let agent = Agent::of(config, &self.catalogue());
         let mut env = self.program_env(config, login, agent.as_ref());
-        env.insert("MUXFS_SESSION".into(), id.to_owned());
+        env.insert(names::SESSION_ID.into(), id.to_owned());
         let mut env = env::with_locale(env);
         let (bound, conversation) = match &agent {
             Some(agent) => conversation(&agent.manifest.resume, begin)?,
@@ -211,7 +212,7 @@ impl Sessions {
     pub(super) async fn caller_session(&self, who: &Caller) -> Option<String> {
         let pid = local_pid(who)?;
         let env = CALLERS.ask(pid, ASKED, move || env::read_environ(pid)).await;
-        let id = env??.remove("MUXFS_SESSION")?;
+        let id = env??.remove(names::SESSION_ID)?;
         // What stands in an environment is anyone's to write: only a session that is here counts.
         self.all().iter().any(|s| s.id == id).then_some(id)
     }

@@ -17,7 +17,7 @@ use super::{Face, Level, Moved, Pane, Record, Session, Sessions, Tables, Tap, re
 use crate::config::{SessionConfig, session};
 use crate::error::Result;
 use crate::names;
-use crate::tmux::{Lists, PaneInfo, Server, SessionInfo, Snapshot};
+use crate::tmux::{self, Lists, PaneInfo, Server, SessionInfo, Snapshot};
 
 impl Sessions {
     /// Asks tmux and makes the tables match.
@@ -46,7 +46,8 @@ impl Sessions {
     }
 
     async fn take(self: &Arc<Self>, server: &Server, lists: Lists) -> Result<()> {
-        let (lists, snapshot) = lists.settled(server).await?;
+        let (lists, mut snapshot) = lists.settled(server).await?;
+        self.finish_made(server, &mut snapshot.sessions).await?;
         let hidden = server.hidden_session();
         if snapshot.clients.iter().any(|c| c.session == hidden) {
             // A person's client does not stay in our session.
@@ -71,6 +72,47 @@ impl Sessions {
         if let Err(e) = read.await {
             tracing::error!("taking a session over: {e}");
         }
+    }
+
+    /// Sessions that were made here, but whose making broke off before they had our mark (a hook of
+    /// the user's held up our client, or the node ended): their environment has the id. They get
+    /// the rest. Of those that tmux has not made the records go: it makes them no more.
+    async fn finish_made(&self, server: &Server, sessions: &mut [SessionInfo]) -> Result<()> {
+        let mut open: Vec<Record> = {
+            let tables = self.tables.read();
+            tables.unfinished.iter().chain(tables.lost.values().filter(|r| r.ours)).cloned().collect()
+        };
+        let known: BTreeSet<String> = self.all().into_iter().map(|s| s.tmux_id()).collect();
+        for info in sessions.iter_mut().filter(|s| s.muxfs_id.is_none() && !known.contains(&s.id)) {
+            if !open.iter().any(|r| tmux::session::may_be_unfinished(&info.name, &r.name)) {
+                continue;
+            }
+            let id = tmux::session::id_of(server, &info.id).await?;
+            let Some(at) = open.iter().position(|r| Some(&r.id) == id.as_ref()) else { continue };
+            let record = open.swap_remove(at);
+            tmux::session::finish(server, &info.id, &record.name, &record.id).await?;
+            let why = "it was made, but tmux said so too late: a hook of yours may hold muxfs up; \
+                       its first prompts are not typed";
+            self.journal.trouble(&record.name, why);
+            info.name.clone_from(&record.name);
+            info.muxfs_id = id;
+            let mut tables = self.tables.write();
+            tables.unfinished.retain(|r| r.id != record.id);
+            tables.lost.insert(record.name.clone(), record);
+        }
+        let not_made = std::mem::take(&mut self.tables.write().unfinished);
+        for record in not_made {
+            self.forget_new(record).await?;
+        }
+        Ok(())
+    }
+
+    /// The record of a session that was not made, unless it is of one that was there before.
+    pub(super) async fn forget_new(&self, record: Record) -> Result<()> {
+        if self.tables.read().lost.values().any(|r| r.id == record.id) {
+            return Ok(());
+        }
+        self.records.run(move |store| store.remove(&record.id)).wait().await
     }
 
     /// Returns the sessions that are new.

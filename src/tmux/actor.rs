@@ -10,6 +10,7 @@ pub use super::client::Bodies;
 use super::client::{Shared, answer};
 use super::command::Line;
 use super::hidden::Hidden;
+use super::process::OwnProgram;
 use crate::error::Result;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub struct ServerInfo {
 pub struct Server {
     link: Arc<Link>,
     info: Arc<ServerInfo>,
+    /// What the server runs of us.
+    own: Arc<OwnProgram>,
     /// Between the fields of lists: random, so that no value holds one; the same for good, so that
     /// equal lists are equal bytes.
     separator: Arc<str>,
@@ -52,11 +55,17 @@ impl Drop for Link {
 }
 
 impl Server {
-    pub(super) fn new(shared: Arc<Shared>, info: ServerInfo, hidden: Hidden) -> Result<Self> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        info: ServerInfo,
+        own: &OwnProgram,
+        hidden: Hidden,
+    ) -> Result<Self> {
         let separator = format!("|{}|", &super::secret::secret()?[..12]).into();
         Ok(Server {
             link: Arc::new(Link { now: Mutex::new((shared, hidden)) }),
             info: Arc::new(info),
+            own: Arc::new(own.clone()),
             separator,
             activity: Arc::default(),
         })
@@ -97,6 +106,10 @@ impl Server {
     pub fn nudge(&self) {
         let pid = nix::unistd::Pid::from_raw(self.info.pid as i32); // it came from tmux as a pid
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCHLD); // gone is as well
+    }
+
+    pub(super) fn own(&self) -> &OwnProgram {
+        &self.own
     }
 
     pub(super) fn separator(&self) -> &str {

@@ -24,7 +24,7 @@
 //! `state` is the only lock here, never held across an await or a callback.
 
 use super::clock::{self, ServerClock};
-use super::command::Line;
+use super::command::{Hidden, Line};
 use super::control::{Event, Notice, Outcome, Parser, Reply};
 use super::process::{Control, LIMIT};
 use crate::error::{Error, Kind, Result, fail};
@@ -112,7 +112,7 @@ struct Pending {
 
 impl Pending {
     fn size(&self) -> usize {
-        self.line.bytes().map_or(0, <[u8]>::len)
+        self.line.size()
     }
 }
 
@@ -177,6 +177,7 @@ impl Shared {
         };
         // An empty line would detach us; a line break would be two lines.
         debug_assert!(!text.is_empty() && !text.contains(&b'\n'));
+        let size = line.size();
         let now = Instant::now();
         let mut state = self.state.lock();
         match state.fate {
@@ -190,11 +191,11 @@ impl Shared {
             let since = (now - first.until + LIMIT).as_secs();
             return fail(Kind::TimedOut, format!("tmux has not answered for {since} s; nothing was sent"));
         }
-        if state.pending.len() >= MAX_PENDING || state.bytes + text.len() > MAX_BYTES {
+        if state.pending.len() >= MAX_PENDING || state.bytes + size > MAX_BYTES {
             return fail(Kind::Full, "too much is waiting for tmux");
         }
         let (reply, receiver) = oneshot::channel();
-        state.bytes += text.len();
+        state.bytes += size;
         let (bodies, error, until) = (Vec::new(), None, now + LIMIT);
         let new = Pending { mark: 0, line, until, end: u64::MAX, checks: false, bodies, error, reply };
         self.give(&mut state, new);
@@ -211,6 +212,7 @@ impl Shared {
         new.mark = state.marks;
         let idle = state.unsent.is_empty();
         let before = state.unsent.len();
+        new.line.hidden().iter().for_each(|h| h.assign(&mut state.unsent));
         if new.line.changes()
             && let Some(deadline) = state.clock.at(new.until)
         {
@@ -434,6 +436,10 @@ impl Shared {
                     state.clock.told(epoch, Instant::now());
                 }
                 drop(state);
+                let hidden = done.line.hidden().iter().map(Hidden::forget).fold(Line::NOTHING, Line::then);
+                if hidden != Line::NOTHING {
+                    let _ = self.send(hidden); // a server that is gone has forgotten it
+                }
                 let change = done.line.changes() && done.error.is_none();
                 // Nobody may wait any more: that is how a caller gives up.
                 let unheard = done.reply.send(done.error.map_or(Ok(done.bodies), Err)).is_err();

@@ -7,6 +7,8 @@
 //! argument (`-s`, `-n`, `-c`, `rename-session`, `pipe-pane`), quoting does not help: `#(cmd)`
 //! would run a command. [`Command::literal`] is for those.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// Commands that change nothing, as `list-…` and `show-…`.
 const ASKING: &[&str] = &["display-message", "capture-pane", "has-session"];
 
@@ -16,6 +18,7 @@ pub struct Command {
     text: Vec<u8>,
     nul: bool,
     changes: bool,
+    hidden: Vec<Hidden>,
 }
 
 /// One line of control mode: commands joined by `;`. A runtime error in one of them makes tmux
@@ -25,13 +28,51 @@ pub struct Line {
     text: Vec<u8>,
     nul: bool,
     changes: bool,
+    hidden: Vec<Hidden>,
+}
+
+/// Text that a line's formats name, and its commands do not show: tmux keeps every command that it
+/// runs in its message log, which `show-messages` prints. So the text is a variable of the server
+/// for as long as the line takes, set by an assignment of its command language, which is no command
+/// and is not logged. No program that tmux starts gets such a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hidden {
+    name: String,
+    value: Vec<u8>,
+}
+
+impl Hidden {
+    pub fn new(value: impl Into<Vec<u8>>) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("MUXFS_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        Hidden { name, value: value.into() }
+    }
+
+    /// The format that stands for the text. It is not expanded again.
+    pub fn format(&self) -> String {
+        format!("#{{{}}}", self.name)
+    }
+
+    /// The line that makes it known to the server. It has no reply.
+    pub(super) fn assign(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"%hidden ");
+        out.extend_from_slice(self.name.as_bytes());
+        out.push(b'=');
+        quote(&self.value, out);
+        out.push(b'\n');
+    }
+
+    /// The command that makes the server forget it.
+    pub(super) fn forget(&self) -> Command {
+        Command { changes: false, ..Command::new("set-environment").args(["-gu", &self.name]) }
+    }
 }
 
 impl Command {
     /// `name` is one of tmux's command names: a constant, never input.
     pub fn new(name: &'static str) -> Self {
         let asks = ASKING.contains(&name) || name.starts_with("list-") || name.starts_with("show-");
-        Command { text: name.as_bytes().to_vec(), nul: false, changes: !asks }
+        Command { text: name.as_bytes().to_vec(), nul: false, changes: !asks, hidden: Vec::new() }
     }
 
     /// A literal argument: tmux sees exactly these bytes. (Where tmux expands formats in this
@@ -71,9 +112,17 @@ impl Command {
     pub fn either(target: &str, format: &str, then: Option<Line>, other: Option<Line>) -> Self {
         let (then, other) = (then.unwrap_or(Line::NOTHING), other.unwrap_or(Line::NOTHING));
         let (nul, changes) = (then.nul || other.nul, then.changes || other.changes);
+        let hidden = [then.hidden, other.hidden].concat();
         let mut cmd = Command::new("if-shell").arg("-F").arg("-t").arg(target).arg(format);
         cmd = cmd.arg(&then.text).arg(&other.text);
-        Command { nul, changes, ..cmd }
+        Command { nul, changes, hidden, ..cmd }
+    }
+
+    /// Its formats name these.
+    pub fn hiding(mut self, hidden: impl IntoIterator<Item = Hidden>) -> Self {
+        self.hidden.extend(hidden);
+        self.nul |= self.hidden.iter().any(|h| h.value.contains(&0));
+        self
     }
 
     /// `self ; next`.
@@ -83,21 +132,38 @@ impl Command {
 }
 
 impl Line {
-    pub(super) const NOTHING: Line = Line { text: Vec::new(), nul: false, changes: false };
+    pub(super) const NOTHING: Line =
+        Line { text: Vec::new(), nul: false, changes: false, hidden: Vec::new() };
 
     /// `self ; next`.
-    pub fn then(mut self, next: Command) -> Line {
-        if !self.text.is_empty() {
+    pub fn then(self, next: Command) -> Line {
+        self.join(next.into())
+    }
+
+    /// The same for several commands.
+    pub fn join(mut self, next: Line) -> Line {
+        if !self.text.is_empty() && !next.text.is_empty() {
             self.text.extend_from_slice(b" ; ");
         }
         self.text.extend_from_slice(&next.text);
-        Line { text: self.text, nul: self.nul | next.nul, changes: self.changes | next.changes }
+        self.hidden.extend(next.hidden);
+        Line { nul: self.nul | next.nul, changes: self.changes | next.changes, ..self }
+    }
+
+    /// What its formats name.
+    pub(super) fn hidden(&self) -> &[Hidden] {
+        &self.hidden
     }
 
     /// Whether any of its commands may change something: such a line is not run too late, and not
     /// twice.
     pub fn changes(&self) -> bool {
         self.changes
+    }
+
+    /// Bytes that it takes to send.
+    pub(super) fn size(&self) -> usize {
+        self.text.len() + self.hidden.iter().map(|h| h.value.len()).sum::<usize>()
     }
 
     /// The bytes to send, without the newline. None when an argument holds a NUL byte, which
@@ -109,7 +175,7 @@ impl Line {
 
 impl From<Command> for Line {
     fn from(c: Command) -> Line {
-        Line { text: c.text, nul: c.nul, changes: c.changes }
+        Line { text: c.text, nul: c.nul, changes: c.changes, hidden: c.hidden }
     }
 }
 

@@ -71,7 +71,7 @@ impl Server {
         shared.is_of(info.pid);
         tokio::spawn(super::blocked::watch(shared.clone(), tmux, client.clone()));
         let hidden = Hidden { session: attached, client };
-        Ok(Some((Server::new(shared, info, hidden)?, notices)))
+        Ok(Some((Server::new(shared, info, own, hidden)?, notices)))
     }
 
     /// A client of the same server again, where the one before was lost: then this connection goes

@@ -13,20 +13,15 @@ use super::actor::{Bodies, Server};
 use super::command::{Command, Line};
 use super::keys::Key;
 use super::process::version_of;
+use super::secret::{memory_file, path_of};
 use super::stand::Stand;
-use crate::error::{Error, Kind, Result, fail};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use std::os::fd::{AsRawFd, OwnedFd};
+use crate::error::{Kind, Result, fail};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Largest text of one paste.
 pub const MAX_TEXT: usize = 1 << 20;
-/// Up to here a text goes inside the line; above, through a memory file that tmux reads at once
-/// (8,000 bytes: 50 µs instead of 290).
-const INLINE: usize = 512;
-/// Typed at once. tmux handles typed text key by key, about 8 bytes a µs, and does nothing else
-/// meanwhile.
-const PIECE: usize = 4096;
+/// Keys of one command.
+const KEYS: usize = 512;
 /// What the guard prints instead of running its commands.
 const REFUSED: &str = "muxfs-refused";
 const MOVED: &str = "muxfs-moved";
@@ -35,88 +30,109 @@ const MOVED: &str = "muxfs-moved";
 /// Enter if wanted. `Gone` for a dead pane, `Busy` for one whose input is switched off
 /// (`select-pane -d`): nothing is sent then.
 pub async fn paste(server: &Server, pane: &str, text: &[u8], enter: bool) -> Result<()> {
-    paste_guarded(server, pane, text, enter, None).await.map(drop)
+    let enter = enter.then(|| Part::Press(press(pane, ["Enter"])));
+    let parts = [Part::Paste(text)].into_iter().chain(enter);
+    put(server, pane, &parts.collect::<Vec<_>>(), None).await.map(drop)
 }
 
 /// Pastes `text` without Enter, only if the pane stands as it was seen.
 pub async fn paste_if(server: &Server, pane: &str, text: &[u8], stand: &Stand) -> Result<Typed> {
-    paste_guarded(server, pane, text, false, Some(stand)).await
+    put(server, pane, &[Part::Paste(text)], Some(stand)).await
 }
 
-async fn paste_guarded(
-    server: &Server,
-    pane: &str,
-    text: &[u8],
-    enter: bool,
-    stand: Option<&Stand>,
-) -> Result<Typed> {
-    if text.len() > MAX_TEXT {
+/// What goes into a pane, in order.
+enum Part<'a> {
+    /// In brackets, where the program asked for that.
+    Paste(&'a [u8]),
+    /// As if typed.
+    Type(&'a [u8]),
+    Press(Command),
+}
+
+impl<'a> Part<'a> {
+    fn text(&self) -> Option<&'a [u8]> {
+        match *self {
+            // An empty buffer cannot be made, and there is nothing to paste.
+            Part::Paste(text) | Part::Type(text) => Some(text).filter(|t| !t.is_empty()),
+            Part::Press(_) => None,
+        }
+    }
+}
+
+/// Puts all of it in, in one step of the server.
+///
+/// tmux keeps every command that it runs in its message log, so no text stands in a command: each is
+/// a file in memory, from which tmux fills a buffer. That is a line of its own and comes first: tmux
+/// may take its time with it, and the line that types looks at its deadline after that.
+async fn put(server: &Server, pane: &str, parts: &[Part<'_>], stand: Option<&Stand>) -> Result<Typed> {
+    let texts: Vec<&[u8]> = parts.iter().filter_map(Part::text).collect();
+    if texts.iter().any(|text| text.len() > MAX_TEXT) {
         return fail(Kind::TooLarge, format!("a paste has at most {MAX_TEXT} bytes"));
     }
-    let line = |source: &Source<'_>| paste_line(server, pane, source, enter, stand);
-    if text.len() <= INLINE {
-        return answer(pane, &server.run_each(line(&Source::Inline(text))).await?);
+    let buffers: Vec<String> = texts.iter().map(|_| buffer_name()).collect();
+    let line = guarded(pane, stand, inserts(server, pane, parts, &buffers), forget(&buffers));
+    if texts.is_empty() {
+        return answer(pane, &server.run_each(line).await?);
     }
-    let file = memory_file(text)?;
-    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    let reply = server.send(line(&Source::File(&path)))?;
-    // The file stays open until tmux has answered, even if our caller gives up: its number must
-    // not come to mean another file meanwhile.
+    let files = texts.iter().map(|text| memory_file(text)).collect::<Result<Vec<_>>>()?;
+    let fill = |(name, file)| Command::new("load-buffer").arg("-b").arg(name).arg(path_of(file));
+    let fills = buffers.iter().zip(&files).map(fill).fold(Line::NOTHING, Line::then);
+    let (filled, typed) = (server.send(fills)?, server.send(line.clone())?);
+    // The files stay open until tmux has answered, even if our caller gives up: their numbers must
+    // not come to mean other files meanwhile. What was not pasted does not stay in tmux.
+    let (to, names) = (server.clone(), buffers.clone());
     let answered = tokio::spawn(async move {
-        let reply = reply.await;
-        drop(file);
-        reply
+        let filled = filled.await;
+        drop(files);
+        let typed = typed.await;
+        if let (Ok(Err(_)), Some(forget)) = (&typed, forget(&names)) {
+            drop(to.send(forget)); // one that is not there is an error, and all is well
+        }
+        (filled, typed)
     });
     match tokio::time::timeout(super::process::LIMIT, answered).await {
-        Ok(Ok(Ok(Ok(bodies)))) => answer(pane, &bodies),
-        // tmux may not open our files (we changed user, another namespace): through the line then.
-        Ok(Ok(Ok(Err(e)))) if e.text().contains(&path) => {
-            answer(pane, &server.run_each(line(&Source::Inline(text))).await?)
+        // tmux may not open our files (we changed user, another namespace): through a line then.
+        Ok(Ok((Ok(Err(e)), Ok(Err(_))))) if e.text().contains("/proc/") => {
+            let set = |(name, text)| Command::new("set-buffer").arg("-b").arg(name).arg("--").arg(text);
+            let sets = buffers.iter().zip(texts).map(set).fold(Line::NOTHING, Line::then);
+            answer(pane, &server.run_each(sets.join(line)).await?)
         }
-        Ok(Ok(Ok(Err(e)))) => Err(e),
+        Ok(Ok((Ok(Err(e)), _))) => Err(e),
+        Ok(Ok((_, Ok(typed)))) => answer(pane, &typed?),
         Ok(_) => fail(Kind::Gone, "the tmux server is gone"),
         Err(_) => fail(Kind::TimedOut, "tmux did not take the text within 10 s"),
     }
 }
 
-enum Source<'a> {
-    Inline(&'a [u8]),
-    File(&'a str),
-}
-
-fn paste_line(server: &Server, pane: &str, source: &Source<'_>, enter: bool, stand: Option<&Stand>) -> Line {
+fn buffer_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let buffer = format!("muxfs-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let fill = match source {
-        // An empty buffer cannot be made, and there is nothing to paste.
-        Source::Inline([]) => None,
-        Source::Inline(text) => Some(Command::new("set-buffer").arg("-b").arg(&buffer).arg("--").arg(text)),
-        Source::File(path) => Some(Command::new("load-buffer").arg("-b").arg(&buffer).arg(path)),
-    };
-    let mut send = Vec::new();
-    if fill.is_some() {
-        // -r: line feeds stay line feeds. -d: the buffer goes with the paste.
-        let mut paste = Command::new("paste-buffer").args(["-p", "-r", "-d", "-b", &buffer, "-t", pane]);
-        if version_of(&server.info().version).is_some_and(|v| v >= (3, 7)) {
-            paste = paste.arg("-S"); // else 3.7 rewrites control bytes
-        }
-        send.push(paste);
-    }
-    if enter {
-        send.push(press(pane, ["Enter"]));
-    }
-    let Some(fill) = fill else { return guarded(pane, stand, send, None) };
-    // tmux reads a file in a step of its own, so that comes first, and the look after it.
-    let forget = Command::new("delete-buffer").args(["-b", &buffer]);
-    guarded(pane, stand, send, Some((fill, forget)))
+    format!("muxfs-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn memory_file(text: &[u8]) -> Result<OwnedFd> {
-    let io = |e: std::io::Error| Error::io("memory file", e);
-    let fd = memfd_create(c"muxfs-paste", MFdFlags::MFD_CLOEXEC).map_err(|e| io(e.into()))?;
-    let mut file = std::fs::File::from(fd);
-    std::io::Write::write_all(&mut file, text).map_err(io)?;
-    Ok(file.into())
+/// None where there are none.
+fn forget(buffers: &[String]) -> Option<Line> {
+    let forget = |name| Command::new("delete-buffer").arg("-b").arg(name);
+    (!buffers.is_empty()).then(|| buffers.iter().map(forget).fold(Line::NOTHING, Line::then))
+}
+
+/// The commands that put the parts in, whose texts are in `buffers`.
+fn inserts(server: &Server, pane: &str, parts: &[Part<'_>], buffers: &[String]) -> Vec<Command> {
+    let rewrites = version_of(&server.info().version).is_some_and(|v| v >= (3, 7));
+    let mut buffers = buffers.iter();
+    let insert = |part: &Part<'_>| {
+        let brackets = match part {
+            Part::Press(press) => return Some(press.clone()),
+            Part::Paste(_) => &["-p"][..],
+            Part::Type(_) => &[],
+        };
+        part.text()?;
+        // -r: line feeds stay line feeds. -d: the buffer goes with the paste.
+        let paste = Command::new("paste-buffer").args(["-r", "-d"]).args(brackets);
+        // -S: else 3.7 rewrites control bytes
+        let paste = if rewrites { paste.arg("-S") } else { paste };
+        Some(paste.arg("-b").arg(buffers.next()?).args(["-t", pane]))
+    };
+    parts.iter().filter_map(insert).collect()
 }
 
 /// Whether a guarded line ran.
@@ -138,47 +154,28 @@ pub enum Send<'a> {
 
 /// Types all of `what` in one step of the server, only if the pane stands as it was seen.
 pub async fn type_if(server: &Server, pane: &str, what: &[Send<'_>], stand: &Stand) -> Result<Typed> {
-    let mut send = Vec::new();
+    let mut parts = Vec::new();
     for part in what {
-        match part {
-            Send::Text(text) => pieces(text).for_each(|piece| send.push(literal(pane, piece))),
-            Send::Key(key) => send.push(press(pane, [key.as_str()])),
-        }
+        parts.push(match part {
+            Send::Text(text) => Part::Type(text.as_bytes()),
+            Send::Key(key) => Part::Press(press(pane, [key.as_str()])),
+        });
     }
-    answer(pane, &server.run_each(guarded(pane, Some(stand), send, None)).await?)
+    put(server, pane, &parts, Some(stand)).await
 }
 
 /// Types `text` as it is: no Enter, a line feed stays one.
 pub async fn type_text(server: &Server, pane: &str, text: &str) -> Result<()> {
-    for piece in pieces(text) {
-        answer(pane, &server.run_each(guarded(pane, None, vec![literal(pane, piece)], None)).await?)?;
-    }
-    Ok(())
+    put(server, pane, &[Part::Type(text.as_bytes())], None).await.map(drop)
 }
 
 /// Presses keys, in order.
 pub async fn keys(server: &Server, pane: &str, keys: &[Key]) -> Result<()> {
-    for some in keys.chunks(PIECE / 8) {
+    for some in keys.chunks(KEYS) {
         let press = press(pane, some.iter().map(Key::as_str));
-        answer(pane, &server.run_each(guarded(pane, None, vec![press], None)).await?)?;
+        put(server, pane, &[Part::Press(press)], None).await?;
     }
     Ok(())
-}
-
-/// In parts of at most [`PIECE`] bytes.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        // A character is at most 4 bytes, so an end is found.
-        let end = (0..=PIECE.min(rest.len())).rev().find(|&i| rest.is_char_boundary(i))?;
-        let (now, later) = rest.split_at(end);
-        rest = later;
-        (!now.is_empty()).then_some(now)
-    })
-}
-
-fn literal(pane: &str, text: &str) -> Command {
-    Command::new("send-keys").args(["-l", "-t", pane, "--", text])
 }
 
 fn press<'a>(pane: &str, keys: impl IntoIterator<Item = &'a str>) -> Command {
@@ -186,28 +183,19 @@ fn press<'a>(pane: &str, keys: impl IntoIterator<Item = &'a str>) -> Command {
 }
 
 /// Runs `send` only if the pane is there, alive, takes input and stands as it was seen, all in one
-/// step. `around`: what runs before that in any case, and what undoes it where `send` does not run.
-/// [`answer`] tells which.
-fn guarded(
-    pane: &str,
-    stand: Option<&Stand>,
-    send: Vec<Command>,
-    around: Option<(Command, Command)>,
-) -> Line {
-    let (before, otherwise) = around.unzip();
+/// step; else `otherwise`. [`answer`] tells which.
+fn guarded(pane: &str, stand: Option<&Stand>, send: Vec<Command>, otherwise: Option<Line>) -> Line {
     let or_else = |what: &str| {
         let say = Command::new("display-message").args(["-p", "-t", pane, what]);
         // First, because of a pane that is not there nothing can be said: that ends the line.
-        otherwise.clone().map_or_else(|| say.clone().into(), |command| command.then(say.clone()))
+        otherwise.clone().unwrap_or(Line::NOTHING).then(say)
     };
     let mut line = alone(pane, send);
     if let Some(stand) = stand {
-        line = Command::either(pane, &stand.holds(), Some(line), Some(or_else(MOVED))).into();
+        line = stand.guard(pane, line, or_else(MOVED));
     }
     let fit = format!("#{{==:#{{pane_id}} #{{pane_dead}} #{{pane_input_off}},{pane} 0 0}}");
-    let guarded =
-        Command::either(pane, &fit, Some(line), Some(or_else(&format!("{REFUSED} #{{pane_dead}}"))));
-    before.into_iter().chain([guarded]).fold(Line::NOTHING, Line::then)
+    Command::either(pane, &fit, Some(line), Some(or_else(&format!("{REFUSED} #{{pane_dead}}")))).into()
 }
 
 /// `send` without copy mode, which would swallow what is typed, and to this pane alone: tmux copies

@@ -67,7 +67,7 @@ impl Socket {
     }
 }
 
-/// Our own binary, which tmux runs in two small roles.
+/// Our own binary, which tmux runs in three small roles.
 #[derive(Debug, Clone)]
 pub struct OwnProgram {
     /// An absolute path.
@@ -76,14 +76,18 @@ pub struct OwnProgram {
     pub sleep: &'static str,
     /// Argument that makes it hand its stdin over: `PIPE SOCKET TOKEN`.
     pub pipe: &'static str,
+    /// Argument that makes it another program with an environment from a file:
+    /// `ENV FILE TOKEN PROGRAM ARGS…`.
+    pub env: &'static str,
 }
 
 impl OwnProgram {
     pub const SLEEP: &'static str = "internal-sleep";
     pub const PIPE: &'static str = "internal-pipe";
+    pub const ENV: &'static str = "internal-env";
 
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        OwnProgram { path: path.into(), sleep: Self::SLEEP, pipe: Self::PIPE }
+        OwnProgram { path: path.into(), sleep: Self::SLEEP, pipe: Self::PIPE, env: Self::ENV }
     }
 }
 

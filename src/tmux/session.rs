@@ -4,9 +4,14 @@
 //! the processes below a pane is the caller's, before [`kill_session`].
 
 use super::actor::{Bodies, Server};
-use super::command::{Command, Line};
+use super::command::{Command, Hidden, Line};
 use super::pipe::{PipeHub, PipeStart, Ticket, descriptors};
+use super::secret::{memory_file, path_of};
 use crate::error::{Error, Kind, Result, fail};
+use crate::names::SESSION_ID;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 /// What a new session is to be.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +19,8 @@ pub struct NewSession<'a> {
     /// As tmux will show it; `:` and `.` would be rewritten and are refused.
     pub name: &'a str,
     pub cwd: &'a [u8],
-    /// Set on top of the server's global environment, for every pane of the session.
+    /// Set on top of the server's global environment, for every pane of the session. Only where
+    /// there is a `command`.
     pub env: &'a [(String, String)],
     /// Program and arguments, found in the PATH of `env`; None: the user's shell, as tmux starts it.
     pub command: Option<&'a [String]>,
@@ -47,17 +53,17 @@ pub async fn new_session(server: &Server, new: NewSession<'_>, hub: Option<&Pipe
     // Before the session is there, only its name can be a target, and `$…` would be taken for an
     // id; such a one gets its name last.
     let first = match new.name.strip_prefix('$') {
-        Some(_) => format!("_muxfs-{}", super::secret::secret()?),
+        Some(_) => format!("{UNNAMED}{}", super::secret::secret()?),
         None => new.name.to_owned(),
     };
     let target = format!("={first}:");
     let (width, height) = (new.width.to_string(), new.height.to_string());
     let mut make = Command::new("new-session").args(["-d", "-P", "-F", MADE, "-x", &width, "-y", &height]);
-    make = place(make, new.cwd, new.env).arg("-s").literal(&first);
-    let mut line = program(make, new.command)
-        .then(Command::new("set-option").args(["-t", &target, "@muxfs", new.muxfs_id]))
-        .then(Command::new("set-option").args(["-t", &target, "destroy-unattached", "off"]))
-        .then(Command::new("set-option").args(["-w", "-t", &target, "remain-on-exit", "on"]))
+    // Says whose it is from the first moment.
+    make = make.arg("-e").arg(format!("{SESSION_ID}={}", new.muxfs_id)).arg("-s").literal(&first);
+    let launch = Launch::new(server, new.command, new.env)?;
+    let mut line = owned(launch.of(make, new.cwd).into(), &target, new.muxfs_id)
+        .join(variables(&target, new.env))
         // It is born with the size of any client of the server, a telephone's among them.
         .then(Command::new("resize-window").args(["-t", &target, "-x", &width, "-y", &height]))
         .then(Command::new("set-option").args(["-w", "-u", "-t", &target, "window-size"]));
@@ -77,6 +83,41 @@ pub async fn new_session(server: &Server, new: NewSession<'_>, hub: Option<&Pipe
     opening.made(&bodies).await
 }
 
+/// Begins the first name of a session whose own name cannot be a target.
+const UNNAMED: &str = "_muxfs-";
+
+/// What makes a session ours, behind the command that makes it.
+fn owned(made: Line, target: &str, muxfs_id: &str) -> Line {
+    made.then(Command::new("set-option").args(["-t", target, "@muxfs", muxfs_id]))
+        .then(Command::new("set-option").args(["-t", target, "destroy-unattached", "off"]))
+        .then(Command::new("set-option").args(["-w", "-t", target, "remain-on-exit", "on"]))
+}
+
+/// Whether a session of this name may be one that [`new_session`] made for `name` and could not
+/// finish: a hook of the user's runs between its commands, and may hold up our client for good.
+pub fn may_be_unfinished(shown: &str, name: &str) -> bool {
+    shown == name || shown.starts_with(UNNAMED)
+}
+
+/// The id that a session was made with, from its own environment. None where it has none there.
+pub async fn id_of(server: &Server, session: &str) -> Result<Option<String>> {
+    match server.run(Command::new("show-environment").args(["-t", session, SESSION_ID])).await {
+        Ok(text) => {
+            let text = String::from_utf8_lossy(&text);
+            Ok(text.trim_end_matches('\n').split_once('=').map(|(_, value)| value.to_owned()))
+        }
+        Err(e) if matches!(e.kind, Kind::Invalid | Kind::Gone) => Ok(None), // not set, or just ended
+        Err(e) => Err(e),
+    }
+}
+
+/// Does what [`new_session`] did not come to.
+pub async fn finish(server: &Server, session: &str, name: &str, muxfs_id: &str) -> Result<()> {
+    check_name(name)?;
+    let named = Command::new("rename-session").args(["-t", session, "--"]).literal(name);
+    server.run(owned(named.into(), session, muxfs_id)).await.map(drop)
+}
+
 /// Opens a window in a session, for a session whose main pane is gone.
 pub async fn new_window(
     server: &Server,
@@ -89,13 +130,9 @@ pub async fn new_window(
     // Behind the last one, so that the rest of the line can name it without its id.
     let target = format!("{session}:{{end}}");
     let make = Command::new("new-window").args(["-a", "-d", "-P", "-F", MADE, "-t", &target]);
-    let mut line = program(place(make, cwd, env), command).then(Command::new("set-option").args([
-        "-w",
-        "-t",
-        &target,
-        "remain-on-exit",
-        "on",
-    ]));
+    let launch = Launch::new(server, command, env)?;
+    let remain = Command::new("set-option").args(["-w", "-t", &target, "remain-on-exit", "on"]);
+    let mut line = launch.of(make, cwd).then(remain);
     let opening = Opening::new(server, hub)?;
     if let Some(ticket) = &opening.ticket {
         line = line.then(ticket.command(&target));
@@ -118,9 +155,10 @@ pub async fn respawn(
     if kill {
         again = again.arg("-k");
     }
-    again = place(again.args(["-t", pane]), cwd, env);
+    let launch = Launch::new(server, command, env)?;
+    again = launch.of(again.args(["-t", pane]), cwd);
     let ask = Command::new("display-message").args(["-p", "-t", pane, "#{pane_pid}"]);
-    let text = server.run(program(again, command).then(ask)).await.map_err(|e| match e.text() {
+    let text = server.run(again.then(ask)).await.map_err(|e| match e.text() {
         t if t.contains("still active") => {
             Error::new(Kind::Busy, format!("pane {pane} still runs its program"))
         }
@@ -195,22 +233,70 @@ pub async fn try_name(server: &Server, name: &str) -> Result<()> {
     }
 }
 
-/// Directory and environment. tmux expands formats in `-c`, but not in `-e`.
-fn place(command: Command, cwd: &[u8], env: &[(String, String)]) -> Command {
-    let command = command.arg("-c").literal(cwd);
-    env.iter().fold(command, |c, (k, v)| c.arg("-e").arg(format!("{k}={v}")))
+/// A program of a pane, with its environment. tmux keeps its commands in its message log, so the
+/// values stand in none: a file in memory has them, and our own binary reads it and becomes the
+/// program.
+struct Launch {
+    argv: Vec<Vec<u8>>,
+    file: Option<OwnedFd>,
 }
 
-/// The program behind `--`. Several arguments are run as they are, a single one by a shell; so it
-/// always gets `sh`, which only looks the program up and becomes it: one that is missing is exit
-/// 127 with a message on the screen, where tmux itself would say 1 and nothing.
-fn program(command: Command, argv: Option<&[String]>) -> Command {
-    match argv {
-        Some(argv) if !argv.is_empty() => {
-            command.args(["--", "/bin/sh", "-c", "exec \"$@\"", "sh"]).args(argv)
-        }
-        _ => command,
+impl Launch {
+    /// Without `argv` it is the user's shell, as tmux starts it.
+    fn new(server: &Server, argv: Option<&[String]>, env: &[(String, String)]) -> Result<Launch> {
+        let words = |words: &[&str]| words.iter().map(|w| w.as_bytes().to_vec()).collect();
+        let Some(argv) = argv.filter(|argv| !argv.is_empty()) else {
+            return Ok(Launch { argv: Vec::new(), file: None });
+        };
+        // Several arguments are run as they are, a single one by a shell; so it always gets `sh`,
+        // which only looks the program up and becomes it: one that is missing is exit 127 with a
+        // message on the screen, where tmux itself would say 1 and nothing.
+        let (mut all, file): (Vec<Vec<u8>>, _) = if env.is_empty() {
+            (words(&["/bin/sh", "-c", "exec \"$@\"", "sh"]), None)
+        } else {
+            let token = super::secret::secret()?;
+            let mut text = token.clone().into_bytes();
+            for (name, value) in env {
+                text.extend([b"\0", name.as_bytes(), b"=", value.as_bytes()].concat());
+            }
+            let (own, file) = (server.own(), memory_file(&text)?);
+            let mut all = vec![own.path.as_os_str().as_bytes().to_vec()];
+            all.extend::<Vec<_>>(words(&[own.env, &path_of(&file), &token]));
+            (all, Some(file))
+        };
+        all.extend(argv.iter().map(|word| word.as_bytes().to_vec()));
+        Ok(Launch { argv: all, file })
     }
+
+    /// Directory and program behind the command that makes the pane.
+    fn of(&self, command: Command, cwd: &[u8]) -> Command {
+        let command = command.arg("-c").literal(cwd);
+        if self.argv.is_empty() { command } else { command.arg("--").args(&self.argv) }
+    }
+}
+
+impl Drop for Launch {
+    /// The program was started and may not have read its file yet.
+    fn drop(&mut self) {
+        let Some(file) = self.file.take() else { return };
+        tokio::spawn(async move {
+            tokio::time::sleep(READ).await;
+            drop(file);
+        });
+    }
+}
+
+/// How long a program may take from its start to the reading of its environment.
+const READ: Duration = Duration::from_secs(60);
+
+/// The variables of a session's own environment, for the panes that people open in it.
+fn variables(target: &str, env: &[(String, String)]) -> Line {
+    let set = |(name, value): &(String, String)| {
+        let hidden = Hidden::new(value.as_bytes());
+        let set = Command::new("set-environment").args(["-t", target, "-F", "--", name, &hidden.format()]);
+        set.hiding([hidden])
+    };
+    env.iter().filter(|(name, _)| !name.is_empty()).map(set).fold(Line::NOTHING, Line::then)
 }
 
 /// Descriptors that stay free in the server for clients and jobs. A server that has none left

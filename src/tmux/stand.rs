@@ -8,6 +8,8 @@
 //! `#{C/r:^TEXT$}` gives that row's number from 1, or 0. Only rows that are the first of their text
 //! can be told this way. It takes some 0.1 ms a row (tmux 3.3a), so a few rows are chosen, not all.
 
+use super::command::{Command, Hidden, Line};
+
 /// Rows that are compared at most.
 const MOST_ROWS: usize = 3;
 /// Characters of a longer row that are compared: its beginning and its end.
@@ -56,14 +58,19 @@ impl Stand {
         self.rows.iter().any(|(number, _)| *number == row + 1)
     }
 
-    /// A format that is true while the pane stands so.
-    pub(super) fn holds(&self) -> String {
+    /// Runs `then` while the pane stands so, else `other`, in one step. The rows, which hold what
+    /// people wrote, stand in no command.
+    pub(super) fn guard(&self, pane: &str, then: Line, other: Line) -> Line {
         let (mut seen, mut wanted) = (FACTS.to_owned(), self.facts.clone());
+        let mut hidden = Vec::new();
         for (number, pattern) in &self.rows {
-            seen.push_str(&format!("|#{{C/r:{pattern}}}"));
+            let row = Hidden::new(pattern.as_bytes());
+            seen.push_str(&format!("|#{{C/r:{}}}", row.format()));
             wanted.push_str(&format!("|{number}"));
+            hidden.push(row);
         }
-        format!("#{{==:{seen},{wanted}}}")
+        let holds = format!("#{{==:{seen},{wanted}}}");
+        Command::either(pane, &holds, Some(then), Some(other)).hiding(hidden).into()
     }
 }
 
@@ -173,9 +180,16 @@ mod tests {
     }
 
     #[test]
-    fn the_condition_names_the_rows() {
-        let stand = Stand::new("1.2", "a\nb", [1]);
-        assert_eq!(stand.holds(), format!("#{{==:{FACTS}|#{{C/r:^b$}},1.2|2}}"));
+    fn the_condition_names_the_rows_and_shows_none() {
+        let stand = Stand::new("1.2", "a\nsecret", [1]);
+        let line = stand.guard("%1", Line::NOTHING, Line::NOTHING);
+        let text = String::from_utf8(line.bytes().unwrap().to_vec()).unwrap();
+        let [row] = line.hidden() else { panic!("one row: {line:?}") };
+        assert!(text.contains(&format!("#{{==:{FACTS}|#{{C/r:{}}},1.2|2}}", row.format())), "{text}");
+        assert!(!text.contains("secret"));
+        let mut assign = Vec::new();
+        row.assign(&mut assign);
+        assert!(assign.ends_with(b"=\"\\136secret\\044\"\n"), "{}", String::from_utf8_lossy(&assign));
         assert!(stand.compares(1) && !stand.compares(0));
     }
 }

@@ -43,6 +43,7 @@ mod real;
 mod rights;
 mod scripts;
 mod seam;
+mod secrets;
 mod slow_disk;
 mod stalled;
 #[path = "../stub_llm/mod.rs"]

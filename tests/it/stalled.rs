@@ -114,3 +114,34 @@ fn a_lost_client_ends_no_session() {
     let told = String::from_utf8_lossy(&told.stdout);
     assert_eq!(told.matches("\"ended\"").count(), 1, "{told}");
 }
+
+/// The hook runs between the command that makes the session and those that make it ours.
+#[test]
+fn a_session_whose_making_a_hook_holds_up_is_ours_all_the_same() {
+    let mount = Mount::start();
+    mount.lab.tmux_ok(&["new-session", "-d", "-s", "theirs", "cat"]);
+    until_true("tmux is seen", || mount.path("theirs").exists());
+    mount.lab.tmux_ok(&["set-hook", "-g", "after-new-session", "wait-for never"]);
+    for name in ["demo", "$1"] {
+        let made = std::fs::create_dir(mount.path(name)).unwrap_err();
+        assert_eq!(made.kind(), ErrorKind::TimedOut, "{made}");
+        until_true("the next look finds it", || mount.path(name).join("status").exists());
+        assert!(mount.read("errors").contains(&format!("{name} it was made")), "{}", mount.read("errors"));
+        assert!(mount.sh(&format!("stat -c %A '{name}/config'")).starts_with("-rw"), "its config is its own");
+        let sessions = mount.lab.tmux_ok(&["list-sessions", "-F", "#{session_name} #{@muxfs}"]);
+        let [_, id] =
+            sessions.lines().find(|l| l.starts_with(name)).unwrap().split(' ').collect::<Vec<_>>()[..]
+        else {
+            panic!("{sessions}")
+        };
+        assert!(!id.is_empty(), "{sessions}");
+    }
+    mount.lab.tmux_ok(&["set-hook", "-gu", "after-new-session"]);
+    // One of a person's that bears the name of a session that was ours is theirs.
+    mount.lab.tmux_ok(&["kill-session", "-t", "=demo:"]);
+    until_true("it is gone", || !mount.path("demo").exists());
+    mount.lab.tmux_ok(&["new-session", "-d", "-s", "demo", "cat"]);
+    until_true("another is there", || mount.path("demo").exists());
+    assert_eq!(mount.lab.tmux_ok(&["display-message", "-p", "-t", "=demo:", "#{@muxfs}"]), "\n");
+    mount.sh("rmdir '$1'; mkdir again; cat again/wait; rmdir again");
+}

@@ -277,3 +277,26 @@ async fn what_is_typed_reaches_one_pane_of_those_that_are_synchronized() {
     assert!(!left.contains("muxfs-alone"), "{left}");
     rig.end().await;
 }
+
+/// tmux may take its time with the text, here by a hook of the user's: what was answered `TimedOut`
+/// does not go in afterwards, and does not stay in tmux.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_comes_too_late_is_not_pasted() {
+    let rig = Rig::new().await;
+    let made = rig.session("w", &["cat"]).await;
+    let go = rig.path().join("go");
+    let slow = format!("run-shell \"until [ -e {} ]; do sleep 0.1; done\"", go.display());
+    rig.s().run(cmd("set-hook", &["-g", "after-load-buffer", &slow])).await.expect("set");
+    let begun = Instant::now();
+    let late = input::paste(rig.s(), &made.pane, b"late", true).await.expect_err("held up");
+    assert_eq!(late.kind, Kind::TimedOut);
+    assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
+    std::fs::write(go, "").expect("writes");
+    // It is the next one in tmux's queue, or comes to another client of ours.
+    until("tmux goes on", async || input::type_text(rig.s(), &made.pane, "next").await.is_ok()).await;
+    rig.shows(&made.pane, "next").await;
+    assert!(!rig.screen(&made.pane).await.contains("late"));
+    let buffers = async || rig.s().run(Command::new("list-buffers")).await.expect("lists").is_empty();
+    until("no buffer stays", buffers).await;
+    rig.end().await;
+}
