@@ -43,8 +43,8 @@ pub enum Signal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileSays {
     pub signal: Signal,
-    /// Time since it was written, where it tells: what is older than a prompt says nothing of it.
-    pub age: Option<Duration>,
+    /// When it was written, where it tells: what is older than a prompt says nothing of it.
+    pub written: Option<Instant>,
 }
 
 /// One look at the pane, judged.
@@ -102,6 +102,10 @@ pub struct Eyes {
     open: u32,
     stream: Option<(Signal, Instant)>,
     input: Option<Instant>,
+    /// What the agent's own file says of when it was written, and what that meant.
+    written: Option<(u64, Instant)>,
+    /// When that was read last.
+    read: Instant,
     /// How much longer than others what was typed may take until it shows as work.
     slow: Duration,
     /// Seen at work, or with something to ask, since the last input.
@@ -128,6 +132,8 @@ impl Eyes {
             open: 0,
             stream: None,
             input: None,
+            written: None,
+            read: now,
             slow: Duration::ZERO,
             worked: true,
             evident: true,
@@ -152,6 +158,20 @@ impl Eyes {
         self.worked = false;
         self.evident = false;
         self.ready_since = None;
+    }
+
+    /// When the agent's own file was written that says `since`, in ms of the wall clock, and is read
+    /// at `now`. That clock is asked once, when the text is new: it may be set at any time.
+    pub fn written(&mut self, since: u64, now: Instant, wall: u64) -> Instant {
+        let before = std::mem::replace(&mut self.read, now);
+        if let Some((_, at)) = self.written.filter(|(of, _)| *of == since) {
+            return at;
+        }
+        let age = Duration::from_millis(wall.saturating_sub(since));
+        // Not before the look that found another text there.
+        let at = now.checked_sub(age).map_or(before, |at| at.max(before));
+        self.written = Some((since, at));
+        at
     }
 
     /// Since something was typed last.
@@ -356,7 +376,7 @@ impl Eyes {
                 None => (State::Ready, seen),
             },
             Some(manifest::State::Busy) => (State::Busy, self.agreed(Signal::Works, seen)),
-            Some(manifest::State::Ready) => match (self.file(now), hook, stream) {
+            Some(manifest::State::Ready) => match (self.file(), hook, stream) {
                 (Some(Signal::Works), _, _) => (State::Busy, Evidence::AgentFile),
                 (Some(Signal::Asks), _, _) => (State::Blocked, Evidence::AgentFile),
                 (Some(Signal::Idle), _, _) => (State::Ready, Evidence::AgentFile),
@@ -373,12 +393,11 @@ impl Eyes {
 
     /// The file's word. That it is idle says nothing where it was written before the last input, or
     /// before a hook said that it works.
-    fn file(&self, now: Instant) -> Option<Signal> {
+    fn file(&self) -> Option<Signal> {
         let said = self.picture.file?;
         let works = self.hook.filter(|(s, _)| *s == Signal::Works).map(|(_, at)| at);
         let newest = works.max(self.input);
-        let written = said.age.and_then(|age| now.checked_sub(age));
-        let stale = match (newest, written) {
+        let stale = match (newest, said.written) {
             (Some(newest), Some(written)) => written < newest,
             (newest, None) => newest.is_some(),
             (None, _) => false,
@@ -393,7 +412,7 @@ impl Eyes {
         stream: Option<(Signal, Instant)>,
         now: Instant,
     ) -> (State, Evidence) {
-        let told = self.file(now).map(|s| (s, Evidence::AgentFile));
+        let told = self.file().map(|s| (s, Evidence::AgentFile));
         let told = told.or(hook.map(|(s, _)| (s, Evidence::Hook)));
         match told.or(stream.map(|(s, _)| (s, Evidence::Stream))) {
             Some((Signal::Works, evidence)) => (State::Busy, evidence),
@@ -501,19 +520,35 @@ mod tests {
     fn the_agents_own_file_tells_of_work_that_a_draft_hides() {
         let t = Instant::now();
         let mut e = eyes(t);
-        let file = |signal, age| Some(FileSays { signal, age: Some(ms(age)) });
+        let file = |signal, at| Some(FileSays { signal, written: Some(t + ms(at)) });
         e.look(Picture { file: file(Signal::Works, 0), ..shows(Shows::Ready) });
         assert_eq!(e.at(ms(0), t).state, State::Busy);
         e.look(Picture { file: file(Signal::Asks, 0), ..shows(Shows::Ready) });
         assert_eq!(e.at(ms(0), t).state, State::Blocked);
-        // It is written a moment after the hook: the word from before is no end.
+        // It is written a moment after the hook: the word from before is no end, however much later
+        // it is asked.
         e.input(t + ms(1000));
         e.hook_took(t + ms(1050));
-        e.look(Picture { file: file(Signal::Idle, 900), ..shows(Shows::Ready) });
+        e.look(Picture { file: file(Signal::Idle, 200), ..shows(Shows::Ready) });
         assert_eq!(e.at(ms(10), t + ms(1100)).state, State::Busy);
-        e.look(Picture { file: file(Signal::Idle, 10), ..shows(Shows::Ready) });
+        assert_eq!(e.at(ms(10), t + ms(1190)).state, State::Busy);
+        e.look(Picture { file: file(Signal::Idle, 1190), ..shows(Shows::Ready) });
         let v = e.at(ms(10), t + ms(1200));
         assert_eq!((v.state, v.evidence, v.fresh), (State::Ready, Evidence::AgentFile, true));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_changes_nothing_of_when_a_file_was_written() {
+        let t = Instant::now();
+        let mut e = eyes(t);
+        // Read 300 ms after it was written; the clock is set back by an hour, then forward.
+        assert_eq!(e.written(10_000_000, t + ms(5000), 10_000_300), t + ms(4700));
+        for wall in [6_400_300, 13_600_300] {
+            assert_eq!(e.written(10_000_000, t + ms(6000), wall), t + ms(4700));
+        }
+        // A new text was not there at the look before, whatever the clock says.
+        assert_eq!(e.written(6_400_900, t + ms(7000), 20_000_000), t + ms(6000));
+        assert_eq!(e.written(6_400_950, t + ms(7000), 10), t + ms(7000));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::eyes::{FileSays, Picture, Signal};
 use super::program::Agent;
@@ -88,9 +88,9 @@ impl Sessions {
             Seen::Idle => Signal::Idle,
             Seen::Unknown => return None,
         };
-        let written = status.since.map(record::from_millis);
-        let age = written.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
-        Some(FileSays { signal, age })
+        let (now, wall) = (Instant::now(), record::millis(SystemTime::now()));
+        let written = status.since.and_then(|since| pane.eyes(|e| e.written(since, now, wall)));
+        Some(FileSays { signal, written })
     }
 
     /// The agent of the session's settings sees to the main pane from now on.

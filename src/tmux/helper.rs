@@ -4,6 +4,7 @@
 //!
 //! Must not know: runtimes, arguments beyond those it gets, anything that costs memory.
 
+use crate::foreign::{self, Links};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
@@ -32,6 +33,9 @@ pub fn internal_pipe(sock: &Path, token: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Above what execve(2) takes.
+const MAX_ENV: u64 = 16 << 20;
+
 /// Becomes the program `argv` with the variables of the file at `path`: the token that it begins
 /// with, then `NAME=VALUE` each, all ended by a NUL byte. Where the file is gone (somebody starts
 /// the pane again by hand) the session's environment in tmux is all it has, which is the same one
@@ -40,7 +44,7 @@ pub fn internal_pipe(sock: &Path, token: &str) -> io::Result<()> {
 /// A shell looks the program up and becomes it: one that is missing is exit 127 with a message on
 /// the screen.
 pub fn internal_env(path: &Path, token: &str, argv: impl Iterator<Item = OsString>) -> io::Error {
-    let text = std::fs::read(path).unwrap_or_default();
+    let text = foreign::read(path, Links::Follow, MAX_ENV).unwrap_or_default();
     let mut parts = text.split(|b| *b == 0);
     let ours = parts.next() == Some(token.as_bytes());
     let pair = |part: &[u8]| {

@@ -7,7 +7,7 @@ mod fake;
 mod callers;
 mod editors;
 mod life;
-mod sizes;
+pub mod sizes;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Mux, until};
 
 /// What each tool makes of file `$F`, on standard output; `$T` is a directory to copy to.
-const TOOLS: &[(&str, &str)] = &[
+pub const TOOLS: &[(&str, &str)] = &[
     ("busybox cat", "busybox cat \"$F\""),
     ("busybox cp", "busybox cp \"$F\" $T/a && cat $T/a"),
     ("uutils cat", "coreutils cat \"$F\""),
