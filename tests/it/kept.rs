@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::support::{until, until_true};
+use super::support::{Mount, until, until_true};
 use super::turns::{Fakes, logged};
 
 fn book(f: &Fakes) -> PathBuf {
@@ -90,6 +90,22 @@ fn a_state_directory_that_is_back_takes_prompts_again() {
     until("it takes prompts", || f.mount.run("echo second > fake/input").status.success().then_some(()));
     assert_eq!(f.mount.read("fake/turns/0002/wait"), "done\n");
     assert_eq!(f.taken(), ["first", "second"]);
+}
+
+#[test]
+fn as_much_of_an_environment_as_is_taken_reaches_the_program() {
+    let mount = Mount::start();
+    mount.sh("mkdir demo; cat demo/wait");
+    let lines: String = (0..1000).map(|n| format!("V{n} = \"{}\"\n", "x".repeat(200))).collect();
+    std::fs::write(mount.path("demo/config"), format!("[env]\n{lines}")).unwrap();
+    until_true("it is applied", || mount.read("demo/status").contains("pending: -"));
+    for begun in ["started again", "made"] {
+        mount.sh("cat demo/wait; echo 'env | grep -c ^V[0-9]*=x' > demo/input; cat demo/wait");
+        until_true(begun, || mount.read("demo/output").contains("\n1000\n"));
+        mount.lab.tmux_ok(&["kill-session", "-t", "=demo:"]);
+        until_true("it is lost", || !mount.path("demo").exists());
+        mount.sh("mkdir demo");
+    }
 }
 
 #[test]
