@@ -206,6 +206,11 @@ impl Pane {
         dying.get_or_insert_with(Instant::now).elapsed() < STATUS
     }
 
+    /// Whether tmux called it dead and was given time to say how.
+    pub fn is_ending(&self) -> bool {
+        self.dying.lock().is_some()
+    }
+
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }

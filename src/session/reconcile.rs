@@ -39,7 +39,10 @@ impl Sessions {
         let _one = self.reconcile.lock().await;
         let server = self.server()?;
         let lists = Lists::ask(&server).await?;
-        if self.lists.lock().as_ref() == Some(&lists) {
+        let same = self.lists.lock().as_ref() == Some(&lists);
+        // A pane of which tmux does not tell how it ended is decided by time.
+        let ending = || self.all().iter().any(|s| s.panes().iter().any(|(_, p)| p.is_ending()));
+        if same && !ending() {
             return Ok(());
         }
         self.take(&server, lists).await
