@@ -14,10 +14,13 @@ fn an_agent_that_writes_no_history_is_waited_for_once() {
     let m = &f.mount;
     m.sh("for n in 1 2 3 4 5; do echo prompt $n > fake/input; done");
     assert_eq!(m.read("fake/turns/0001/wait"), "done\n");
-    let begun = std::time::Instant::now();
-    assert_eq!(m.read("fake/turns/0005/wait"), "done\n");
-    // Two seconds each would be the wait for a file that nobody writes.
-    assert!(begun.elapsed() < std::time::Duration::from_secs(8), "{:?}", begun.elapsed());
+    // Each would wait 2 s for a file that nobody writes; a busy machine may take as long now and then.
+    let took = [2, 3, 4, 5].map(|n| {
+        let begun = std::time::Instant::now();
+        assert_eq!(m.read(&format!("fake/turns/000{n}/wait")), "done\n");
+        begun.elapsed()
+    });
+    assert!(took.iter().min().unwrap().as_secs() < 2, "{took:?}");
     // Its records can be read, were they there: what the screen shows is no answer.
     assert_eq!((m.read("fake/reply").as_str(), f.taken().len()), ("", 5));
     let status = m.read("fake/turns/0005/status");
