@@ -85,10 +85,11 @@ test:
 	.ci/left $$run || failed=1; \
 	exit $$failed
 
-# Ignored tests, named real_agent…: gigabytes of agents are installed first.
+# Ignored tests, named real_agent…: gigabytes of agents are installed first. MUXFS_PROMPTS=7 disturbs each
+# agent as often as was measured, for hours.
 test-agents:
 	@.ci/need agents
-	$(CARGO) nextest run --locked --run-ignored only --test-threads 2 -E 'test(/\breal_agent/)'
+	MUXFS_PROMPTS=$${MUXFS_PROMPTS:-1} $(CARGO) nextest run --locked --run-ignored only --test-threads 2 -E 'test(/\breal_agent/)'
 
 # Ignored tests, named soak…, on the program as it is released; before them 50,000 cases of every
 # random property, and 50,000 random operations on a node. What they find stays as a plain test.

@@ -52,7 +52,8 @@ pub struct Mode {
     /// What is there in the ordinary mode, and gone in this: counts only once it was seen, since
     /// most people never have such a mode.
     pub without: Option<Pattern>,
-    /// The keys that lead back to the ordinary mode.
+    /// The keys that lead back to the ordinary mode; written into that, one character each is a
+    /// text that is taken out again.
     #[serde(default, deserialize_with = "check::keys_or_none")]
     pub leave: Vec<String>,
 }
@@ -76,8 +77,9 @@ pub enum Composer {
     Empty,
     /// This, as far as it is seen.
     Draft(String),
-    /// It is in another mode: text in it would not be a prompt.
-    Other { mode: String, text: String },
+    /// It is in another mode: text in it would not be a prompt. `text`: what it holds, where that
+    /// can be told.
+    Other { mode: String, text: Option<String> },
     /// There is none on the picture, and why.
     Hidden(&'static str),
     /// What it holds cannot be told, and why.
@@ -96,7 +98,10 @@ impl Composer {
         match self {
             Composer::Empty => None,
             Composer::Draft(_) => Some("a draft stands in the composer".into()),
-            Composer::Other { mode, .. } => Some(format!("the composer is in {mode} mode")),
+            Composer::Other { mode, text } => {
+                let text = if text.as_deref() == Some("") { "" } else { " and holds a text" };
+                Some(format!("the composer is in {mode} mode{text}"))
+            }
             Composer::Hidden(why) | Composer::Unsure(why) => Some((*why).into()),
         }
     }
@@ -105,7 +110,8 @@ impl Composer {
     pub fn text(&self) -> Option<&str> {
         match self {
             Composer::Empty => Some(""),
-            Composer::Draft(text) | Composer::Other { text, .. } => Some(text),
+            Composer::Draft(text) => Some(text),
+            Composer::Other { text, .. } => text.as_deref(),
             Composer::Hidden(_) | Composer::Unsure(_) => None,
         }
     }
@@ -194,7 +200,7 @@ pub fn read(manifest: &Manifest, screen: &Screen, sign: bool) -> Reading {
     let mut composer =
         held(field, screen.has_colours(), &rows, here.filter(|_| field.cursor != Cursor::Nothing));
     if let Some(mode) = field.modes.iter().find(is) {
-        let text = composer.text().unwrap_or_default().to_owned();
+        let text = composer.text().map(str::to_owned);
         composer = Composer::Other { mode: mode.name.clone(), text };
     }
     let popup = field.popup.as_ref().and_then(|p| popup(p, &all, &whole));
@@ -429,7 +435,7 @@ mod tests {
             without = '^INSERT$'",
         );
         let see = |text: &str| read(&x, &Screen::parse(text), false);
-        let other = |mode: &str, text: &str| Composer::Other { mode: mode.into(), text: text.into() };
+        let other = |mode: &str, text: &str| Composer::Other { mode: mode.into(), text: Some(text.into()) };
         let ordinary = see("NORMAL\n!\n───\n> a\nb\n───\nfooter\n");
         assert_eq!((ordinary.composer, ordinary.rows), (Composer::Draft("a\nb".into()), 3..5));
         assert_eq!(see("───\n! ls\n───\n").composer, other("shell", "ls"));

@@ -133,6 +133,7 @@ impl<'a> Dialog<'a> {
         let mut question = ask(title, self.texts(top, list.first), Some(list.found));
         let end = list.rows.last().map_or(list.first, |last| last.end);
         question.place = Place { rows: self.first_full(top, end)..end, options: list.rows };
+        question.at_once = form.at_once.as_ref().is_some_and(|p| p.0.is_match(&self.screen.tail(14).plain));
         question.own = form.own.as_ref().and_then(|own| {
             if let Some(option) = question.options.iter().find(|o| own.0.is_match(&o.label)) {
                 return Some(Own::Option(option.number, form.own_key.clone()));

@@ -305,6 +305,12 @@ impl<'de> Deserialize<'de> for Pattern {
 }
 
 impl Manifest {
+    /// The keys that lead out of the composer's mode of this name.
+    pub fn leave(&self, mode: &str) -> &[String] {
+        let modes = self.composer.as_ref().map_or(&[][..], |field| &field.modes);
+        modes.iter().find(|m| m.name == mode).map_or(&[], |m| &m.leave)
+    }
+
     /// One that is known to be right.
     pub(super) fn built_in(text: &str) -> Result<Self, toml_edit::de::Error> {
         BUILT_IN.set(true);

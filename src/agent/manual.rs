@@ -110,6 +110,7 @@ pub const ENTRIES: &[Entry] = &[
     row("[question]", "side", REGEX, "", "A row with all options side by side, `(?P<options>...)`, two blanks or more between them; the selected one has another background."),
     row("[question]", "letters", REGEX, "", "A last row that takes a letter: `(?P<options>...)` such as `(Y)es/(N)o`, `(?P<title>...)`, and `(?P<default>...)` for what Enter alone takes."),
     row("[question]", "digits", BOOL, "false", "A number typed is taken at once and nothing shows a selection; for `option`."),
+    row("[question]", "at_once", REGEX, "", "In the last 14 rows of a dialog that takes a number typed at once although a selection shows; for `option`. Options beyond 9, boxes and lists that go on are reached by arrow keys all the same."),
     row("[question]", "tick", "a key", "", "The key that ticks a box. Without it boxes are not ticked."),
     row("[question]", "own", REGEX, "", "The label of the option that takes words of one's own, or a row below the options that says to type; in a form without options, some row of a dialog that is nothing but a field. Without it `ctl answer-text` is refused."),
     row("[question]", "own_key", "a key", "", "The key that opens that option's field once it is selected. Without it the option is one."),
@@ -126,7 +127,7 @@ pub const ENTRIES: &[Entry] = &[
     row("[composer.mode]", "name", TEXT, "", "For people: `shell`. Must be given."),
     row("[composer.mode]", "screen", REGEX, "", "What shows it, from the composer's first row to the end of the screen. One of this and `without` must be given."),
     row("[composer.mode]", "without", REGEX, "", "What is there in the ordinary mode, and gone in this one: counts once it was seen since the program's start."),
-    row("[composer.mode]", "leave", "list of keys", "[]", "The keys that lead back to the ordinary mode."),
+    row("[composer.mode]", "leave", "list of keys", "[]", "The keys that lead back to the ordinary mode, pressed one at a time where the composer is empty."),
 ];
 
 #[cfg(test)]

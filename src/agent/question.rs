@@ -61,6 +61,9 @@ pub struct Form {
     /// A number typed is taken at once and nothing shows a selection; for `option`.
     #[serde(default)]
     pub digits: bool,
+    /// In the last 14 rows of a dialog that takes a number typed at once although a selection
+    /// shows; for `option`.
+    pub at_once: Option<Pattern>,
     /// The key that ticks a box, as tmux names it. Without it, boxes are not ticked.
     #[serde(default, deserialize_with = "check::key")]
     pub tick: Option<String>,
@@ -126,6 +129,8 @@ pub struct Question {
     how: How,
     /// The list goes on beyond what is seen.
     more: bool,
+    /// The option that is selected shows, and a number typed is taken at once.
+    pub(super) at_once: bool,
     pub(super) own: Option<Own>,
     pub place: Place,
 }
@@ -175,9 +180,10 @@ pub(super) enum How {
 /// What to do next so that an option is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Send these keys once, wait until option `to` is seen selected, and ask again. A dialog that
-    /// does not come there may have keys on their way still: nothing more may be sent.
-    Move { keys: Vec<Key>, to: usize },
+    /// Send this key once, on the way to option `to`, wait until another option is seen selected,
+    /// and ask again. A dialog that shows none may have the key on its way still: nothing more may
+    /// be sent.
+    Move { key: Key, to: usize },
     /// Send these keys; they are the answer. Only for the picture this was said of.
     Confirm(Vec<Key>),
     /// Nothing may be sent, and why.
@@ -192,8 +198,8 @@ pub enum Key {
     Text(String),
 }
 
-/// Farther than this no option is reached by arrow keys.
-const FARTHEST: usize = 200;
+/// Options beyond this have numbers of two digits, of which an agent may take the first.
+const MOST_DIGITS: usize = 9;
 
 /// A dialog whose options are not seen is for a person to answer.
 const UNREAD: &str =
@@ -224,12 +230,13 @@ impl Question {
         labels.for_each(|o| hash.add(&o.label));
         let id = format!("{:08x}", hash.0);
         let Found { options, selected, how, more } = found;
-        Question { id, header, text, options, selected, how, more, own: None, place: Place::default() }
+        let place = Place::default();
+        Question { id, header, text, options, selected, how, more, at_once: false, own: None, place }
     }
 
-    /// The rows of the selected option, where it is seen.
-    pub fn marked_rows(&self) -> Option<Range<usize>> {
-        let at = self.options.iter().position(|o| Some(o.number) == self.selected)?;
+    /// The rows of the option of this number, where it is seen.
+    pub fn rows_of(&self, number: usize) -> Option<Range<usize>> {
+        let at = self.options.iter().position(|o| o.number == number)?;
         self.place.options.get(at).cloned()
     }
 
@@ -300,6 +307,9 @@ impl Question {
                 let Some(at) = now.selected else {
                     return Step::Impossible("which option is selected cannot be seen");
                 };
+                if now.takes_digit(at, wanted) {
+                    return Step::Confirm(vec![Key::Text(wanted.to_string())]);
+                }
                 if at == wanted {
                     let ticked = to.and_then(|to| now.options[to].ticked);
                     return match (ticked, tick) {
@@ -315,11 +325,7 @@ impl Question {
                     _ => return Step::Impossible("there is no such option"),
                 };
                 let key = if to > from { forth } else { back };
-                let steps = to.abs_diff(from).min(FARTHEST);
-                let there = if to > from { from + steps } else { from - steps };
-                let seen = place(at).is_some() && place(wanted).is_some();
-                let there = if seen { now.options[there].number } else { there };
-                Step::Move { keys: vec![name(key); steps], to: there }
+                Step::Move { key: name(key), to: wanted }
             }
             (_, None) => Step::Impossible("there is no such option"),
             (How::Letters(letters), Some(at)) => {
@@ -327,6 +333,19 @@ impl Question {
             }
             (How::Digits, Some(_)) => Step::Confirm(vec![Key::Text(wanted.to_string())]),
         }
+    }
+}
+
+impl Question {
+    /// Whether option `wanted` is chosen by its digit while option `at` is selected: what is typed on
+    /// the option with a field goes into that.
+    fn takes_digit(&self, at: usize, wanted: usize) -> bool {
+        let is_field = |number: usize| matches!(self.own, Some(Own::Option(own, _)) if own == number);
+        self.at_once
+            && !self.more
+            && self.options.iter().all(|o| o.number <= MOST_DIGITS && o.ticked.is_none())
+            && self.options.iter().any(|o| o.number == wanted)
+            && ![at, wanted].into_iter().any(is_field)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a blocked agent asks, and giving it the answer that somebody chose: exactly that question,
 //! exactly that option, or nothing.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,10 +70,11 @@ impl Sessions {
         let number = chosen.map_err(|why| Error::new(Kind::Invalid, format!("answer {words:?}: {why}")))?;
         let what = format!("answer {number}");
         let step = |now: &Question| first.question.next(now, number);
-        let (shot, now, _) = self.walk(&server, &pane, &what, (shot, &first.question), step).await?;
+        let seen = (shot, &first.question);
+        let (shot, now, _) = self.walk(&server, &pane, &what, seen, Some(number), step).await?;
         let told = format!("answered {number}: {}", first.id);
         self.journal.log(super::Level::Info, &session.shown(), &told);
-        self.until_gone(&pane, &shot, &now).await
+        self.until_gone(&pane, &shot, &now, Some(number)).await
     }
 
     /// `ctl answer-text TEXT`: an answer in words of one's own, where the question takes them. In
@@ -85,7 +87,7 @@ impl Sessions {
         let (server, (shot, first)) = (self.server()?, self.look_at_question(&pane).await?);
         let step = |now: &Question| first.question.next_own(now);
         let (mut shot, mut now, keys) =
-            self.walk(&server, &pane, "answer-text", (shot, &first.question), step).await?;
+            self.walk(&server, &pane, "answer-text", (shot, &first.question), None, step).await?;
         if !keys.is_empty() {
             (shot, now) = self.settled(&pane, &shot).await?; // they opened the field
         }
@@ -100,26 +102,29 @@ impl Sessions {
     ///
     /// Keys that move the mark are sent one at a time, each when the one before has moved it: some
     /// dialogs take two that come at once for one, and those of a slow one may be on their way still
-    /// when it is given up. Those that confirm are sent only while the row of the selected option
-    /// reads as it was seen.
+    /// when it is given up. Those that confirm are sent only while the row of option `wanted` reads
+    /// as it was seen.
     async fn walk(
         &self,
         server: &Server,
         pane: &Pane,
         what: &str,
         (mut shot, first): (tmux::Picture, &Question),
+        wanted: Option<usize>,
         step: impl Fn(&Question) -> Step,
     ) -> Result<(tmux::Picture, Question, Vec<Key>)> {
         let (mut now, mut changes, begun) = (first.clone(), 0, Instant::now());
         while changes < CHANGES && begun.elapsed() < WAY {
             let (keys, to) = match step(&now) {
                 Step::Impossible(why) => return fail(Kind::Invalid, format!("{what}: {why}")),
-                Step::Move { keys, to } => (keys.into_iter().take(1).collect(), Some(to)),
+                Step::Move { key, to } => (vec![key], Some(to)),
                 Step::Confirm(keys) => (keys, None),
             };
-            let stand = stand(&shot, &now);
-            if stand.rows() == 0 {
-                let why = "none of its rows can be told from other rows of the screen; nothing was sent";
+            let chosen = if to.is_none() { wanted.and_then(|number| now.rows_of(number)) } else { None };
+            let stand = stand(&shot, &now, chosen.clone());
+            let read = chosen.is_none_or(|mut rows| rows.any(|row| stand.compares(row)));
+            if stand.rows() == 0 || !read {
+                let why = "its rows cannot be told from others of the screen; it was not confirmed";
                 return fail(Kind::Busy, format!("{what}: {why}"));
             }
             if to.is_none() {
@@ -183,7 +188,8 @@ impl Sessions {
         tokio::time::sleep(FIELD).await;
         pane.input(Instant::now());
         let what = [Send::Text(words)];
-        if input::type_if(server, &pane.id, &what, &stand(before, question)).await? == Typed::Moved {
+        let stand = stand(before, question, None);
+        if input::type_if(server, &pane.id, &what, &stand).await? == Typed::Moved {
             return fail(Kind::Busy, "answer-text: the dialog changed while it was looked at");
         }
         let begun = Instant::now();
@@ -197,10 +203,10 @@ impl Sessions {
             // The rows that hold the words.
             let old: Vec<&str> = before.plain.lines().collect();
             let changed = shot.plain.lines().enumerate().filter(|(n, row)| old.get(*n) != Some(row));
-            let stand = shot.stand(changed.map(|(n, _)| n).chain(rows(&asked)));
+            let stand = shot.stand(changed.map(|(n, _)| n).chain(rows(&asked, None)));
             let enter = [Key::Name("Enter".into())];
             if stand.rows() > 0 && self.press(server, pane, &enter, &stand).await? == Typed::Yes {
-                return self.until_gone(pane, &shot, &asked).await;
+                return self.until_gone(pane, &shot, &asked, None).await;
             }
         }
         fail(Kind::TimedOut, "answer-text: the dialog does not show the words; they were not confirmed")
@@ -268,25 +274,33 @@ impl Sessions {
     }
 
     /// The dialog took its answer: the question is not there any more, or not as it was. The very
-    /// same one may be asked again at once; something else on the screen has changed then.
+    /// same one may be asked again at once; something else on the screen has changed then. One whose
+    /// mark has come to option `wanted` has not taken it.
     async fn until_gone(
         self: &Arc<Self>,
         pane: &Arc<Pane>,
         before: &tmux::Picture,
         asked: &Question,
+        wanted: Option<usize>,
     ) -> Result<()> {
         let begun = Instant::now();
         let mut gone = 0; // looks in a row: a dialog that is half painted is another one
         loop {
             let Ok((shot, now)) = self.look_again(pane).await else { return Ok(()) }; // it may have ended of it
-            gone = if now.as_ref() == Some(asked) { 0 } else { gone + 1 };
+            let marked = now.as_ref().is_some_and(|now| {
+                wanted.is_some()
+                    && now.id == asked.id
+                    && now.selected == wanted
+                    && now.selected != asked.selected
+            });
+            gone = if marked || now.as_ref() == Some(asked) { 0 } else { gone + 1 };
             self.observe_now(pane);
             let waited = begun.elapsed();
-            if gone == 2 || waited >= GONE && shot.text != before.text {
+            if gone == 2 || waited >= GONE && !marked && shot.text != before.text {
                 return Ok(());
             }
             if waited >= SHOWS {
-                return fail(Kind::TimedOut, "answer: its keys were sent, and the dialog shows no change");
+                return fail(Kind::TimedOut, "answer: its keys were sent, and the dialog is still there");
             }
         }
     }
@@ -300,17 +314,20 @@ async fn turn(pane: &Pane) -> Result<tokio::sync::OwnedMutexGuard<()>> {
     }
 }
 
-/// What is compared when a key is sent to a dialog.
-fn stand(shot: &tmux::Picture, question: &Question) -> Stand {
-    shot.stand(rows(question))
+/// What is compared when a key is sent to a dialog. `chosen`: the rows of the option that it chooses.
+fn stand(shot: &tmux::Picture, question: &Question, chosen: Option<Range<usize>>) -> Stand {
+    shot.stand(rows(question, chosen))
 }
 
-/// The selected option's rows, the title's, each option's first, and the others of the dialog.
-fn rows(question: &Question) -> impl Iterator<Item = usize> {
+/// The first row of the option that is chosen and of the selected one, the title's, the others of
+/// those options, each option's first, and the others of the dialog.
+fn rows(question: &Question, chosen: Option<Range<usize>>) -> impl Iterator<Item = usize> {
     let place = &question.place;
-    let marked = question.marked_rows().into_iter().flatten();
+    let marked = question.selected.and_then(|number| question.rows_of(number));
+    let both = [chosen, marked].into_iter().flatten();
+    let first = both.clone().map(|rows| rows.start);
     let options = place.options.iter().map(|rows| rows.start);
-    marked.chain([place.rows.start]).chain(options).chain(place.rows.clone())
+    first.chain([place.rows.start]).chain(both.flatten()).chain(options).chain(place.rows.clone())
 }
 
 /// Whether two looks in a row show the same: a dialog that is half painted is another one, or none.

@@ -117,6 +117,10 @@ pub struct Eyes {
     known: bool,
     asks: Counter,
     limits: Limits,
+    /// The composer's mode that a key of ours brought, until the ordinary one is seen.
+    brought: Option<String>,
+    /// Its mode was not left by its keys.
+    stuck: bool,
     /// What was published last.
     evidence: Evidence,
 }
@@ -141,6 +145,8 @@ impl Eyes {
             known: false,
             asks: Counter::default(),
             limits: Limits::default(),
+            brought: None,
+            stuck: false,
             evidence: Evidence::Nothing,
         }
     }
@@ -199,6 +205,9 @@ impl Eyes {
 
     fn believe(&mut self, picture: Picture) {
         self.asks.look(picture.question.as_ref(), Instant::now());
+        if matches!(picture.composer, Composer::Empty | Composer::Draft(_)) {
+            (self.brought, self.stuck) = (None, false);
+        }
         let known = self.picture.until.filter(|_| self.picture.until_words == picture.until_words);
         let until = known.or(picture.until);
         self.picture = Picture { until, ..picture };
@@ -215,6 +224,29 @@ impl Eyes {
                 self.limits.rests();
             }
         }
+    }
+
+    /// A key of ours brought the composer into this mode.
+    pub fn we_brought(&mut self, mode: &str) {
+        self.brought = Some(mode.to_owned());
+    }
+
+    /// The keys that leave the composer's mode do not.
+    pub fn cannot_leave(&mut self) {
+        self.stuck = true;
+    }
+
+    /// Whether its mode is left for a prompt: nothing of a person's is in it, or a key of ours
+    /// brought it, and there are keys for it.
+    pub fn may_leave(&self, composer: &Composer) -> bool {
+        let Composer::Other { mode, text } = composer else { return false };
+        let keys = !self.agent.manifest.leave(mode).is_empty();
+        keys && !self.stuck && (self.is_brought(composer) || text.as_deref() == Some(""))
+    }
+
+    /// Whether a key of ours brought its mode.
+    pub fn is_brought(&self, composer: &Composer) -> bool {
+        matches!(composer, Composer::Other { mode, .. } if self.brought.as_ref() == Some(mode))
     }
 
     /// What keeps it from working.

@@ -84,8 +84,12 @@ fn keys(names: &[&str]) -> Vec<Key> {
     names.iter().map(|k| Key::Name((*k).to_owned())).collect()
 }
 
-fn go(names: &[&str], to: usize) -> Step {
-    Step::Move { keys: keys(names), to }
+fn go(name: &str, to: usize) -> Step {
+    Step::Move { key: Key::Name(name.to_owned()), to }
+}
+
+fn digit(number: usize) -> Step {
+    Step::Confirm(vec![Key::Text(number.to_string())])
 }
 
 #[test]
@@ -96,14 +100,14 @@ fn enter_comes_only_once_the_wanted_option_is_seen_selected() {
         question(catalogue.get(path.split('/').next().unwrap()).unwrap(), screen(&all, path)).unwrap()
     };
     let mut pairs = 0;
-    for agent in ["claude", "codex", "continue", "copilot", "gemini", "qwen"] {
+    for agent in ["continue", "copilot"] {
         let first = ask(&format!("{agent}/120x40-approval.txt"));
         let down = ask(&format!("{agent}/120x40-approval-down.txt"));
         assert_eq!(first.id, down.id, "{agent}");
         assert!(first.id.len() == 8 && first.id.bytes().all(|b| b.is_ascii_hexdigit()), "{}", first.id);
-        assert_eq!(first.next(&first, 2), go(&["Down"], 2), "{agent}");
-        assert_eq!(first.next(&first, 3), go(&["Down", "Down"], 3), "{agent}");
-        assert_eq!(first.next(&down, 1), go(&["Up"], 1), "{agent}");
+        assert_eq!(first.next(&first, 2), go("Down", 2), "{agent}");
+        assert_eq!(first.next(&first, 3), go("Down", 3), "{agent}");
+        assert_eq!(first.next(&down, 1), go("Up", 1), "{agent}");
         assert_eq!(first.next(&down, 2), Step::Confirm(keys(&["Enter"])), "{agent}");
         for none in [0, 9, usize::MAX] {
             assert!(matches!(first.next(&down, none), Step::Impossible(_)), "{agent}");
@@ -112,20 +116,20 @@ fn enter_comes_only_once_the_wanted_option_is_seen_selected() {
         assert!(matches!(first.next(&other, 2), Step::Impossible(_)), "{agent}");
         pairs += 1;
     }
-    assert_eq!(pairs, 6);
+    assert_eq!(pairs, 2);
 
     // Side by side, and selected by colour alone.
     let left = ask("opencode/120x40-permission.ansi");
     let right = ask("opencode/120x40-permission-right.ansi");
-    assert_eq!(left.next(&left, 3), go(&["Right", "Right"], 3));
-    assert_eq!(left.next(&right, 1), go(&["Left"], 1));
+    assert_eq!(left.next(&left, 3), go("Right", 3));
+    assert_eq!(left.next(&right, 1), go("Left", 1));
     assert_eq!(left.next(&right, 2), Step::Confirm(keys(&["Enter"])));
     let plain = ask("opencode/120x40-approval.txt");
     assert!(matches!(plain.next(&plain, 1), Step::Impossible(_)));
 
     // Counted from the bottom.
     let rewind = ask("copilot/120x40-escesc-idle-rewind.ansi");
-    assert_eq!(rewind.next(&rewind, 1), go(&["Down"; 4], 1));
+    assert_eq!(rewind.next(&rewind, 1), go("Down", 1));
     assert_eq!(rewind.next(&rewind, 5), Step::Confirm(keys(&["Enter"])));
 
     let letters = ask("aider/120x40-approval.txt");
@@ -141,6 +145,61 @@ fn enter_comes_only_once_the_wanted_option_is_seen_selected() {
     assert_eq!(ticked.next(&ticked, 1), Step::Confirm(keys(&["Space"])));
 }
 
+/// Agents that take a number at once, whatever is selected; only in the dialogs that were seen to, and
+/// never where it would be written into a field.
+#[test]
+fn a_digit_is_typed_only_where_it_chooses_at_once() {
+    let catalogue = catalogue();
+    let (all, dialogs) = (all(), dialogs());
+    let of = |agent: &str, screen: &Screen| question(catalogue.get(agent).unwrap(), screen).unwrap();
+    for agent in ["claude", "codex", "gemini", "qwen"] {
+        let first = of(agent, screen(&all, &format!("{agent}/120x40-approval.txt")));
+        let down = of(agent, screen(&all, &format!("{agent}/120x40-approval-down.txt")));
+        assert_eq!(first.id, down.id, "{agent}");
+        for option in &first.options {
+            assert_eq!(first.next(&first, option.number), digit(option.number), "{agent}");
+            assert_eq!(first.next(&down, option.number), digit(option.number), "{agent}");
+        }
+        for none in [0, 9, usize::MAX] {
+            assert!(matches!(first.next(&first, none), Step::Impossible(_)), "{agent}");
+        }
+        let other = of("claude", screen(&all, "claude/120x40-trust.txt"));
+        assert!(matches!(first.next(&other, 2), Step::Impossible(_)), "{agent}");
+
+        let asks = |name: &str| {
+            let path = format!("{agent}-{name}.ansi");
+            of(agent, &dialogs.iter().find(|s| s.name == path).unwrap().screen)
+        };
+        let (first, own) = (asks("question"), asks("question-own"));
+        assert_eq!(first.next(&first, 2), digit(2), "{agent}");
+        // On the field, and to it.
+        assert_eq!(first.next(&own, 2), go("Up", 2), "{agent}");
+        assert_eq!(first.next(&first, 3), go("Down", 3), "{agent}");
+    }
+    let trust = of("claude", screen(&all, "claude/120x40-trust.txt"));
+    let other = 3 - trust.selected.unwrap();
+    assert!(matches!(trust.next(&trust, other), Step::Move { .. }), "it was not tried there");
+    let boxes = of("claude", &dialogs.iter().find(|s| s.name == "claude-ask-many.ansi").unwrap().screen);
+    assert_eq!(boxes.next(&boxes, 2), go("Down", 2));
+
+    let many = manifest(
+        r"
+[[question]]
+name = 'menu'
+option = '^ *(?P<mark>❯)? *(?P<number>\d+)\. (?P<label>\S.*)$'
+at_once = '^ go on$'
+",
+    );
+    let draw = |last: usize, hint: &str| {
+        let rows: Vec<String> = (2..=last).map(|n| format!("  {n}. {n}th")).collect();
+        Screen::parse(&format!("Which?\n\n❯ 1. first\n{}\n {hint}\n", rows.join("\n")))
+    };
+    let asks = |last, hint| question(&many, &draw(last, hint)).unwrap();
+    assert_eq!(asks(9, "go on").next(&asks(9, "go on"), 9), digit(9));
+    assert_eq!(asks(9, "go").next(&asks(9, "go"), 9), go("Down", 9));
+    assert_eq!(asks(10, "go on").next(&asks(10, "go on"), 1), Step::Confirm(keys(&["Enter"])));
+}
+
 /// Into any other dialog a character may choose an option, and Enter gives an approval.
 #[test]
 fn words_of_ones_own_go_only_where_they_are_asked_for() {
@@ -153,7 +212,7 @@ fn words_of_ones_own_go_only_where_they_are_asked_for() {
     for agent in ["claude", "qwen", "gemini", "copilot", "codex"] {
         let (first, own) = (ask(&format!("{agent}-question")), ask(&format!("{agent}-question-own")));
         assert_eq!(first.id, own.id, "{agent}");
-        assert_eq!(first.next_own(&first), go(&["Down", "Down"], 3), "{agent}");
+        assert_eq!(first.next_own(&first), go("Down", 3), "{agent}");
         let opens = if agent == "codex" { keys(&["Tab"]) } else { keys(&[]) };
         assert_eq!(first.next_own(&own), Step::Confirm(opens), "{agent}");
         assert!(!first.is_field());
@@ -165,7 +224,7 @@ fn words_of_ones_own_go_only_where_they_are_asked_for() {
     assert_eq!(first.next_own(&first), Step::Confirm(vec![Key::Text("3".into())]));
     let boxes = ask("claude-ask-many");
     let down = boxes.next_own(&boxes);
-    assert_eq!(down, go(&["Down"; 3], 4));
+    assert_eq!(down, go("Down", 4));
 
     let saved = all.iter().filter(|s| !s.name.contains("-ask") && !s.name.contains("-question"));
     let mut refused = 0;
@@ -200,10 +259,10 @@ option = '^ *(?:(?P<mark>❯)|(?P<more>[↑↓]))? *(?P<number>\d+)\. (?P<label>
     let first = question(&scrolled, &draw(&["❯ 1. one", "  2. two", "↓ 3. three"])).unwrap();
     let later = question(&scrolled, &draw(&["↑ 4. four", "❯ 5. five", "↓ 6. six"])).unwrap();
     assert_eq!(first.id, later.id, "another part of one list");
-    assert_eq!(first.next(&first, 5), go(&["Down"; 4], 5));
+    assert_eq!(first.next(&first, 5), go("Down", 5));
     assert_eq!(first.next(&later, 5), Step::Confirm(keys(&["Enter"])));
-    assert_eq!(first.next(&later, 2), go(&["Up"; 3], 2));
-    assert!(matches!(first.next(&first, usize::MAX), Step::Move { keys, .. } if keys.len() == 200));
+    assert_eq!(first.next(&later, 2), go("Up", 2));
+    assert_eq!(first.next(&first, usize::MAX), go("Down", usize::MAX));
 
     let digits = manifest(
         r"

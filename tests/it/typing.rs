@@ -147,22 +147,86 @@ fn nothing_is_typed_into_a_composer_in_another_mode() {
     let f = stand_in("composer.py", &[]);
     f.session("fake");
     let m = &f.mount;
-    m.sh("printf '!' > fake/text");
+    m.sh("printf '!x' > fake/text");
     shows(&f, "! for shell mode");
     m.sh("echo hello > fake/input");
     until_true("held", || f.status("fake", "held") == "composer");
     assert!(f.status("fake", "held_why").contains("shell"), "{}", m.read("fake/status"));
     assert!(!m.run("echo now > fake/steer").status.success());
     assert!(log(&f).is_empty() && !m.read("fake/screen").contains("hello"));
+    // Empty it holds nothing of a person's: it is left by its key.
     m.sh("echo BSpace > fake/keys");
     assert_eq!(m.read("fake/turns/0001/wait"), "done\n");
     assert_eq!(log(&f), ["'hello'"]);
+    m.sh("printf '!' > fake/text");
+    shows(&f, "! for shell mode");
+    m.sh("echo again > fake/steer");
+    assert_eq!(log(&f), ["'hello'", "'again'"]);
+}
+
+#[test]
+fn a_mode_is_left_by_its_keys_before_a_prompt() {
+    let f = stand_in("composer.py", &[("STAND_IN_VIM", "1")]);
+    f.session("fake");
+    let m = &f.mount;
+    let normal = || until_true("NORMAL", || !m.read("fake/screen").contains("-- INSERT --"));
+    // The Escape of an interrupt brings it, and is pressed again: the work goes on at the first.
+    m.sh("echo STOP > fake/input");
+    f.until_state("fake", "busy");
+    m.sh("echo interrupt > fake/ctl");
+    assert_eq!(m.read("fake/turns/0001/wait"), "interrupted\n");
+    shows(&f, "Interrupted");
+    shows(&f, "-- INSERT --"); // as it was
+    m.sh("echo 'eat this' > fake/input");
+    assert_eq!(m.read("fake/turns/0002/wait"), "done\n", "{}", m.read("errors"));
+    // A person's; commands as well as text.
+    m.sh("echo Escape > fake/keys");
+    normal();
+    m.sh("echo /compact > fake/input");
+    assert_eq!(m.read("fake/turns/0003/wait"), "done\n");
+    m.sh("echo Escape > fake/keys");
+    normal();
+    m.sh("echo new > fake/ctl");
+    until_true("taken", || log(&f).len() == 4);
+    // A shell mode within it: both are left.
+    f.until_state("fake", "ready");
+    m.sh("printf '!' > fake/text; echo Escape > fake/keys");
+    normal();
+    m.sh("echo last > fake/input");
+    assert_eq!(m.read("fake/turns/0004/wait"), "done\n");
+    assert_eq!(log(&f), ["'STOP'", "'eat this'", "'/compact'", "'/clear'", "'last'"]);
+    // With a text in it, it is a person's.
+    f.until_state("fake", "ready");
+    m.sh("printf 'mine' > fake/text");
+    shows(&f, "mine");
+    m.sh("echo Escape > fake/keys");
+    normal();
+    m.sh("echo held > fake/input");
+    until_true("held", || f.status("fake", "held") == "composer");
+    assert!(f.status("fake", "held_why").contains("vim normal mode and holds a text"));
+    assert_eq!(log(&f).len(), 5);
+    assert!(m.read("fake/screen").contains("mine"));
+}
+
+#[test]
+fn a_notice_over_the_sign_of_a_mode_brings_no_key_into_the_composer() {
+    let f = stand_in("composer.py", &[("STAND_IN_VIM", "1")]);
+    f.session("fake");
+    let m = &f.mount;
+    for notice in ["0.7", "3"] {
+        let before = log(&f).len();
+        m.sh(&format!("echo 'NOTICE {notice}' > fake/input; echo after > fake/input"));
+        until_true("both are taken", || log(&f).len() == before + 2);
+        f.until_state("fake", "ready");
+    }
+    assert_eq!(log(&f), ["'NOTICE 0.7'", "'after'", "'NOTICE 3'", "'after'"]);
 }
 
 #[test]
 fn a_slow_dialog_is_answered_with_the_wanted_option_or_not_at_all() {
-    for lag in ["0.1", "0.4"] {
-        let f = stand_in("slow_menu.py", &[("STAND_IN_LAG", lag)]);
+    for (lag, digits) in [("0.1", ""), ("0.4", ""), ("0.1", "take"), ("0.4", "take")] {
+        let env = [("STAND_IN_LAG", lag), ("STAND_IN_DIGITS", digits)];
+        let f = stand_in("slow_menu.py", if digits.is_empty() { &env[..1] } else { &env });
         for (n, label) in [(3, "None"), (2, "SQLite"), (1, "Postgres")] {
             f.begin("fake");
             f.until_state("fake", "blocked");
@@ -177,4 +241,14 @@ fn a_slow_dialog_is_answered_with_the_wanted_option_or_not_at_all() {
         assert!(out.status.success(), "{out:?}");
         shows(&f, "ANSWERED None\n");
     }
+}
+
+#[test]
+fn a_digit_that_only_moves_the_mark_is_no_answer() {
+    let f = stand_in("slow_menu.py", &[("STAND_IN_LAG", "0.1"), ("STAND_IN_DIGITS", "mark")]);
+    f.begin("fake");
+    f.until_state("fake", "blocked");
+    assert!(!f.mount.run("echo 'answer 2' > fake/ctl").status.success());
+    assert!(f.mount.read("errors").contains("the dialog is still there"), "{}", f.mount.read("errors"));
+    assert!(f.mount.read("fake/screen").contains("❯ 2. SQLite"));
 }

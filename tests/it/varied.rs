@@ -294,7 +294,8 @@ fn typed(s: &Saved) -> Option<Composer> {
     let draft = |text: &str| Some(Composer::Draft(text.to_owned()));
     let path = s.path();
     let is = |part: &str| path.contains(part);
-    let shell = |text: &str| Some(Composer::Other { mode: "shell".into(), text: text.into() });
+    let other = |mode: &str, text: &str| Some(Composer::Other { mode: mode.into(), text: Some(text.into()) });
+    let shell = |text: &str| other("shell", text);
     if is("comp-bang") {
         return shell("echo P-bang-$((1+1))");
     }
@@ -305,8 +306,8 @@ fn typed(s: &Saved) -> Option<Composer> {
         // claude shows no sign: an earlier picture has to.
         return match s.agent.as_str() {
             "claude" => draft("ab"),
-            "gemini" => Some(Composer::Other { mode: "vim normal".into(), text: "ab".into() }),
-            _ => Some(Composer::Other { mode: "vim normal".into(), text: String::new() }),
+            "gemini" => other("vim normal", "ab"),
+            _ => other("vim normal", ""),
         };
     }
     match s.situation() {
@@ -505,7 +506,7 @@ fn normal_mode_is_known_once_insert_was_seen() {
     let claude = catalogue.get("claude").unwrap();
     assert!(read(claude, screen("claude/40x12-vim-insert"), false).sign);
     let after = read(claude, screen("claude/40x12-vim-normal"), true);
-    assert_eq!(after.composer, Composer::Other { mode: "vim normal".into(), text: "ab".into() });
+    assert_eq!(after.composer, Composer::Other { mode: "vim normal".into(), text: Some("ab".into()) });
     // Most people have no such mode, and never see the sign.
     let fresh = screen("claude/40x11-sz40x12-fresh");
     assert_eq!(read(claude, fresh, false).composer, Composer::Empty);

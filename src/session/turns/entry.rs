@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::super::pane::Held;
 use super::super::{Pane, Sessions};
 use super::submit::{
-    CLEARS, Holds, LOOK, Put, Wanted, clear_keys, holds, is_rest, known, left, pressed, stand,
+    CLEARS, Holds, LOOK, Put, Wanted, clear_keys, holds, is_rest, known, left, pressed, stand, stands,
 };
 use crate::agent::manifest::{Manifest, State as Shows};
 use crate::error::Result;
@@ -186,7 +186,7 @@ impl Entry<'_> {
     /// Returns what was seen just before.
     async fn enter(&self) -> Result<std::result::Result<Look, Stop>> {
         let mut begun = Instant::now();
-        let (enter, space) = (known(&["Enter"])?, known(&["Space"])?);
+        let (enter, space) = (known(&["Enter"])?, known(&self.manifest.keys.end_word)?);
         let close = known(&self.manifest.keys.close)?;
         let (mut closes, mut closed) = (0, None::<Instant>);
         loop {
@@ -218,6 +218,9 @@ impl Entry<'_> {
                 return Ok(Ok(look));
             }
             if typed == Typed::Yes {
+                if keys == &close {
+                    self.sessions.see_close(self.pane, self.server, self.manifest).await?;
+                }
                 (closes, closed, begun) = (closes + 1, Some(Instant::now()), Instant::now());
             } else if begun.elapsed() >= REST {
                 return Ok(Err(Stop::Stuck("its screen never rests".into())));
@@ -268,7 +271,7 @@ impl Entry<'_> {
             let (shot, picture) = self.sessions.picture(self.pane).await?;
             let stand = stand(&shot, &picture);
             let asks = picture.state == Some(Shows::Blocked);
-            let ours = holds(self.manifest, &picture, self.text) == Holds::Ours;
+            let ours = stands(self.manifest, &picture, self.text);
             let draft = left(&picture, self.text);
             self.pane.saw(shot.pid, picture);
             let ours = ours || before.is_some() && draft.as_ref().is_some_and(|d| is_rest(d, self.text));

@@ -2,12 +2,13 @@
 //! ready after them. TREE.md, "Delivery".
 //!
 //! `book` stores (`row`: how a row looks on disk; `beside`: the files beside it), `submit` looks and
-//! types, `entry` presses Enter, `run` decides when and until when, `reply` finds what is known of
-//! the answer, `outcome` says how the turn ended.
+//! types, `mode` leaves a mode in which text is no prompt, `entry` presses Enter, `run` decides when
+//! and until when, `reply` finds what is known of the answer, `outcome` says how the turn ended.
 
 pub mod beside;
 pub mod book;
 mod entry;
+mod mode;
 mod outcome;
 mod pages;
 mod reply;

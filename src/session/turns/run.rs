@@ -12,8 +12,9 @@ use super::book::Book;
 use super::on_disk;
 use super::outcome::{Ended, outcome, reason_text};
 use super::reply::Before;
-use super::submit::{Put, Unfit};
+use super::submit::{Put, Unfit, known};
 use super::turn::{Stage, Turn};
+use crate::agent::composer::Composer;
 use crate::agent::rules::notice;
 use crate::error::{Error, Kind, Result};
 use crate::tmux;
@@ -210,8 +211,9 @@ impl Sessions {
         }
         let changing = session.life.try_read().is_err() || session.pending_restart();
         let unsure = session.turns.book().filter(|b| b.is_unsure());
-        // A text of ours may be what hides the state.
-        let hidden = seen.state == State::Unknown && unsure.is_some();
+        // A text of ours may be what hides the state, or a mode that is left for a prompt.
+        let hidden = seen.state == State::Unknown
+            && (unsure.is_some() || pane.eyes(|e| e.may_leave(&e.picture.composer)).unwrap_or(false));
         if !(ready || hidden) || !seen.fresh || changing {
             if seen.state == State::Unknown {
                 let unfit = pane.eyes(|e| e.picture.composer.unfit()).flatten();
@@ -429,7 +431,14 @@ impl Sessions {
         book: &Book,
         turn: &Turn,
     ) {
-        let Ok((_, picture)) = self.picture(pane).await else { return };
+        let Ok((_, mut picture)) = self.picture(pane).await else { return };
+        if pane.eyes(|e| e.is_brought(&picture.composer)).unwrap_or(false)
+            && let (Ok(server), Some(manifest)) = (self.server(), pane.eyes(|e| e.agent.manifest.clone()))
+        {
+            let Ok(None) = self.leave_mode(pane, &server, &manifest).await else { return };
+            let Ok((_, later)) = self.picture(pane).await else { return };
+            picture = later;
+        }
         let (Some(draft), Ok(prompt)) = (super::submit::draft(&picture), book.prompt(turn)) else { return };
         let start = |text: &str| text.split_whitespace().take(4).collect::<Vec<_>>().join(" ");
         if start(draft) == start(&prompt)
@@ -484,14 +493,16 @@ impl Sessions {
         if turn.is_some_and(|turn| turn.stage == Stage::Typing) && pane.seen().state == State::Ready {
             return Ok(()); // nothing works on it: its text is taken out of the composer again
         }
-        let server = self.server()?;
-        for (n, name) in keys.iter().enumerate() {
+        let (server, keys) = (self.server()?, known(&keys)?);
+        let ordinary = pane.eyes(|e| matches!(e.picture.composer, Composer::Empty | Composer::Draft(_)));
+        for (n, key) in keys.iter().enumerate() {
             if n > 0 {
                 tokio::time::sleep(pause).await; // two at once may mean another thing
             }
-            let key = tmux::Key::parse(name)
-                .ok_or_else(|| Error::new(Kind::Invalid, format!("the manifest's key {name:?} is none")))?;
-            tmux::input::keys(&server, &pane.id, &[key]).await?;
+            tmux::input::keys(&server, &pane.id, std::slice::from_ref(key)).await?;
+        }
+        if let ([_], Some(true)) = (&keys[..], ordinary) {
+            self.see_interrupt(&pane, &server, &keys).await?;
         }
         self.observe(&pane);
         Ok(())

@@ -75,14 +75,27 @@ impl Sessions {
         if manifest.rules.is_empty() {
             return Ok(Ok(Fit { server, stand: None, manifest: Some(manifest) }));
         }
-        let (shot, picture) = self.picture(pane).await?;
+        let may = |picture: &Picture| match picture.state {
+            Some(Shows::Ready) => true,
+            Some(Shows::Busy) => working_too,
+            Some(Shows::Limited) => {
+                working_too || pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false)
+            }
+            _ => false,
+        };
+        let (mut shot, mut picture) = self.picture(pane).await?;
+        // Of a composer in another mode the rules may not know what it is.
+        let other = may(&picture) || picture.state == Some(Shows::Unknown);
+        if other && pane.eyes(|e| e.may_leave(&picture.composer)).unwrap_or(false) {
+            if let Some(held) = self.leave_mode(pane, &server, &manifest).await? {
+                return Ok(Err(Unfit::Composer(held)));
+            }
+            (shot, picture) = self.picture(pane).await?;
+        }
         if shot.dead {
             return fail(Kind::Gone, format!("pane {} is dead", pane.id));
         }
-        let state = matches!(picture.state, Some(Shows::Ready))
-            || working_too && matches!(picture.state, Some(Shows::Busy | Shows::Limited))
-            || matches!(picture.state, Some(Shows::Limited))
-                && pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false);
+        let state = may(&picture);
         let stand = stand(&shot, &picture);
         let held = unfit(&manifest, &picture, &stand);
         pane.saw(shot.pid, picture);
@@ -200,7 +213,7 @@ impl Sessions {
             // A draft of ours may be all that hides the state.
             let unknown = picture.state == Some(Shows::Unknown);
             let (draft, unfit) = (left(&picture, text), picture.composer.unfit());
-            let all = holds(&manifest, &picture, text) == Holds::Ours;
+            let all = stands(&manifest, &picture, text);
             pane.saw(shot.pid, picture);
             let over = || pane.eyes(|e| e.limit_is_over(SystemTime::now())).unwrap_or(false);
             if !(ready || limited && over() || unknown && (all || before.is_some())) {
@@ -264,14 +277,22 @@ pub(super) fn holds(manifest: &Manifest, picture: &Picture, text: &str) -> Holds
     }
 }
 
+/// Whether it is the text that stands in the composer, in whatever mode: it may come into one that a
+/// person has just begun.
+pub(super) fn stands(manifest: &Manifest, picture: &Picture, text: &str) -> bool {
+    let other = matches!(picture.composer, Composer::Other { .. });
+    holds(manifest, picture, text) == Holds::Ours || other && composer::shows(manifest, &picture.shown, text)
+}
+
 /// What is left of `text` in a composer that held it; None where that is not seen.
 pub(super) fn left(picture: &Picture, text: &str) -> Option<String> {
     match &picture.composer {
         Composer::Empty => Some(String::new()),
         Composer::Draft(draft) => Some(draft.clone()),
         Composer::Other { .. } if text.starts_with('!') => Some(format!("!{}", picture.shown.trim())),
+        Composer::Other { text, .. } => text.as_ref().map(|text| text.trim().to_owned()),
         Composer::Unsure(_) => Some(picture.shown.trim().to_owned()),
-        Composer::Other { .. } | Composer::Hidden(_) => None,
+        Composer::Hidden(_) => None,
     }
 }
 
@@ -375,7 +396,7 @@ mod tests {
         let held = |composer: Composer| unfit(&x, &seen(composer), &stand).map(|h| h.word);
         assert_eq!(held(Composer::Empty), None);
         assert_eq!(held(Composer::Draft("a".into())), Some("draft"));
-        let other = Composer::Other { mode: "shell".into(), text: String::new() };
+        let other = Composer::Other { mode: "shell".into(), text: Some(String::new()) };
         for composer in [other, Composer::Hidden("hidden"), Composer::Unsure("unsure")] {
             assert_eq!(held(composer), Some("composer"));
         }
@@ -395,10 +416,13 @@ mod tests {
         assert_eq!(of(draft("fix"), "fix it"), Holds::Other);
         assert_eq!(of(Composer::Empty, "fix it"), Holds::Nothing);
         let shown = |composer: Composer, text: &str| Picture { shown: text.into(), ..seen(composer) };
-        let shell = |text: &str| shown(Composer::Other { mode: "shell".into(), text: text.into() }, text);
+        let shell =
+            |text: &str| shown(Composer::Other { mode: "shell".into(), text: Some(text.into()) }, text);
         assert_eq!(holds(&x, &shell("date"), "!date"), Holds::Ours);
-        let why = Holds::NotSeen("the composer is in shell mode".into());
+        let why = Holds::NotSeen("the composer is in shell mode and holds a text".into());
         assert_eq!(holds(&x, &shell("fix it"), "fix it"), why);
+        assert!(stands(&x, &shell("fix it"), "fix it") && !stands(&x, &shell("date"), "fix it"));
+        assert_eq!(left(&shell("fix"), "fix it").as_deref(), Some("fix"));
         assert_eq!(holds(&x, &shown(Composer::Unsure("dim"), "fix it"), "fix it"), Holds::Ours);
         assert!(begins("fix", "fix it", 3) && !begins("fi", "fix it", 3) && begins("a", "a", 3));
         assert!(is_rest("it", "fix it") && is_rest("fi", "fix it") && !is_rest("x", "fix it"));

@@ -5,6 +5,7 @@
 
 mod disturbed;
 mod limits;
+mod modes;
 mod mounted;
 mod pane;
 mod recipe;

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::doc::root;
 use super::super::stub_llm::Stub;
 use super::super::support::{Lab, Mount};
 use super::recipe;
@@ -27,20 +28,27 @@ fn quoted(text: &str) -> String {
 impl Live {
     /// `mkdir AGENT`, as the README has it. Nothing waits until it is ready: the first prompts come before.
     fn start(agent: &'static str) -> Live {
-        Live::start_as(agent, 120, "dark")
+        Live::with_model(agent, |stub| stub.port())
     }
 
-    /// The same in a pane of `width` columns, in a light theme, or `plain`: without colours.
-    pub(super) fn start_as(agent: &'static str, width: u16, looks: &str) -> Live {
-        Live::start_with(agent, width, looks, |stub| stub.port())
+    /// The same in a pane of `width` columns, in a light theme, in `vim` mode, or `plain`: without
+    /// colours. Between a paste and its Enter there is `settle`.
+    pub(super) fn start_as(agent: &'static str, width: u16, looks: &str, settle: Option<Duration>) -> Live {
+        Live::start_with(agent, width, looks, settle, |stub| stub.port())
     }
 
     /// The same with a model behind another port than the stub's.
     pub(super) fn with_model(agent: &'static str, port: impl FnOnce(&Stub) -> u16) -> Live {
-        Live::start_with(agent, 120, "dark", port)
+        Live::start_with(agent, 120, "dark", None, port)
     }
 
-    fn start_with(agent: &'static str, width: u16, looks: &str, port: impl FnOnce(&Stub) -> u16) -> Live {
+    fn start_with(
+        agent: &'static str,
+        width: u16,
+        looks: &str,
+        settle: Option<Duration>,
+        port: impl FnOnce(&Stub) -> u16,
+    ) -> Live {
         let lab = Lab::new();
         let stub = Stub::start().unwrap();
         let port = port(&stub);
@@ -49,8 +57,9 @@ impl Live {
         let git = std::process::Command::new("git").args(["init", "-q"]).arg(&cwd).status().unwrap();
         assert!(git.success());
         let recipe = recipe::home(agent, &lab.home(), &cwd, port);
-        if looks == "light" {
-            light(agent, &lab.home());
+        set(agent, &lab.home(), looks);
+        if let Some(settle) = settle {
+            settles(agent, &lab.path("config/agents"), settle);
         }
         let env: String = recipe.env.iter().map(|(k, v)| format!("{k} = {}\n", quoted(v))).collect();
         let args: Vec<&String> = recipe.command[1..].iter().collect();
@@ -113,7 +122,7 @@ impl Live {
     }
 
     /// One prompt to its answer.
-    fn ask(&self, prompt: &str) -> (String, String) {
+    pub(super) fn ask(&self, prompt: &str) -> (String, String) {
         let before: Vec<String> = self.turns();
         self.write("input", prompt);
         let after = self.turns();
@@ -140,16 +149,40 @@ impl Live {
     }
 }
 
-/// Its settings ask for a light theme.
-fn light(agent: &str, home: &std::path::Path) {
-    let (file, from, to) = match agent {
-        "claude" => (".claude.json", "{", "{ \"theme\": \"light\","),
-        "gemini" => (".gemini/settings.json", "\"ui\": {", "\"ui\": { \"theme\": \"Default Light\","),
+/// Its settings ask for a light theme, or for vim's keys.
+fn set(agent: &str, home: &std::path::Path, looks: &str) {
+    let (file, from, to) = match (agent, looks) {
+        ("claude", "light") => (".claude.json", "{", "{ \"theme\": \"light\","),
+        ("claude", "vim") => (".claude.json", "{", "{ \"editorMode\": \"vim\","),
+        ("gemini", "light") => {
+            (".gemini/settings.json", "\"ui\": {", "\"ui\": { \"theme\": \"Default Light\",")
+        }
+        ("gemini", "vim") => (".gemini/settings.json", "\"general\": {", "\"general\": { \"vimMode\": true,"),
+        ("codex", "vim") => {
+            (".codex/config.toml", "[analytics]", "[tui]\nvim_mode_default = true\n\n[analytics]")
+        }
         _ => return, // it asks the terminal
     };
     let path = home.join(file);
     let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{file} has no {from}");
     std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+/// Its manifest, with this time between a paste and its Enter.
+fn settles(agent: &str, dir: &std::path::Path, settle: Duration) {
+    let text = std::fs::read_to_string(root().join(format!("agents/{agent}.toml"))).unwrap();
+    let without: Vec<&str> = text.lines().filter(|l| !l.starts_with("settle = ")).collect();
+    let line = format!("settle = \"{}ms\"", settle.as_millis());
+    let text = match without.iter().position(|l| *l == "[submit]") {
+        Some(at) => [&without[..=at], &[line.as_str()], &without[at + 1..]].concat().join("\n"),
+        None => {
+            let at = without.iter().position(|l| l.starts_with('[')).unwrap();
+            [&without[..at], &["[submit]", &line, ""], &without[at..]].concat().join("\n")
+        }
+    };
+    std::fs::create_dir_all(dir).unwrap();
+    std::fs::write(dir.join(format!("{agent}.toml")), text).unwrap();
 }
 
 fn answers_in_order(l: &Live) {
