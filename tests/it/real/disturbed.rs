@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::stub_llm::Request;
 use super::mounted::Live;
@@ -17,6 +17,8 @@ const WIDTHS: [u16; 4] = [40, 80, 120, 200];
 /// Quiet between a paste and its Enter in these tests, so that a person can come between them, and a
 /// dialog: claude shows none within 1.5 s of what was typed.
 const SETTLE: Duration = Duration::from_millis(2500);
+/// A key that was under way when its dialog was painted has approved it within this.
+const BLIND: Duration = Duration::from_millis(300);
 /// An undisturbed prompt is delivered within this.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -79,6 +81,9 @@ struct Run<'a> {
     counts: &'a mut BTreeMap<(Kind, Moment), Count>,
     soon: &'a mut Vec<Duration>,
     answers: &'a mut usize,
+    /// How long after its dialog was painted a tool ran that only a steered Enter can have approved:
+    /// the key was under way before anybody could see the dialog.
+    blind: &'a mut Vec<Duration>,
     prompts: usize,
 }
 
@@ -300,13 +305,29 @@ impl Run<'_> {
             let mut file = std::fs::File::options().write(true).open(path)?;
             file.write_all(line.as_bytes())
         });
-        let mut between = false;
+        let tool = self.live.mount.lab.path("proj/tool.txt");
+        let (mut between, mut painted) = (false, None);
         self.live.until("it asks", || {
+            if painted.is_none() && ["1. Yes", "1. Allow once"].iter().any(|option| self.shows(option)) {
+                painted = Some(SystemTime::now());
+            }
             between |= self.live.status("held") == "dialog";
             let over = self.field(asks, "ended") != "-";
-            over || self.live.state() == "blocked" && (between || writer.is_finished())
+            over || tool.exists() || self.live.state() == "blocked" && (between || writer.is_finished())
         });
-        self.answer(asks);
+        if let Ok(ran) = std::fs::metadata(&tool).and_then(|m| m.modified()) {
+            let after = painted.map_or(Duration::ZERO, |at| ran.duration_since(at).unwrap_or_default());
+            assert!(
+                after < BLIND,
+                "approved {after:?} after it was seen: {}\n{}",
+                asks.mark,
+                self.live.all()
+            );
+            self.blind.push(after);
+            std::fs::remove_file(&tool).unwrap();
+        } else {
+            self.answer(asks);
+        }
         let taken = writer.join().unwrap();
         let got = || self.live.stub.requests().iter().filter(|r| !r.side && r.text.contains(mark)).count();
         match &taken {
@@ -383,6 +404,7 @@ fn disturbed(agent: &'static str, looks: &'static str) {
     let seed = number("MUXFS_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 16 ^ 0x5eed);
     let each = number("MUXFS_PROMPTS").unwrap_or(7) as usize;
     eprintln!("{agent} {looks}: MUXFS_SEED={seed}");
+    let mut blind = Vec::new();
     let (mut random, mut counts, mut soon, mut answers) = (Random(seed), BTreeMap::new(), Vec::new(), 0);
     let cells: Vec<_> = DISTURBED.iter().flat_map(|k| MOMENTS.map(|m| (*k, m))).collect();
     for (n, width) in WIDTHS.into_iter().enumerate() {
@@ -396,6 +418,7 @@ fn disturbed(agent: &'static str, looks: &'static str) {
             counts: &mut counts,
             soon: &mut soon,
             answers: &mut answers,
+            blind: &mut blind,
             prompts: 0,
         };
         // With this width's part of all.
@@ -429,7 +452,7 @@ fn disturbed(agent: &'static str, looks: &'static str) {
     let late = soon.iter().filter(|d| **d >= SOON).count();
     let prompts: usize = counts.values().map(|c| c.exact + c.told).sum();
     eprintln!(
-        "{agent} {looks}: {prompts} prompts, {answers} answers; undisturbed {}, {late} later than {SOON:?}, median {:?}, longest {:?}; {counts:?}",
+        "{agent} {looks}: {prompts} prompts, {answers} answers; undisturbed {}, {late} later than {SOON:?}, median {:?}, longest {:?}; by keys under way {blind:?}; {counts:?}",
         soon.len(),
         soon[soon.len() / 2],
         soon[soon.len() - 1],
