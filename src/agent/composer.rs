@@ -203,7 +203,7 @@ pub fn read(manifest: &Manifest, screen: &Screen, sign: bool) -> Reading {
         let text = composer.text().map(str::to_owned);
         composer = Composer::Other { mode: mode.name.clone(), text };
     }
-    let popup = field.popup.as_ref().and_then(|p| popup(p, &all, &whole));
+    let popup = field.popup.as_ref().and_then(|p| popup(p, &all, &whole, text.map(|t| t.range())));
     let shown = rows.iter().map(|r| r.iter().map(|c| c.char).collect::<String>()).collect::<Vec<_>>();
     Reading { composer, rows: first..first + rows.len(), popup, shown: shown.join("\n"), sign: shows_sign }
 }
@@ -217,15 +217,22 @@ pub(super) fn rows(manifest: &Manifest, screen: &Screen) -> Option<Range<usize>>
     Some(row(last.start())..row(last.end()) + 1)
 }
 
-/// The list that touches the composer, which stands at `composer`.
-fn popup(pattern: &Pattern, all: &str, composer: &Range<usize>) -> Option<Popup> {
+/// The list that touches the composer, which stands at `composer`. What is written at `text` is none,
+/// whatever it looks like.
+fn popup(pattern: &Pattern, all: &str, composer: &Range<usize>, text: Option<Range<usize>>) -> Option<Popup> {
+    let written = |list: &Range<usize>| {
+        text.as_ref().is_some_and(|text| text.start < list.end && list.start < text.end)
+    };
     let row = all[..composer.start].rfind('\n').map_or(0, |feed| feed + 1);
     let composer = row..all[composer.end..].find('\n').map_or(all.len(), |feed| composer.end + feed);
     let touches = |list: &Range<usize>| {
         let between = list.end.min(composer.end)..composer.start.max(list.start);
         all.get(between).is_none_or(|gap| gap.trim().is_empty())
     };
-    let found = pattern.0.captures_iter(all).find(|c| c.get(0).is_some_and(|m| touches(&m.range())))?;
+    let found = pattern
+        .0
+        .captures_iter(all)
+        .find(|c| c.get(0).is_some_and(|m| touches(&m.range()) && !written(&m.range())))?;
     Some(Popup { takes: found.name("takes").map_or("", |m| m.as_str()).trim().to_owned() })
 }
 

@@ -307,9 +307,6 @@ impl Question {
                 let Some(at) = now.selected else {
                     return Step::Impossible("which option is selected cannot be seen");
                 };
-                if now.takes_digit(at, wanted) {
-                    return Step::Confirm(vec![Key::Text(wanted.to_string())]);
-                }
                 if at == wanted {
                     let ticked = to.and_then(|to| now.options[to].ticked);
                     return match (ticked, tick) {
@@ -317,6 +314,9 @@ impl Question {
                         (Some(_), Some(key)) => Step::Confirm(vec![name(key)]),
                         (Some(_), None) => Step::Impossible("it is a box to tick: send its keys"),
                     };
+                }
+                if now.takes_digit(at, wanted) {
+                    return Step::Confirm(vec![Key::Text(wanted.to_string())]);
                 }
                 let (from, to) = match (place(at), to) {
                     (Some(from), Some(to)) => (from, to),

@@ -71,10 +71,16 @@ impl Sessions {
         let what = format!("answer {number}");
         let step = |now: &Question| first.question.next(now, number);
         let seen = (shot, &first.question);
-        let (shot, now, _) = self.walk(&server, &pane, &what, seen, Some(number), step).await?;
+        let (mut shot, mut now, _) = self.walk(&server, &pane, &what, seen, Some(number), step).await?;
         let told = format!("answered {number}: {}", first.id);
         self.journal.log(super::Level::Info, &session.shown(), &told);
-        self.until_gone(&pane, &shot, &now, Some(number)).await
+        // claude takes a digit for no more than a way there while a text waits in its composer.
+        if let Some(later) = self.until_gone(&pane, &shot, &now, Some(number)).await? {
+            let seen = (later.0, &later.1);
+            (shot, now, _) = self.walk(&server, &pane, &what, seen, Some(number), step).await?;
+            self.until_gone(&pane, &shot, &now, None).await?;
+        }
+        Ok(())
     }
 
     /// `ctl answer-text TEXT`: an answer in words of one's own, where the question takes them. In
@@ -206,7 +212,7 @@ impl Sessions {
             let stand = shot.stand(changed.map(|(n, _)| n).chain(rows(&asked, None)));
             let enter = [Key::Name("Enter".into())];
             if stand.rows() > 0 && self.press(server, pane, &enter, &stand).await? == Typed::Yes {
-                return self.until_gone(pane, &shot, &asked, None).await;
+                return self.until_gone(pane, &shot, &asked, None).await.map(drop);
             }
         }
         fail(Kind::TimedOut, "answer-text: the dialog does not show the words; they were not confirmed")
@@ -275,18 +281,18 @@ impl Sessions {
 
     /// The dialog took its answer: the question is not there any more, or not as it was. The very
     /// same one may be asked again at once; something else on the screen has changed then. One whose
-    /// mark has come to option `wanted` has not taken it.
+    /// mark has come to option `wanted`, with nothing else changed, has not taken it: what is seen then.
     async fn until_gone(
         self: &Arc<Self>,
         pane: &Arc<Pane>,
         before: &tmux::Picture,
         asked: &Question,
         wanted: Option<usize>,
-    ) -> Result<()> {
+    ) -> Result<Option<(tmux::Picture, Question)>> {
         let begun = Instant::now();
         let mut gone = 0; // looks in a row: a dialog that is half painted is another one
         loop {
-            let Ok((shot, now)) = self.look_again(pane).await else { return Ok(()) }; // it may have ended of it
+            let Ok((shot, now)) = self.look_again(pane).await else { return Ok(None) }; // it may have ended of it
             let marked = now.as_ref().is_some_and(|now| {
                 wanted.is_some()
                     && now.id == asked.id
@@ -297,7 +303,10 @@ impl Sessions {
             self.observe_now(pane);
             let waited = begun.elapsed();
             if gone == 2 || waited >= GONE && !marked && shot.text != before.text {
-                return Ok(());
+                return Ok(None);
+            }
+            if let Some(now) = now.filter(|now| marked && waited >= GONE && same_around(before, &shot, now)) {
+                return Ok(Some((shot, now)));
             }
             if waited >= SHOWS {
                 return fail(Kind::TimedOut, "answer: its keys were sent, and the dialog is still there");
@@ -328,6 +337,18 @@ fn rows(question: &Question, chosen: Option<Range<usize>>) -> impl Iterator<Item
     let first = both.clone().map(|rows| rows.start);
     let options = place.options.iter().map(|rows| rows.start);
     first.chain([place.rows.start]).chain(both.flatten()).chain(options).chain(place.rows.clone())
+}
+
+/// Whether two pictures are alike down to `question`, but for its options: the same question that is
+/// asked again has something else above it. The hints below change with the selection.
+fn same_around(before: &tmux::Picture, after: &tmux::Picture, question: &Question) -> bool {
+    let place = &question.place;
+    let option = |row: usize| place.options.iter().any(|rows| rows.contains(&row));
+    let around = |shot: &tmux::Picture| {
+        let rows = shot.plain.lines().map(str::to_owned).enumerate().take(place.rows.end);
+        rows.filter(|(row, _)| !option(*row)).map(|(_, text)| text).collect::<Vec<_>>()
+    };
+    around(before) == around(after)
 }
 
 /// Whether two looks in a row show the same: a dialog that is half painted is another one, or none.

@@ -498,6 +498,18 @@ fn lists_of_completions_are_seen_and_nothing_else_is_one() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Two blanks part an entry of codex's list from what is said of it, and may stand in a prompt.
+#[test]
+fn a_prompt_that_looks_like_an_entry_is_no_list() {
+    let catalogue = catalogue();
+    let codex = catalogue.get("codex").unwrap();
+    let screen = Screen::parse(
+        "• done\n\n› fix  it all\n\n  gpt default · ~/proj\n  ← for agents · ? for shortcuts\n",
+    );
+    let seen = read(codex, &screen, false);
+    assert_eq!((seen.composer, seen.popup), (Composer::Draft("fix  it all".into()), None));
+}
+
 #[test]
 fn normal_mode_is_known_once_insert_was_seen() {
     let catalogue = catalogue();

@@ -334,6 +334,10 @@ impl Run<'_> {
             Ok(()) => self.live.until("what was steered arrives", || got() > 0 || self.lost_by_no()),
             Err(e) => eprintln!("{}: {mark} was refused: {e}", self.agent),
         }
+        // gemini puts what it queued back into the composer when its turn is cancelled.
+        if got() == 0 {
+            self.person(&["C-u"]);
+        }
         match (between, taken) {
             (true, _) => Moment::Between,
             (false, Ok(())) => Moment::After,
