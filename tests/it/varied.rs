@@ -507,7 +507,7 @@ fn a_prompt_that_looks_like_an_entry_is_no_list() {
         "• done\n\n› fix  it all\n\n  gpt default · ~/proj\n  ← for agents · ? for shortcuts\n",
     );
     let seen = read(codex, &screen, false);
-    assert_eq!((seen.composer, seen.popup), (Composer::Draft("fix  it all".into()), None));
+    assert_eq!((seen.shown.trim(), seen.popup), ("fix  it all", None));
 }
 
 #[test]

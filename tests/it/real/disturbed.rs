@@ -164,6 +164,10 @@ impl Run<'_> {
         let count = self.count(kind, moment);
         count.exact += exact;
         count.told += 1 - exact;
+        // What was left of it, and a person's words among that, are a person's to remove.
+        for _ in 0..3 * (1 - exact) {
+            self.person(&["C-u"]);
+        }
         exact == 1
     }
 
