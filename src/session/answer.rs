@@ -280,7 +280,8 @@ impl Sessions {
     }
 
     /// The dialog took its answer: the question is not there any more, or not as it was. The very
-    /// same one may be asked again at once; something else on the screen has changed then. One whose
+    /// same one may be asked again at once; other words stand above it then, which no spinner and no
+    /// blinking mark makes. One whose
     /// mark has come to option `wanted`, with nothing else changed, has not taken it: what is seen then.
     async fn until_gone(
         self: &Arc<Self>,
@@ -302,7 +303,7 @@ impl Sessions {
             gone = if marked || now.as_ref() == Some(asked) { 0 } else { gone + 1 };
             self.observe_now(pane);
             let waited = begun.elapsed();
-            if gone == 2 || waited >= GONE && !marked && shot.text != before.text {
+            if gone == 2 || waited >= GONE && !marked && !same_around(before, &shot, asked) {
                 return Ok(None);
             }
             if let Some(now) = now.filter(|now| marked && waited >= GONE && same_around(before, &shot, now)) {
@@ -339,14 +340,15 @@ fn rows(question: &Question, chosen: Option<Range<usize>>) -> impl Iterator<Item
     first.chain([place.rows.start]).chain(both.flatten()).chain(options).chain(place.rows.clone())
 }
 
-/// Whether two pictures are alike down to `question`, but for its options: the same question that is
+/// Whether two pictures have the same words down to `question`, but for its options: the same question that is
 /// asked again has something else above it. The hints below change with the selection.
 fn same_around(before: &tmux::Picture, after: &tmux::Picture, question: &Question) -> bool {
     let place = &question.place;
     let option = |row: usize| place.options.iter().any(|rows| rows.contains(&row));
     let around = |shot: &tmux::Picture| {
-        let rows = shot.plain.lines().map(str::to_owned).enumerate().take(place.rows.end);
-        rows.filter(|(row, _)| !option(*row)).map(|(_, text)| text).collect::<Vec<_>>()
+        let rows = shot.plain.lines().enumerate().take(place.rows.end);
+        let words = |text: &str| text.chars().filter(|c| c.is_alphabetic()).collect::<String>();
+        rows.filter(|(row, _)| !option(*row)).map(|(_, text)| words(text)).collect::<Vec<_>>()
     };
     around(before) == around(after)
 }
