@@ -281,8 +281,8 @@ impl Sessions {
 
     /// The dialog took its answer: the question is not there any more, or not as it was. The very
     /// same one may be asked again at once; other words stand above it then, which no spinner and no
-    /// blinking mark makes. One whose
-    /// mark has come to option `wanted`, with nothing else changed, has not taken it: what is seen then.
+    /// blinking mark makes. One whose mark has come to option `wanted`, with nothing else changed, has
+    /// not taken it: what is seen then.
     async fn until_gone(
         self: &Arc<Self>,
         pane: &Arc<Pane>,
