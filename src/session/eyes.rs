@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::answer::{Asked, Counter};
-use super::limit::{Limit, Limits};
+use super::limit::{Edge, Kept, Limit, Limits};
 use super::program::Agent;
 use super::shell::{QUIET_PROGRAM, Verdict};
 use super::state::{Evidence, State};
@@ -121,6 +121,8 @@ pub struct Eyes {
     brought: Option<String>,
     /// Its mode was not left by its keys.
     stuck: bool,
+    /// What is stored of them.
+    stored: Edge,
     /// What was published last.
     evidence: Evidence,
 }
@@ -147,6 +149,7 @@ impl Eyes {
             limits: Limits::default(),
             brought: None,
             stuck: false,
+            stored: Edge::default(),
             evidence: Evidence::Nothing,
         }
     }
@@ -257,6 +260,18 @@ impl Eyes {
     /// For what ends a limit, or begins one.
     pub fn limits(&mut self) -> &mut Limits {
         &mut self.limits
+    }
+
+    /// What was told of a limit, where it is not yet stored so.
+    pub fn to_store(&mut self) -> Option<Edge> {
+        let edge = self.limits.edge();
+        (std::mem::replace(&mut self.stored, edge) != edge).then_some(edge)
+    }
+
+    /// What was stored of the limits of this process.
+    pub fn restore(&mut self, kept: &Kept, now: Instant, wall: SystemTime) {
+        self.limits.restore(kept, now, wall);
+        self.stored = self.limits.edge();
     }
 
     /// It told what it said at the end of a turn; `fault`: in the place of an answer.

@@ -109,6 +109,7 @@ impl Sessions {
                 let fault = kind == Kind::TurnFailed;
                 if let Some(text) = &event.reply {
                     pane.eyes(|e| e.said(text, fault, Evidence::Hook, now, SystemTime::now()));
+                    self.observe_now(&pane); // a limit is stored before anything goes on
                 }
                 *session.turns.told.lock() = event.reply.clone().map(|text| HookReply { text, fault });
                 pane.eyes(|e| e.hook_ended(now))

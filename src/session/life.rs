@@ -180,6 +180,7 @@ impl Sessions {
                 modes: Default::default(),
                 stopped: false,
                 conversation: None,
+                limit: None,
                 cwd: None,
                 parent: None,
             },

@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::state::Evidence;
 use crate::agent::manifest::Reason;
 
@@ -38,15 +40,65 @@ impl Limit {
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     shown: Option<Limit>,
-    told: Option<Limit>,
     /// Since when work is seen without a break.
     works: Option<Instant>,
+    edge: Edge,
+}
+
+/// What no picture shows again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Edge {
+    told: Option<Limit>,
     /// Prompts that failed by the network, one after the other.
     failed: u32,
     /// When the next one may be tried.
     next: Option<Instant>,
     /// One is being tried: what was told before says nothing of it.
     trying: bool,
+}
+
+/// An [`Edge`] on disk. Times are of the wall, because the other clock ends with the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    reason: Reason,
+    by: Evidence,
+    since: SystemTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<SystemTime>,
+    #[serde(default)]
+    failed: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<SystemTime>,
+    #[serde(default)]
+    trying: bool,
+}
+
+impl Edge {
+    /// What is stored of it; nothing where nothing was told. `now` and `wall` are the same moment.
+    pub fn keep(&self, now: Instant, wall: SystemTime) -> Option<Kept> {
+        let told = self.told?;
+        let ago = now.saturating_duration_since(told.since);
+        Some(Kept {
+            reason: told.reason,
+            by: told.by,
+            since: wall.checked_sub(ago).unwrap_or(wall),
+            until: told.until,
+            failed: self.failed,
+            next: self.next.map(|at| wall + at.saturating_duration_since(now)),
+            trying: self.trying,
+        })
+    }
+}
+
+impl Kept {
+    fn edge(&self, now: Instant, wall: SystemTime) -> Edge {
+        let ago = wall.duration_since(self.since).unwrap_or_default();
+        let since = now.checked_sub(ago).unwrap_or(now);
+        // The wall clock may have been set meanwhile: no wait is longer than the longest.
+        let next = self.next.map(|at| now + at.duration_since(wall).unwrap_or_default().min(LONGEST));
+        let told = Limit { reason: self.reason, by: self.by, since, until: self.until };
+        Edge { told: Some(told), failed: self.failed, next, trying: self.trying }
+    }
 }
 
 /// How long to wait after the `failed`th prompt in a row that the network failed: 1, 2, 4, 8, then
@@ -57,16 +109,26 @@ pub fn back_off(failed: u32) -> Duration {
 }
 
 impl Limits {
+    /// What was told, to see whether it changed.
+    pub fn edge(&self) -> Edge {
+        self.edge
+    }
+
+    /// A daemon before this one was told so of the same process.
+    pub fn restore(&mut self, kept: &Kept, now: Instant, wall: SystemTime) {
+        self.edge = kept.edge(now, wall);
+    }
+
     /// What a picture shows; none where it shows no limit.
     pub fn shows(&mut self, limit: Option<(Reason, Evidence, Option<SystemTime>)>, now: Instant) {
         let Some((reason, by, until)) = limit else {
             // A quota comes back at its time, whatever becomes of the notice's rows.
             let known = self.shown.take().filter(|l| l.reason == Reason::Usage && l.until.is_some());
-            self.told = self.told.or(known);
+            self.edge.told = self.edge.told.or(known);
             return;
         };
         let same = self.shown.filter(|l| l.reason == reason);
-        if reason == Reason::Network && same.is_none() && !self.trying && self.next.is_none() {
+        if reason == Reason::Network && same.is_none() && !self.edge.trying && self.edge.next.is_none() {
             self.fail(now);
         }
         let since = same.map_or(now, |l| l.since);
@@ -77,18 +139,19 @@ impl Limits {
     /// A record or a hook tells of a limit.
     pub fn told(&mut self, reason: Reason, by: Evidence, until: Option<SystemTime>, now: Instant) {
         // One end of a turn may be told twice: by a hook, and by the record.
-        let again = self.told.is_some_and(|l| l.reason == reason) && !self.trying && self.works.is_none();
+        let again =
+            self.edge.told.is_some_and(|l| l.reason == reason) && !self.edge.trying && self.works.is_none();
         if reason == Reason::Network && !again {
             self.fail(now);
         }
-        let since = self.told.filter(|l| l.reason == reason).map_or(now, |l| l.since);
-        self.told = Some(Limit { reason, by, since, until });
-        (self.works, self.trying) = (None, false);
+        let since = self.edge.told.filter(|l| l.reason == reason).map_or(now, |l| l.since);
+        self.edge.told = Some(Limit { reason, by, since, until });
+        (self.works, self.edge.trying) = (None, false);
     }
 
     fn fail(&mut self, now: Instant) {
-        self.failed = self.failed.saturating_add(1);
-        self.next = Some(now + back_off(self.failed));
+        self.edge.failed = self.edge.failed.saturating_add(1);
+        self.edge.next = Some(now + back_off(self.edge.failed));
     }
 
     /// It answered: nothing keeps it from working.
@@ -101,7 +164,7 @@ impl Limits {
         self.shown = None;
         let since = *self.works.get_or_insert(now);
         // Without a network an agent tries for minutes.
-        let proves = self.told.is_some_and(|l| l.reason != Reason::Network);
+        let proves = self.edge.told.is_some_and(|l| l.reason != Reason::Network);
         if proves && now.saturating_duration_since(since) >= WORK {
             self.answered();
         }
@@ -114,40 +177,41 @@ impl Limits {
 
     /// What keeps it from working now.
     pub fn now(&self, wall: SystemTime) -> Option<Limit> {
-        let told = self.told.filter(|_| !self.trying && self.works.is_none());
+        let told = self.edge.told.filter(|_| !self.edge.trying && self.works.is_none());
         told.or(self.shown).filter(|l| !l.over(wall))
     }
 
     /// It ended by the agent's own words, whatever stands on the screen still.
     pub fn is_over(&self, wall: SystemTime) -> bool {
         let stands = |l: Option<Limit>| l.is_some_and(|l| !l.over(wall));
-        let known = self.told.or(self.shown);
-        known.is_some_and(|l| l.over(wall)) && !stands(self.told) && !stands(self.shown)
+        let known = self.edge.told.or(self.shown);
+        known.is_some_and(|l| l.over(wall)) && !stands(self.edge.told) && !stands(self.shown)
     }
 
     /// One prompt may be tried: the network was gone, and its wait is over.
     pub fn may_try(&self, now: Instant, wall: SystemTime) -> bool {
-        self.now(wall).is_some_and(|l| l.reason == Reason::Network) && self.next.is_some_and(|at| at <= now)
+        self.now(wall).is_some_and(|l| l.reason == Reason::Network)
+            && self.edge.next.is_some_and(|at| at <= now)
     }
 
     /// That prompt is about to go.
     pub fn try_one(&mut self) {
-        self.trying = true;
+        self.edge.trying = true;
     }
 
     pub fn is_trying(&self) -> bool {
-        self.trying
+        self.edge.trying
     }
 
     /// That prompt did not go after all.
     pub fn not_tried(&mut self) {
-        self.trying = false;
+        self.edge.trying = false;
     }
 
     /// What was tried came to nothing that tells: the next one waits as long again.
     pub fn tried(&mut self, now: Instant) {
-        if std::mem::take(&mut self.trying) {
-            self.next = Some(now + back_off(self.failed));
+        if std::mem::take(&mut self.edge.trying) {
+            self.edge.next = Some(now + back_off(self.edge.failed));
         }
     }
 }
@@ -241,7 +305,7 @@ mod tests {
         let (t, mut l) = (Instant::now(), Limits::default());
         l.told(Reason::Network, BY, None, t);
         l.told(Reason::Network, Evidence::Hook, None, t + s(1));
-        assert_eq!(l.failed, 1, "one end, told twice");
+        assert_eq!(l.edge.failed, 1, "one end, told twice");
         assert!(!l.may_try(t + s(59), wall(0)) && l.may_try(t + s(60), wall(0)));
         l.try_one();
         assert!(l.is_trying() && reason(&l, 0).is_none() && !l.may_try(t + s(60), wall(0)));
@@ -257,7 +321,7 @@ mod tests {
         assert!(!l.may_try(t + s(449), wall(0)) && l.may_try(t + s(450), wall(0)));
         l.try_one();
         l.answered();
-        assert_eq!((reason(&l, 0), l.failed, l.may_try(t + s(9999), wall(0))), (None, 0, false));
+        assert_eq!((reason(&l, 0), l.edge.failed, l.may_try(t + s(9999), wall(0))), (None, 0, false));
     }
 
     #[test]
@@ -265,7 +329,7 @@ mod tests {
         let (t, mut l) = (Instant::now(), Limits::default());
         l.shows(Some((Reason::Network, Evidence::Screen, None)), t);
         l.shows(Some((Reason::Network, Evidence::Screen, None)), t + s(30));
-        assert_eq!(l.failed, 1);
+        assert_eq!(l.edge.failed, 1);
         assert!(!l.may_try(t + s(59), wall(0)) && l.may_try(t + s(60), wall(0)));
         // Login and model are not.
         let mut l = Limits::default();
@@ -281,5 +345,36 @@ mod tests {
         l.told(Reason::Login, BY, None, t + s(90));
         assert_eq!(reason(&l, 0), Some(Reason::Login));
         assert!(!l.may_try(t + s(9999), wall(0)));
+    }
+
+    #[test]
+    fn what_was_told_is_the_same_after_a_restart() {
+        let (t, mut l) = (Instant::now() + s(1000), Limits::default());
+        assert_eq!(l.edge().keep(t, wall(1000)), None);
+        l.told(Reason::Usage, Evidence::Hook, Some(wall(1100)), t);
+        let after = |l: &Limits| {
+            let kept = serde_json::to_string(&l.edge().keep(t + s(10), wall(1010)).unwrap()).unwrap();
+            let mut new = Limits::default();
+            new.restore(&serde_json::from_str(&kept).unwrap(), t + s(30), wall(1030));
+            new
+        };
+        let new = after(&l);
+        assert_eq!(new.now(wall(1099)), l.now(wall(1099)));
+        assert_eq!((reason(&new, 1100), new.is_over(wall(1100))), (None, true));
+        // Without a network the wait goes on where it was.
+        l.answered();
+        l.told(Reason::Network, BY, None, t);
+        let mut new = after(&l);
+        assert_eq!(reason(&new, 1030), Some(Reason::Network));
+        assert!(!new.may_try(t + s(59), wall(1059)) && new.may_try(t + s(60), wall(1060)));
+        new.try_one();
+        assert!(after(&new).is_trying());
+        new.told(Reason::Network, BY, None, t + s(61));
+        assert_eq!(new.edge.failed, 2);
+        // A clock that was set back makes no wait longer.
+        let kept = l.edge().keep(t, wall(100_000)).unwrap();
+        let mut new = Limits::default();
+        new.restore(&kept, t, wall(0));
+        assert!(new.may_try(t + LONGEST, wall(0)));
     }
 }

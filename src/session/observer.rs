@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
 use super::events::{Change, Event};
+use super::limit::Edge;
 use super::pane::Pane;
 use super::{Session, Sessions, State};
 use crate::clock::rfc3339;
@@ -150,15 +151,33 @@ impl Sessions {
     /// Decides from what is known now, and tells what changed. Returns when to look again.
     pub(super) fn observe_now(self: &Arc<Self>, pane: &Arc<Pane>) -> Option<Duration> {
         let (changed, again) = pane.observe();
+        if let Some(edge) = pane.eyes(|e| e.to_store()).flatten() {
+            self.store_limit(pane, edge);
+        }
         if let Some((old, new)) = changed {
             self.state_changed(pane, old, new);
         }
         again
     }
 
+    /// Keeps what was told of a limit: the daemon after this one must not send into it.
+    fn store_limit(&self, pane: &Arc<Pane>, edge: Edge) {
+        let (pid, now, wall) = (pane.fact(|f| f.pid), Instant::now(), SystemTime::now());
+        let limit = edge.keep(now, wall).map(|kept| (pid, kept));
+        for session in self.all().iter().filter(|s| Arc::ptr_eq(&*s.main.borrow(), pane)) {
+            let mut record = session.record.lock();
+            if record.limit != limit {
+                record.limit = limit.clone();
+                let copy = record.clone();
+                drop(record);
+                self.save(session, &copy);
+            }
+        }
+    }
+
     fn state_changed(self: &Arc<Self>, pane: &Arc<Pane>, old: State, new: State) {
         if pane.full_screen() {
-            pane.note(&format!("{new}"), std::time::SystemTime::now());
+            pane.note(&format!("{new}"), SystemTime::now());
         }
         for session in self.all() {
             if Arc::ptr_eq(&*session.main.borrow(), pane) {
@@ -170,7 +189,7 @@ impl Sessions {
     fn main_changed(self: &Arc<Self>, session: &Arc<Session>, old: State, new: State) {
         let name = session.shown();
         let seen = session.main().seen();
-        let limit = session.main().eyes(|e| e.limit(std::time::SystemTime::now())).flatten();
+        let limit = session.main().eyes(|e| e.limit(SystemTime::now())).flatten();
         let limit = limit.filter(|_| new == State::Limited);
         let change = Change {
             state: new.word(),

@@ -93,6 +93,14 @@ impl Sessions {
         Some(FileSays { signal, written })
     }
 
+    /// What was told of a limit before: to another daemon, or by the rules before these.
+    fn restore_limit(&self, session: &Session, main: &Pane) {
+        let limit = session.record.lock().limit.clone();
+        if let Some((_, kept)) = limit.filter(|(pid, _)| *pid == main.fact(|f| f.pid)) {
+            main.eyes(|e| e.restore(&kept, Instant::now(), SystemTime::now()));
+        }
+    }
+
     /// The agent of the session's settings sees to the main pane from now on.
     pub(super) fn bind_agent(self: &Arc<Self>, session: &Arc<Session>) {
         let config = session.config();
@@ -100,6 +108,7 @@ impl Sessions {
         let agent = Agent::of(&config, &catalogue);
         let main = session.main();
         if main.set_agent(agent) {
+            self.restore_limit(session, &main);
             main.publish_anew();
             self.observer.poke(&main);
         }

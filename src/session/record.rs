@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::limit::Kept;
 use crate::config::file;
 use crate::error::{Error, Kind, Result};
 use crate::foreign::{self, Links};
@@ -35,6 +36,9 @@ pub struct Record {
     /// The agent's own id of the conversation that runs here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<String>,
+    /// What keeps the agent from working, as it was told, and the process that told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<(u32, Kept)>,
     /// Where its maker stood: every start begins there, unless the settings say another place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
@@ -211,6 +215,7 @@ mod tests {
             modes: [("input".to_owned(), ModeSet { mode: Some(0o220), gid: None })].into(),
             stopped: false,
             conversation: Some("c".into()),
+            limit: None,
             cwd: None,
             parent: None,
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Starting,
@@ -61,7 +63,8 @@ impl fmt::Display for State {
 }
 
 /// What a state was read off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Evidence {
     /// Process table and terminal modes.
     Process,

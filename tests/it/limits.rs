@@ -73,12 +73,62 @@ fn an_answer_to_somebody_at_the_terminal_ends_a_limit() {
     assert_eq!(f.taken().len(), 4);
 }
 
-#[test]
-fn a_hook_tells_of_a_limit_where_no_record_does() {
+/// An agent that keeps no records and has hooks.
+fn hooked() -> Fakes {
     let lab = Fakes::prepared(Lab::new());
     Fakes::hook_up(&lab);
     let args = format!("--log {}", lab.path("taken").display());
-    let f = Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "")) };
+    Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "")) }
+}
+
+#[test]
+fn a_limit_outlives_the_daemon() {
+    for (mut f, evidence) in [(logged("--claude-history"), "agent file"), (hooked(), "hook")] {
+        f.session("fake");
+        f.mount.sh(&format!("echo '{LOGIN}' > fake/input; echo 'SAY(next)' > fake/input"));
+        assert_eq!(f.mount.read("fake/turns/0001/wait"), "limited\n");
+        f.mount.kill9();
+        f.mount.start_again();
+        f.until_state("fake", "limited");
+        assert_eq!(
+            (f.status("fake", "why").as_str(), f.status("fake", "evidence").as_str()),
+            ("login", evidence)
+        );
+        holds(&f, 1);
+        // Rules that are read again know it still.
+        f.mount.sh("echo reload > ctl");
+        holds(&f, 1);
+        // It was told of one process alone.
+        f.mount.sh("echo restart > fake/ctl");
+        assert_eq!(f.mount.read("fake/turns/0002/wait"), "done\n");
+        f.mount.kill9();
+        f.mount.start_again();
+        f.until_state("fake", "ready");
+    }
+}
+
+#[test]
+fn a_limit_ends_at_its_time_also_after_a_crash() {
+    let mut f = logged("--claude-history");
+    f.session("fake");
+    f.mount.sh(
+        "echo 'FAULT(You have hit your limit · resets in 8s)' > fake/input; echo 'SAY(next)' > fake/input",
+    );
+    assert_eq!(f.mount.read("fake/turns/0001/wait"), "limited\n");
+    let end = until("its time is told", || Some(f.status("fake", "until")).filter(|u| u != "-"));
+    f.mount.kill9();
+    f.mount.start_again();
+    until_true("it is told still", || {
+        f.status("fake", "until") == end || f.status("fake", "state") == "ready"
+    });
+    assert_eq!(f.mount.read("fake/turns/0002/wait"), "done\n");
+    let time = |text: String| text.parse::<jiff::Timestamp>().unwrap_or_else(|e| panic!("{text}: {e}"));
+    assert!(time(f.turn("0002", "sent")) >= time(end));
+}
+
+#[test]
+fn a_hook_tells_of_a_limit_where_no_record_does() {
+    let f = hooked();
     f.session("fake");
     let m = &f.mount;
     m.sh(&format!("echo '{LOGIN}' > fake/input; echo 'SAY(next)' > fake/input"));
