@@ -88,7 +88,8 @@ fn one_of(tools: &[String], names: &[&str]) -> Option<String> {
 }
 
 /// Titles, routes and suggestions are asked without tools, or not as a stream; only aider never
-/// has tools. qwen keeps a memory by a helper that has some.
+/// has tools. qwen keeps a memory by a helper that has some. Claude Code asks its prompt once more,
+/// not as a stream, where the stream was not found (404).
 fn is_side(body: &Value, tools: &[String], stream: bool, text: &str) -> bool {
     if body["model"] == "fake" {
         return false; // the fake agent asks for nothing but its prompts
@@ -96,7 +97,8 @@ fn is_side(body: &Value, tools: &[String], stream: bool, text: &str) -> bool {
     let first = body["messages"][0]["content"].as_str().unwrap_or_default();
     let aider = first.starts_with("Act as an expert software developer");
     let helper = first.contains("managed memory extraction subagent") || text.starts_with("[SUGGESTION MODE");
-    !stream || (tools.is_empty() && !aider) || helper
+    let again = body["system"].is_array() && !tools.is_empty();
+    (!stream && !again) || (tools.is_empty() && !aider) || helper
 }
 
 fn tools(body: &Value) -> Vec<String> {

@@ -9,7 +9,7 @@
 //! | `TOOLRUN` | one shell command first, so that approval is asked |
 //! | `ASKME` | a question to the user first, with two options, where the agent has a tool for it; then what was answered |
 //! | `LINES120` | a list of 120 lines below the text |
-//! | `ERR429` | that HTTP error, after `THINK5` where that is said too |
+//! | `ERR429` | that HTTP error, after `THINK5` where that is said too; at once where it is asked again |
 //! | `SAY(text)` | `text`, to the last `)` of its line; `\n` is a line end |
 
 use std::time::Duration;
