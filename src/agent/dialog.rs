@@ -134,6 +134,8 @@ impl<'a> Dialog<'a> {
         let end = list.rows.last().map_or(list.first, |last| last.end);
         question.place = Place { rows: self.first_full(top, end)..end, options: list.rows };
         question.at_once = form.at_once.as_ref().is_some_and(|p| p.0.is_match(&self.screen.tail(14).plain));
+        let by_escape = |o: &&Choice| form.by_escape.as_ref().is_some_and(|label| label.0.is_match(&o.label));
+        question.by_escape = question.options.iter().find(by_escape).map(|o| o.number);
         question.own = form.own.as_ref().and_then(|own| {
             if let Some(option) = question.options.iter().find(|o| own.0.is_match(&o.label)) {
                 return Some(Own::Option(option.number, form.own_key.clone()));

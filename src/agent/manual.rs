@@ -114,6 +114,7 @@ pub const ENTRIES: &[Entry] = &[
     row("[question]", "tick", "a key", "", "The key that ticks a box. Without it boxes are not ticked."),
     row("[question]", "own", REGEX, "", "The label of the option that takes words of one's own, or a row below the options that says to type; in a form without options, some row of a dialog that is nothing but a field. Without it `ctl answer-text` is refused."),
     row("[question]", "own_key", "a key", "", "The key that opens that option's field once it is selected. Without it the option is one."),
+    row("[question]", "by_escape", REGEX, "", "The label of the option that Escape chooses, because Enter wants words for it."),
 
     row("composer", "screen", REGEX, "", "The composer with what is around it, in all rows of the screen; `(?P<text>...)` (or `text2`, where it may be drawn in another way) is what it holds. Of several matches the last counts. Must be given."),
     row("composer", "margin", REGEX, "", "What of each row is no text: a margin, a box's sides, a prompt sign."),

@@ -74,6 +74,8 @@ pub struct Form {
     /// The key that opens that option's field once it is selected. Without it the option is one.
     #[serde(default, deserialize_with = "check::key")]
     pub own_key: Option<String>,
+    /// The label of the option that Escape chooses: Enter wants words for it.
+    pub by_escape: Option<Pattern>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -132,6 +134,8 @@ pub struct Question {
     /// The option that is selected shows, and a number typed is taken at once.
     pub(super) at_once: bool,
     pub(super) own: Option<Own>,
+    /// The option that Escape chooses, and Enter does not.
+    pub(super) by_escape: Option<usize>,
     pub place: Place,
 }
 
@@ -230,8 +234,19 @@ impl Question {
         labels.for_each(|o| hash.add(&o.label));
         let id = format!("{:08x}", hash.0);
         let Found { options, selected, how, more } = found;
-        let place = Place::default();
-        Question { id, header, text, options, selected, how, more, at_once: false, own: None, place }
+        Question {
+            id,
+            header,
+            text,
+            options,
+            selected,
+            how,
+            more,
+            at_once: false,
+            own: None,
+            by_escape: None,
+            place: Place::default(),
+        }
     }
 
     /// The rows of the option of this number, where it is seen.
@@ -310,6 +325,7 @@ impl Question {
                 if at == wanted {
                     let ticked = to.and_then(|to| now.options[to].ticked);
                     return match (ticked, tick) {
+                        (None, _) if now.by_escape == Some(wanted) => Step::Confirm(vec![name("Escape")]),
                         (None, _) => Step::Confirm(vec![name("Enter")]),
                         (Some(_), Some(key)) => Step::Confirm(vec![name(key)]),
                         (Some(_), None) => Step::Impossible("it is a box to tick: send its keys"),

@@ -347,10 +347,21 @@ fn same_around(before: &tmux::Picture, after: &tmux::Picture, question: &Questio
     let option = |row: usize| place.options.iter().any(|rows| rows.contains(&row));
     let around = |shot: &tmux::Picture| {
         let rows = shot.plain.lines().enumerate().take(place.rows.end);
-        let words = |text: &str| text.chars().filter(|c| c.is_alphabetic()).collect::<String>();
         rows.filter(|(row, _)| !option(*row)).map(|(_, text)| words(text)).collect::<Vec<_>>()
     };
     around(before) == around(after)
+}
+
+/// The letters of a screen. A clock that ticks beside a dialog, and a spinner, are none: a number's
+/// unit counts to it (`1m 34s`).
+fn words(plain: &str) -> String {
+    let mut number = false;
+    let letters = plain.chars().filter(|c| {
+        let counts = c.is_alphabetic() && !number;
+        number = c.is_ascii_digit() || number && c.is_alphabetic();
+        counts
+    });
+    letters.collect()
 }
 
 /// Whether two looks in a row show the same: a dialog that is half painted is another one, or none.
@@ -450,6 +461,13 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_ticks_is_no_change_of_the_screen() {
+        let shows = |time: &str| words(&format!("$ Shell writes a file  {time} ┃\n❯ 2. No"));
+        assert_eq!(shows("59s"), shows("1m 34s"));
+        assert_ne!(shows("59s"), words("● Done\n$ Shell writes a file 2s\n❯ 2. No"));
+    }
     use crate::agent::manifest::Manifest;
     use crate::agent::question;
     use crate::agent::screen::Screen;

@@ -132,6 +132,12 @@ fn enter_comes_only_once_the_wanted_option_is_seen_selected() {
     assert_eq!(rewind.next(&rewind, 1), go("Down", 1));
     assert_eq!(rewind.next(&rewind, 5), Step::Confirm(keys(&["Enter"])));
 
+    // Enter wants words for it.
+    let shown = include_str!("../fixtures/screens/copilot/120x40-approval.txt");
+    let marked = shown.replace("❯ 1. Yes", "  1. Yes").replace("  3. No,", "❯ 3. No,");
+    let no = question(catalogue.get("copilot").unwrap(), &Screen::parse(&marked)).unwrap();
+    assert_eq!(no.next(&no, 3), Step::Confirm(keys(&["Escape"])));
+
     let letters = ask("aider/120x40-approval.txt");
     let no = Step::Confirm(vec![Key::Text("n".into()), Key::Name("Enter".into())]);
     assert_eq!(letters.next(&letters, 2), no);

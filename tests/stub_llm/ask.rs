@@ -46,6 +46,8 @@ pub struct Ask {
     pub shell: Option<String>,
     /// The tool that asks the user a question, where one is offered.
     pub question: Option<String>,
+    /// The tool that shows the user a plan for approval, where one is offered.
+    pub plan: Option<String>,
     /// Not the talk: a title, a route, a summary, a suggestion.
     pub side: bool,
     /// The answer must be JSON of this schema.
@@ -72,6 +74,7 @@ impl Ask {
             after_tool,
             shell: one_of(&tools, SHELLS),
             question: one_of(&tools, QUESTIONS),
+            plan: one_of(&tools, PLANS).or_else(|| deferred(&tools)),
             schema: schema.into_iter().find(|s| s.is_object()).cloned(),
         })
     }
@@ -82,6 +85,13 @@ const SHELLS: &[&str] =
 
 const QUESTIONS: &[&str] =
     &["AskUserQuestion", "AskQuestion", "ask_user_question", "ask_user", "question", "request_user_input"];
+
+const PLANS: &[&str] = &["ExitPlanMode", "exit_plan_mode"];
+
+/// Claude Code offers the rarer tools by another one, and takes a call of one all the same.
+fn deferred(tools: &[String]) -> Option<String> {
+    tools.iter().any(|t| t == "ToolSearch").then(|| PLANS[0].to_owned())
+}
 
 fn one_of(tools: &[String], names: &[&str]) -> Option<String> {
     tools.iter().find(|t| names.contains(&t.as_str())).cloned()

@@ -8,6 +8,7 @@
 //! | `THINK5` | 5 s nothing, then the text |
 //! | `TOOLRUN` | one shell command first, so that approval is asked |
 //! | `ASKME` | a question to the user first, with two options, where the agent has a tool for it; then what was answered |
+//! | `PLANIT` | a plan to be approved first, where the agent has a tool for it; then the text |
 //! | `LINES120` | a list of 120 lines below the text |
 //! | `ERR429` | that HTTP error, after `THINK5` where that is said too; at once where it is asked again |
 //! | `SAY(text)` | `text`, to the last `)` of its line; `\n` is a line end |
@@ -65,6 +66,9 @@ impl Plan {
         plan.error = number("ERR").and_then(|n| u16::try_from(n).ok()).filter(|n| (400..600).contains(n));
         if ask.text.contains("ASKME") {
             plan.call = ask.question.clone();
+        }
+        if ask.text.contains("PLANIT") {
+            plan.call = ask.plan.clone();
         }
         if ask.text.contains("TOOLRUN") {
             match &ask.shell {

@@ -98,6 +98,9 @@ impl Writer<'_> {
             }),
             Some("shell") => json!({"command": ["bash", "-lc", COMMAND]}),
             tool if tool.is_some() && tool == self.ask.question.as_deref() => question(self.ask.wire, tool),
+            tool if tool.is_some() && tool == self.ask.plan.as_deref() => {
+                json!({"plan": "# A plan\n\n1. Write a file.\n2. Read it.\n"})
+            }
             _ => json!({"command": COMMAND, "description": "writes a file"}),
         }
     }

@@ -10,6 +10,7 @@ mod mounted;
 mod pane;
 mod recipe;
 mod save;
+mod stopped;
 
 use std::time::{Duration, Instant};
 

@@ -27,7 +27,7 @@ fn quoted(text: &str) -> String {
 
 impl Live {
     /// `mkdir AGENT`, as the README has it. Nothing waits until it is ready: the first prompts come before.
-    fn start(agent: &'static str) -> Live {
+    pub(super) fn start(agent: &'static str) -> Live {
         Live::with_model(agent, |stub| stub.port())
     }
 
@@ -65,8 +65,9 @@ impl Live {
         let args: Vec<&String> = recipe.command[1..].iter().collect();
         let args = if args.is_empty() { String::new() } else { format!("args = {args:?}\n") };
         let more = if looks == "plain" { "NO_COLOR = \"1\"\n" } else { "" };
+        let key = agent.trim_end_matches("-old");
         let size = format!("[session]\nsize = \"{width}x40\"\n");
-        let config = format!("{size}\n[session.env]\n{env}{more}\n[agent.{agent}]\n{args}\n");
+        let config = format!("{size}\n[session.env]\n{env}{more}\n[agent.{key}]\n{args}\n");
         let mount = Mount::configured(lab, &config);
         let live = Live { mount, stub, agent };
         live.sh(&format!("cd {} && mkdir {}", cwd.display(), live.mount.path(agent).display()));
@@ -103,21 +104,29 @@ impl Live {
         format!("{}\n{}\n{}", self.read("status"), self.read("screen"), self.mount.read("errors"))
     }
 
-    pub(super) fn until(&self, what: &str, mut met: impl FnMut() -> bool) {
+    pub(super) fn until(&self, what: &str, met: impl FnMut() -> bool) {
+        self.within(LIMIT, what, met);
+    }
+
+    pub(super) fn within(&self, limit: Duration, what: &str, mut met: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !met() {
-            assert!(begun.elapsed() < LIMIT, "{}: not within {LIMIT:?}: {what}\n{}", self.agent, self.all());
+            assert!(begun.elapsed() < limit, "{}: not within {limit:?}: {what}\n{}", self.agent, self.all());
             std::thread::park_timeout(Duration::from_millis(50));
         }
     }
 
     /// Waits until turn `name` is over; how it ended.
     pub(super) fn ended(&self, name: &str) -> String {
+        self.ended_within(LIMIT, name)
+    }
+
+    pub(super) fn ended_within(&self, limit: Duration, name: &str) -> String {
         let field = |key: &str| {
             let text = self.read(&format!("turns/{name}/status"));
             text.lines().find_map(|l| l.strip_prefix(&format!("{key}: "))).unwrap_or("").to_owned()
         };
-        self.until(&format!("turn {name} is over"), || field("ended") != "-");
+        self.within(limit, &format!("turn {name} is over"), || field("ended") != "-");
         field("state")
     }
 

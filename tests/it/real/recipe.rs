@@ -35,7 +35,14 @@ pub fn home(agent: &str, home: &Path, cwd: &Path, stub: u16) -> Recipe {
     let program = bin.join(if agent == "continue" { "cn" } else { agent });
     let version = std::fs::read_link(&program);
     assert!(version.is_ok(), "{agent} is not there: tests/agents/install {:?} {agent}", installed());
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    if let Some(known) = agent.strip_suffix("-old") {
+        // Its manifest has the other one's name.
+        let own = home.join(".old");
+        std::fs::create_dir_all(&own).unwrap();
+        std::os::unix::fs::symlink(&program, own.join(known)).unwrap();
+        path = format!("{}:{path}", own.display());
+    }
     // All it gets: whatever the user has set must not reach it.
     let settings = home.join(".config");
     let fixed = [
