@@ -35,10 +35,11 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// The agent has the prompt, and neither answered it nor ended its turn, as far as its record says.
+    /// The agent keeps records, and they have neither an answer to the prompt nor an end of its turn:
+    /// of a slow machine the prompt may not be there yet.
     pub fn is_open(&self) -> bool {
-        let open = |r: &TurnRecord| r.got != Got::NotFound && r.reply.is_none() && r.end.is_none();
-        self.told.is_none() && self.record.as_ref().is_some_and(open)
+        let open = |r: &TurnRecord| r.reply.is_none() && r.end.is_none();
+        self.told.is_none() && self.keeps_records && self.record.as_ref().is_none_or(open)
     }
 
     /// The answer as the agent itself gave it, by its record or its hook.

@@ -53,12 +53,12 @@ fn an_answer_is_stopped_by_hand(l: &Live, agent: &str) {
     goes_on(l);
 }
 
-fn a_question_is_refused(l: &Live, prompt: &str, no: &str) {
+fn a_question_is_refused(l: &Live, prompt: &str, no: &str, ended: &str) {
     let turn = begun(l, prompt);
     l.until("it asks", || l.state() == "blocked");
     l.until("its options are told", || l.read("question").contains(no));
     l.write("ctl", &format!("answer {no}\n"));
-    assert_eq!(l.ended(&turn), "interrupted", "{prompt}\n{}", l.all());
+    assert_eq!(l.ended(&turn), ended, "{prompt}\n{}", l.all());
     goes_on(l);
 }
 
@@ -66,18 +66,18 @@ fn is_stopped(agent: &'static str) {
     let l = Live::start(agent);
     l.until("it is ready", || l.state() == "ready");
     an_answer_is_stopped_by_hand(&l, agent);
-    a_question_is_refused(&l, "TOOLRUN SAY(ran it)", no(agent));
+    a_question_is_refused(&l, "TOOLRUN SAY(ran it)", no(agent), "interrupted");
     assert!(!l.mount.lab.path("proj/tool.txt").exists(), "the tool did not run");
     match agent {
         "claude" | "claude-old" => {
             plans(&l, agent, "plan mode on");
-            a_question_is_refused(&l, "PLANIT SAY(planned)", "No");
+            a_question_is_refused(&l, "PLANIT SAY(planned)", "No", "interrupted");
         }
         "codex" => {
             plans(&l, agent, "Plan mode");
-            // Its plan is its answer; whether it is carried out is asked after the turn.
+            // The plan is its answer, which ends the turn; what is asked then begins another.
             let plan = "SAY(<proposed_plan>\\n# A plan\\n\\n1. Write a file.\\n</proposed_plan>)";
-            a_question_is_refused(&l, plan, "No");
+            a_question_is_refused(&l, plan, "No", "done");
         }
         _ => {}
     }
@@ -108,8 +108,10 @@ macro_rules! tests {
 }
 
 tests! {
-    "gemini": real_ci_gemini_is_stopped;
-    "qwen": real_ci_qwen_is_stopped;
+    #[ignore = "make test-agents"]
+    "gemini": real_agent_gemini_is_stopped;
+    #[ignore = "make test-agents"]
+    "qwen": real_agent_qwen_is_stopped;
     #[ignore = "make test-agents"]
     "claude": real_agent_claude_is_stopped;
     #[ignore = "make test-agents"]
