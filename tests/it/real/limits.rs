@@ -14,7 +14,9 @@ enum Takes {
     Limit(&'static str),
     /// It asks; the option that begins so ends the turn, for this reason.
     Asks(&'static str, &'static str),
-    /// It tries on for longer than anybody waits: the turn goes on, and the queue waits.
+    /// It says so, and tries on for hours: the state tells it, and the turn goes on.
+    Waits(&'static str),
+    /// It tries on without a word, for longer than anybody waits: it is busy.
     TriesOn,
 }
 
@@ -26,9 +28,12 @@ const WORK: [u64; 3] = [0, 3, 40];
 
 fn takes(agent: &str, error: &str) -> Takes {
     match (agent, error) {
-        // Of gemini two rounds of ten attempts were not its last in 9 minutes; qwen was at attempt 3 of a
-        // second round of ten, 83 s apart.
-        ("gemini" | "qwen", "ERR429") => Takes::TriesOn,
+        // It tried for more than 20 minutes.
+        ("gemini", "ERR429") => Takes::TriesOn,
+        // The first word comes after 70 s; after 20 minutes it was at attempt 5 of 10.
+        ("qwen", "ERR429") => Takes::Waits("usage"),
+        // It counts no attempts.
+        ("codex", "network") => Takes::Waits("network"),
         ("gemini", "ERR404") => Takes::Asks("Stop", "model"),
         (_, "ERR429") => Takes::Limit("usage"),
         (_, "ERR401") => Takes::Limit("login"),
@@ -48,6 +53,14 @@ fn fails(l: &Live, takes: Takes, prompt: &str) {
             l.within(ATTEMPTS, "it asks", || l.state() == "blocked" && l.read("question").contains(option));
             l.write("ctl", &format!("answer {option}\n"));
             reason
+        }
+        Takes::Waits(reason) => {
+            l.within(ATTEMPTS, "the state tells it", || l.state() == "limited");
+            eprintln!("{prompt}: {reason} after {:.0?}", begun.elapsed());
+            assert_eq!(l.status("why"), reason, "{prompt}\n{}", l.all());
+            waits(l, prompt);
+            assert!(l.read("turns/0001/status").contains("state: running"), "{prompt}\n{}", l.all());
+            return;
         }
         Takes::TriesOn => {
             let tries = Duration::from_secs(60);
