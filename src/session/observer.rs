@@ -165,12 +165,9 @@ impl Sessions {
         let (pid, now, wall) = (pane.fact(|f| f.pid), Instant::now(), SystemTime::now());
         let limit = edge.keep(now, wall).map(|kept| (pid, kept));
         for session in self.all().iter().filter(|s| Arc::ptr_eq(&*s.main.borrow(), pane)) {
-            let mut record = session.record.lock();
-            if record.limit != limit {
-                record.limit = limit.clone();
-                let copy = record.clone();
-                drop(record);
-                self.save(session, &copy);
+            if session.record.get(|record| record.limit != limit) {
+                let limit = limit.clone();
+                self.records.edit(&session.record, &session.shown(), |record| record.limit = limit);
             }
         }
     }

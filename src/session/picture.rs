@@ -95,7 +95,7 @@ impl Sessions {
 
     /// What was told of a limit before: to another daemon, or by the rules before these.
     fn restore_limit(&self, session: &Session, main: &Pane) {
-        let limit = session.record.lock().limit.clone();
+        let limit = session.record.get(|record| record.limit.clone());
         if let Some((_, kept)) = limit.filter(|(pid, _)| *pid == main.fact(|f| f.pid)) {
             main.eyes(|e| e.restore(&kept, Instant::now(), SystemTime::now()));
         }

@@ -104,9 +104,9 @@ impl Records {
             store.save(&new)?;
             // It may have been edited meanwhile: only what this one changes comes into force.
             let mut now = kept.now.lock();
-            let edited = (now.name.clone(), now.stopped, now.conversation.clone());
+            let edited = (now.name.clone(), now.stopped, now.conversation.clone(), now.limit.clone());
             *now = new;
-            (now.name, now.stopped, now.conversation) = edited;
+            (now.name, now.stopped, now.conversation, now.limit) = edited;
             Ok(())
         })
     }

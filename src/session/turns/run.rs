@@ -383,6 +383,10 @@ impl Sessions {
             (None, None) => e.limits().tried(now),
         });
         self.observe_now(&pane);
+        if end.stage == Stage::Limited {
+            // The limit is on disk before the turn is over: after a crash nothing is sent into it.
+            let _ = self.records.settled().wait().await; // told where it failed
+        }
         session.history.outdate();
         self.poke_history(session);
         if end.stage == Stage::Interrupted {
