@@ -19,6 +19,8 @@ use crate::tree::Caller;
 /// A client that typed this recently holds delivery (TREE.md: 2 s). tmux tells whole seconds,
 /// so one more is waited for.
 const TYPED: Duration = Duration::from_secs(3);
+/// tmux took its time with a message: far less than the quiet that stands for a message's end.
+const SLOW: Duration = Duration::from_millis(100);
 /// How often a held message looks again.
 const HELD: Duration = Duration::from_millis(200);
 /// How long a message waits for a shell made here to read at all: what is typed before is cut
@@ -166,8 +168,13 @@ impl Sessions {
                 self.steer(pane, text, self.config().hold).await?;
             }
             _ => {
-                pane.input(Instant::now());
+                let begun = Instant::now();
+                pane.input(begun);
                 self.send(server, pane, message).await?;
+                // Quiet from before it was in says nothing of what it does.
+                if begun.elapsed() > SLOW {
+                    pane.input(Instant::now());
+                }
             }
         }
         self.delivered(session, pane, who, message);

@@ -146,11 +146,13 @@ fn a_prompt_is_moved_into_the_queue_from_another_file_system() {
     f.until_state("fake", "ready");
     // One that keeps such a name waits for it.
     m.sh(&format!("mv {} fake/queue/", file("f.tmp", "0600")));
+    m.sh("echo 'SAY(g)' > fake/input");
+    until_true("a later one goes before it", || f.taken().contains(&"SAY(g)".to_owned()));
     assert_eq!(m.sh("ls fake/queue"), "f.tmp\n");
     m.sh("mv fake/queue/f.tmp fake/queue/f");
     until_true("f", || f.taken().contains(&"SAY(f.tmp)".to_owned()));
     let all: Vec<String> =
-        ["a", "b.md", "c", "d", "e.tmp", "f.tmp"].iter().map(|n| format!("SAY({n})")).collect();
+        ["a", "b.md", "c", "d", "e.tmp", "g", "f.tmp"].iter().map(|n| format!("SAY({n})")).collect();
     assert_eq!(f.taken(), all, "each once");
     assert_eq!(Fakes::status(&f, "fake", "queue"), "0");
 }
