@@ -18,11 +18,11 @@ use mdoc::Page;
 const DATE: &str = "November 21, 2026";
 
 /// One file of the tree, as its table has it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DocRow<'a> {
     /// The directory, as a person names it: `` (the root), `<node>`, `<node>/<session>`.
-    pub dir: &'a str,
-    pub name: &'a str,
+    pub dir: Cow<'a, str>,
+    pub name: Cow<'a, str>,
     /// The word of its shape: `view`, `log`, `sink`.
     pub shape: &'a str,
     pub mode: u32,
@@ -134,12 +134,12 @@ fn title(dir: &str) -> &str {
 }
 
 /// Rows by directory, in the order in which directories first appear.
-fn by_dir<'a, 'r>(rows: &'r [DocRow<'a>]) -> Vec<(&'a str, Vec<&'r DocRow<'a>>)> {
+fn by_dir<'r, 'a>(rows: &'r [DocRow<'a>]) -> Vec<(&'r str, Vec<&'r DocRow<'a>>)> {
     let mut groups: Vec<(&str, Vec<_>)> = Vec::new();
     for row in rows {
         match groups.iter_mut().find(|(dir, _)| *dir == row.dir) {
             Some((_, group)) => group.push(row),
-            None => groups.push((row.dir, vec![row])),
+            None => groups.push((&row.dir, vec![row])),
         }
     }
     groups
@@ -241,7 +241,7 @@ pub fn muxfs_tree_5(
         page.subsection(title(dir));
         page.raw(".Bl -tag -width Ds");
         for row in group {
-            page.macro_line("It", &[row.name, &format!("({}, {:04o})", row.shape, row.mode)]);
+            page.macro_line("It", &[&row.name, &format!("({}, {:04o})", row.shape, row.mode)]);
             page.text(row.about);
         }
         page.raw(".El");
@@ -528,15 +528,27 @@ mod tests {
     use super::*;
 
     const ROWS: &[DocRow<'static>] = &[
-        DocRow { dir: "", name: ".self", shape: "link", mode: 0o777, about: "The local node." },
         DocRow {
-            dir: "<node>",
-            name: "index",
+            dir: Cow::Borrowed(""),
+            name: Cow::Borrowed(".self"),
+            shape: "link",
+            mode: 0o777,
+            about: "The local node.",
+        },
+        DocRow {
+            dir: Cow::Borrowed("<node>"),
+            name: Cow::Borrowed("index"),
             shape: "view",
             mode: 0o400,
             about: "One line a session. Wide.",
         },
-        DocRow { dir: "", name: ".help", shape: "view", mode: 0o444, about: "This | that." },
+        DocRow {
+            dir: Cow::Borrowed(""),
+            name: Cow::Borrowed(".help"),
+            shape: "view",
+            mode: 0o444,
+            about: "This | that.",
+        },
     ];
 
     #[test]

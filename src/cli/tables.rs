@@ -8,17 +8,11 @@ use crate::agent::manual;
 use crate::config;
 use crate::config::schema::{Key, Kind};
 use crate::doc::{self, CommandLine, DocEvent, DocRow, DocSetting, DocVerb};
-use crate::node::row::{Row, Verb};
-use crate::node::{root, rows_node, rows_pane, rows_session, rows_turn, talks, turns};
+use crate::node::dir::{Described, Line};
+use crate::node::row::Verb;
+use crate::node::{root, rows_node, rows_session};
 use crate::session::events;
 use crate::session::turns::turn::Stage;
-
-const NODE: &str = "<node>";
-const SESSION: &str = "<node>/<session>";
-const QUEUE: &str = "<node>/<session>/queue";
-const TURN: &str = "<node>/<session>/turns/<turn>";
-const HISTORY: &str = "<node>/<session>/history";
-const PANE: &str = "<node>/<session>/panes/<window>.<pane>";
 
 /// The command line's own tables.
 pub fn command_line() -> CommandLine<'static> {
@@ -33,58 +27,25 @@ pub fn command_line() -> CommandLine<'static> {
 
 /// Every file of the tree.
 pub fn rows() -> Vec<DocRow<'static>> {
-    let dir = |dir, name, about| DocRow { dir, name, shape: "dir", mode: 0o700, about };
-    let mut all = vec![dir("", "<node>/", "One directory a machine.")];
-    all.extend(root::ROWS.iter().map(|r| DocRow {
-        dir: "",
-        name: r.name,
+    let mut described = Described::default();
+    described.dir("", &rows_node::DIR);
+    let of_root = |r: &root::RootRow| DocRow {
+        dir: "".into(),
+        name: r.name.into(),
         shape: r.shape.word(),
         mode: r.mode,
         about: r.about,
-    }));
-    all.push(dir(
-        NODE,
-        "<session>/",
-        "Every session of the tmux server, those that others made too. `mkdir` makes one, `rmdir` ends one that was made here, `mv` renames.",
-    ));
-    all.extend(of(NODE, rows_node::ROWS.iter()));
-    all.extend(of(SESSION, rows_pane::main().map(|(_, row)| row)));
-    all.extend(of(SESSION, rows_session::ROWS.iter()));
-    all.push(dir(
-        SESSION,
-        "queue/",
-        "The prompts that wait, in their order. A file made here is a prompt of that name; rm takes it back.",
-    ));
-    all.push(dir(
-        SESSION,
-        "turns/",
-        "One directory a prompt, by number or by a name of its own; the last 1,000.",
-    ));
-    all.push(dir(SESSION, "history/", "Past conversations of the session's agent in its directory."));
-    all.push(dir(
-        SESSION,
-        "panes/",
-        "One directory a pane, `<window>.<pane>`; the session's own files act on its main pane.",
-    ));
-    all.extend(of(QUEUE, [&turns::ITEM_ROW].into_iter()));
-    all.extend(of(TURN, rows_turn::ROWS.iter()));
-    all.extend(of(HISTORY, talks::ROWS.iter()));
-    all.extend(of(HISTORY, [&talks::TALK_ROW].into_iter()));
-    all.extend(of(PANE, rows_pane::ROWS.iter()));
+    };
+    let mut all: Vec<DocRow<'static>> = root::ROWS.iter().map(of_root).collect();
+    let of_node = |l: Line| DocRow {
+        dir: l.dir.into(),
+        name: l.name.into(),
+        shape: l.shape,
+        mode: l.mode,
+        about: l.about,
+    };
+    all.extend(described.finish().into_iter().map(of_node));
     all
-}
-
-fn of<S: 'static>(
-    dir: &'static str,
-    rows: impl Iterator<Item = &'static Row<S>>,
-) -> impl Iterator<Item = DocRow<'static>> {
-    rows.map(move |r| DocRow {
-        dir,
-        name: r.name,
-        shape: r.file.shape().word(),
-        mode: r.mode,
-        about: r.about,
-    })
 }
 
 /// What may become of a prompt.

@@ -11,13 +11,10 @@ use parking_lot::Mutex;
 use super::computed::{Computed, is_computed};
 use super::scratch::ScratchFile;
 use crate::error::{Kind, Result, fail};
+use crate::tree::id::OWN;
 use crate::tree::{Log, Stat, TreePath};
 
 pub const ROOT: u64 = 1;
-
-/// Numbers for objects that have none of the tree's: bit 55 is above any id a tree counts up to
-/// and below the slots of a union of trees.
-const OWN: u64 = 1 << 55;
 
 /// What stands behind an inode; it may change while the kernel holds it (an editor renames its
 /// temporary file onto a document).

@@ -6,8 +6,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -19,7 +19,15 @@ use crate::foreign::{self, Links};
 /// closes the file for itself.
 const KEEP_OPEN: usize = 256;
 
-static IDS: AtomicU64 = AtomicU64::new(1);
+/// The next inode's number. The first is random: no inode of another life has one of these.
+static IDS: LazyLock<AtomicU64> = LazyLock::new(|| {
+    let mut bytes = [0; 8];
+    // It fails only before the kernel has any randomness; then the time must do.
+    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
+        bytes = millis(SystemTime::now()).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    }
+    AtomicU64::new(u64::from_le_bytes(bytes))
+});
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// How far a log has come.
@@ -93,6 +101,11 @@ impl LogInode {
     /// Unique in this process, never used again.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What it is called for good: no other inode of a log ever is.
+    pub fn key(&self) -> String {
+        format!("{:016x}", self.id)
     }
 
     /// Bytes so far; only grows.

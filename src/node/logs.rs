@@ -8,29 +8,42 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::log::LogInode;
 use crate::tree::Log;
+use crate::tree::id::Ids;
 
-/// Ids of logs are apart from those of all other files.
-pub const LOG_ID: u64 = 1 << 48;
+pub struct Inode {
+    inode: Arc<LogInode>,
+    id: u64,
+}
 
-pub struct Inode(pub Arc<LogInode>);
+impl Inode {
+    pub fn new(inode: Arc<LogInode>, ids: &Ids) -> Self {
+        let id = id(ids, &inode.key());
+        Inode { inode, id }
+    }
+}
+
+/// The id of the log inode that is called `key` for good.
+pub fn id(ids: &Ids, key: &str) -> u64 {
+    ids.of(&["log", key])
+}
 
 #[async_trait]
 impl Log for Inode {
     fn id(&self) -> u64 {
-        LOG_ID | self.0.id()
+        self.id
     }
 
     fn size(&self) -> u64 {
-        self.0.size()
+        self.inode.size()
     }
 
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
         // A local disk, most often its cache: not worth another thread.
-        self.0.read_at(offset, len).map(Bytes::from).map_err(|e| Error::io("log", e))
+        self.inode.read_at(offset, len).map(Bytes::from).map_err(|e| Error::io("log", e))
     }
 
     async fn grown(&self, past: u64) -> bool {
-        let mut progress = self.0.changed();
+        let mut progress = self.inode.changed();
         // An error means that the file object is gone: it grows no more.
         progress.wait_for(|p| p.size > past || p.closed).await.is_ok_and(|p| p.size > past)
     }

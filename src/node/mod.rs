@@ -1,8 +1,9 @@
 //! The local node: one tmux server's sessions as a tree.
 //!
-//! Walking to a name is [`LocalNode::walk`], listing names is [`LocalNode::names`]; what a file
-//! means stands in the tables of rows. Does not know doors, kernels or other nodes.
+//! What a file or a directory means stands in the tables of rows; here is what the tree's operations
+//! do with any of them. Does not know doors, kernels or other nodes.
 
+pub mod dir;
 mod logs;
 pub mod modes;
 pub mod root;
@@ -17,70 +18,32 @@ mod text;
 pub mod turns;
 
 use std::sync::{Arc, Weak};
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use crate::error::{Error, Kind, Result, fail};
-use crate::session::life::Asked;
-use crate::session::{ModeSet, Moved, Sessions};
-use crate::tree::{Accepts, Access, Caller, Change, Entry, Follow, Place, Shape, Stat, Tree, TreePath};
+use crate::session::{Moved, Sessions};
+use crate::tree::id::Ids;
+use crate::tree::{Access, Caller, Change, Entry, Follow, Place, Shape, Stat, Tree, TreePath};
+use dir::{DirAt, Directory, Found, Subject, What, file_names};
 use modes::NodeModes;
-use row::{At, Bound, File, Row};
-use subject::{NodeAt, PaneAt, SessionAt, TurnAt};
+use row::{Answer, Bound, Until};
+use subject::NodeAt;
 
 /// Changes kept for a door that is slow.
 const CHANGES: usize = 4096;
-/// Files of one object have ids below its own: `serial << 8 | number`.
-const PER_OBJECT: u32 = 8;
 /// The serial of the node itself; sessions and panes follow.
 pub const NODE_SERIAL: u64 = 1;
-/// Within a session: its `panes` directory, and where the main pane's files are numbered from.
-const PANES_DIR: u64 = 0xfe;
-const MAIN_FILES: u64 = 0x80;
-const PANES: &str = "panes";
 
 pub struct LocalNode {
     sessions: Arc<Sessions>,
     modes: Arc<NodeModes>,
+    ids: Ids,
     changes: broadcast::Sender<Change>,
     uid: u32,
     gid: u32,
-}
-
-/// Where a path leads.
-enum Spot {
-    Dir {
-        id: u64,
-        accepts: Accepts,
-        modes: ModeSet,
-        shows: Shows,
-    },
-    File {
-        id: u64,
-        file: Box<dyn Bound>,
-        modes: ModeSet,
-    },
-    /// A waiting prompt.
-    Item {
-        id: u64,
-        file: At<TurnAt>,
-        modes: ModeSet,
-    },
-}
-
-/// What a directory lists.
-enum Shows {
-    Node,
-    Session(SessionAt),
-    Panes(SessionAt),
-    Pane(PaneAt),
-    Queue(SessionAt),
-    Turns(SessionAt),
-    Turn(TurnAt),
-    History(SessionAt),
 }
 
 impl LocalNode {
@@ -89,165 +52,65 @@ impl LocalNode {
         let changes = broadcast::channel(CHANGES).0;
         tokio::spawn(pass_on(Arc::downgrade(&sessions), sessions.moves(), changes.clone()));
         let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
-        Arc::new(LocalNode { sessions, modes, changes, uid, gid })
+        let ids = sessions.ids.clone();
+        Arc::new(LocalNode { sessions, modes, ids, changes, uid, gid })
     }
 
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
     }
 
-    fn node(&self) -> NodeAt {
-        NodeAt { sessions: self.sessions.clone() }
+    fn walk(&self, at: &TreePath) -> Result<Found> {
+        let node = NodeAt { sessions: self.sessions.clone(), modes: self.modes.clone() };
+        let modes = node.modes("");
+        let mut found = DirAt::found(&rows_node::DIR, node, &self.ids, String::new(), modes);
+        for name in at.names() {
+            let What::Dir(dir) = &found.what else {
+                return fail(Kind::NotFound, format!("{name}: no such file"));
+            };
+            found = match dir.find(&self.ids, name) {
+                Some(found) => found,
+                None => return fail(Kind::NotFound, format!("{name}: no such {}", dir.lacks())),
+            };
+        }
+        Ok(found)
     }
 
-    fn session(&self, name: &str) -> Result<SessionAt> {
-        match self.sessions.get(name) {
-            Some(session) => Ok(SessionAt { sessions: self.sessions.clone(), session }),
-            None => fail(Kind::NotFound, format!("{name}: no such session")),
+    /// The directory at `at`, and whether `who` may change the names in it.
+    fn walk_to_dir(&self, who: &Caller, at: &TreePath) -> Result<(Box<dyn Directory>, bool)> {
+        let found = self.walk(at)?;
+        let may = who.may(&self.stat_of(&found), Access::Write);
+        match found.what {
+            What::Dir(dir) => Ok((dir, may)),
+            What::File(_) => fail(Kind::NotDir, format!("{at} is no directory")),
         }
     }
 
-    fn walk(&self, at: &TreePath) -> Result<Spot> {
-        let names: Vec<&str> = at.names().collect();
-        match *names.as_slice() {
-            [] => Ok(Spot::Dir {
-                id: NODE_SERIAL << PER_OBJECT,
-                accepts: Accepts::Dirs,
-                modes: self.modes.get(""),
-                shows: Shows::Node,
-            }),
-            [name] => match find(rows_node::ROWS, name) {
-                Some((n, rotated)) => self.file(
-                    rows_node::ROWS,
-                    n,
-                    rotated,
-                    self.node(),
-                    NODE_SERIAL,
-                    n as u64 + 1,
-                    self.modes.get(name),
-                ),
-                None => {
-                    let s = self.session(name)?;
-                    let modes = s.session.modes("");
-                    Ok(Spot::Dir {
-                        id: s.session.serial << PER_OBJECT,
-                        accepts: Accepts::Scratch,
-                        modes,
-                        shows: Shows::Session(s),
-                    })
-                }
-            },
-            [session, PANES] => {
-                let s = self.session(session)?;
-                let modes = s.session.modes(PANES);
-                let id = s.session.serial << PER_OBJECT | PANES_DIR;
-                Ok(Spot::Dir { id, accepts: Accepts::Nothing, modes, shows: Shows::Panes(s) })
-            }
-            [session, dir @ (turns::QUEUE | turns::TURNS), ref rest @ ..] => {
-                self.walk_turns(self.session(session)?, dir, rest)
-            }
-            [session, talks::HISTORY, ref rest @ ..] => self.walk_history(self.session(session)?, rest),
-            [session, name] => self.session_file(self.session(session)?, name),
-            [session, PANES, pane] => {
-                let p = self.pane(session, pane)?;
-                let modes = p.session.modes(&format!("{PANES}/{pane}"));
-                let id = p.pane.serial << PER_OBJECT;
-                Ok(Spot::Dir { id, accepts: Accepts::Nothing, modes, shows: Shows::Pane(p) })
-            }
-            [session, PANES, pane, name] => {
-                let p = self.pane(session, pane)?;
-                let modes = p.session.modes(&format!("{PANES}/{pane}/{name}"));
-                let Some((n, rotated)) = find(rows_pane::ROWS, name) else { return no_file(name) };
-                let serial = p.pane.serial;
-                self.file(rows_pane::ROWS, n, rotated, p, serial, n as u64 + 1, modes)
-            }
-            _ => no_file(at.name()),
-        }
-    }
-
-    fn session_file(&self, s: SessionAt, name: &str) -> Result<Spot> {
-        let modes = s.session.modes(name);
-        if let Some((n, rotated)) = find(rows_session::ROWS, name) {
-            let serial = s.session.serial;
-            return self.file(rows_session::ROWS, n, rotated, s, serial, n as u64 + 1, modes);
-        }
-        let Some((n, rotated)) = find(rows_pane::ROWS, name) else { return no_file(name) };
-        let main = s.main();
-        let serial = main.pane.serial;
-        // Another main pane is another file: handles and ids belong to the pane.
-        self.file(rows_pane::ROWS, n, rotated, main, serial, MAIN_FILES + n as u64, modes)
-    }
-
-    fn pane(&self, session: &str, pane: &str) -> Result<PaneAt> {
-        let SessionAt { sessions, session } = self.session(session)?;
-        match session.pane(pane) {
-            Some(pane) => Ok(PaneAt { sessions, session, pane }),
-            None => fail(Kind::NotFound, format!("{pane}: no such pane")),
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call a kind of subject")]
-    fn file<S: row::Subject>(
-        &self,
-        rows: &'static [Row<S>],
-        n: usize,
-        rotated: bool,
-        subject: S,
-        serial: u64,
-        number: u64,
-        modes: ModeSet,
-    ) -> Result<Spot> {
-        let file = At { row: &rows[n], subject, rotated };
-        let id = match file.log_id() {
-            Some(id) => logs::LOG_ID | id,
-            None if rotated => return no_file(&file.name()),
-            None => serial << PER_OBJECT | number,
+    fn stat_of(&self, found: &Found) -> Stat {
+        let (uid, gid) = (self.uid, found.modes.gid.unwrap_or(self.gid));
+        let (shape, own, size, mtime) = match &found.what {
+            What::Dir(dir) => (Shape::Dir(dir.accepts()), dir.mode(), 0, dir.made()),
+            What::File(file) => (file.shape(), file.mode(), file.size(), file.mtime()),
         };
-        Ok(Spot::File { id, file: Box::new(file), modes })
-    }
-
-    fn stat_of(&self, spot: &Spot) -> Stat {
-        let (uid, gid) = (self.uid, self.gid);
-        let started = self.sessions.started;
-        match spot {
-            Spot::Dir { id, accepts, modes, shows } => Stat {
-                shape: Shape::Dir(*accepts),
-                id: *id,
-                mode: modes.mode.unwrap_or(0o700),
-                uid,
-                gid: modes.gid.unwrap_or(gid),
-                size: 0,
-                mtime: shows.made().unwrap_or(started),
-            },
-            Spot::File { id, file, modes } => Stat {
-                shape: file.shape(),
-                id: *id,
-                mode: private(file.as_ref(), modes.mode.unwrap_or(file.mode())),
-                uid,
-                gid: modes.gid.unwrap_or(gid),
-                size: file.size(),
-                mtime: file.mtime().unwrap_or(started),
-            },
-            Spot::Item { id, file, modes } => {
-                let (mode, gid) = (modes.mode.unwrap_or(file.mode()), modes.gid.unwrap_or(gid));
-                let stat = Stat { shape: file.shape(), id: *id, mode, uid, gid, size: 0, mtime: started };
-                turns::stat_of_item(stat, file)
-            }
+        let mut mode = found.modes.mode.unwrap_or(own);
+        if let What::File(file) = &found.what
+            && file.is_private()
+        {
+            mode &= 0o700;
         }
+        Stat { shape, id: found.id, mode, uid, gid, size, mtime: mtime.unwrap_or(self.sessions.started) }
     }
 
     /// The file that is meant: the one of this id, where the door says which.
     fn open(&self, who: &Caller, at: Place<'_>, access: Access) -> Result<Box<dyn Bound>> {
-        let spot = match self.walk(at.path) {
+        let found = match self.walk(at.path) {
             // What was opened is no longer there.
             Err(e) if e.kind == Kind::NotFound && at.id.is_some() => return fail(Kind::Gone, e.text()),
-            spot => spot?,
+            found => found?,
         };
-        let stat = self.stat_of(&spot);
-        let file = match spot {
-            Spot::File { file, .. } => file,
-            Spot::Item { file, .. } => Box::new(file),
-            Spot::Dir { .. } => return fail(Kind::IsDir, format!("{} is a directory", at.path)),
+        let stat = self.stat_of(&found);
+        let What::File(file) = found.what else {
+            return fail(Kind::IsDir, format!("{} is a directory", at.path));
         };
         if at.id.is_some_and(|id| id != stat.id) && !is_log(stat.shape) {
             return fail(Kind::Gone, format!("{}: what was opened is gone", at.path));
@@ -269,76 +132,75 @@ impl LocalNode {
         result
     }
 
-    async fn make_session(&self, who: &Caller, at: &TreePath) -> Result<Stat> {
-        let names: Vec<&str> = at.names().collect();
-        let [name] = *names.as_slice() else {
+    async fn write_until(&self, who: &Caller, at: Place<'_>, body: Bytes, until: Until) -> Result<()> {
+        let written = match self.open(who, at, Access::Write) {
+            Ok(file) => file.write(who, body, until).await,
+            Err(e) => Err(e),
+        };
+        self.noted(who, at.path, written)
+    }
+
+    async fn make_dir(&self, who: &Caller, at: &TreePath) -> Result<Stat> {
+        let (parent, may) = self.walk_to_dir(who, &at.parent())?;
+        let Some(make) = parent.make_dir(who, at.name()) else {
             return fail(Kind::Never, format!("{at}: directories are made for sessions only"));
         };
-        if find(rows_node::ROWS, name).is_some() {
-            return fail(Kind::Exists, format!("{name}: a file of the node"));
+        if self.walk(at).is_ok() {
+            return fail(Kind::Exists, format!("{at} is there already"));
         }
-        self.may_change_names(who)?;
-        self.sessions.make(who, name, Asked::default()).await?;
+        allow(may, at)?;
+        make.await?;
         self.stat(at)
     }
 
-    async fn remove_session(&self, who: &Caller, at: &TreePath) -> Result<()> {
-        let spot = self.walk(at)?;
-        match spot {
-            Spot::Dir { shows: Shows::Session(s), .. } => {
-                self.may_change_names(who)?;
-                self.sessions.remove(&s.session).await
-            }
-            Spot::Dir { .. } => fail(Kind::Never, format!("{at}: goes with its session")),
-            Spot::File { .. } => fail(Kind::Never, format!("{at}: goes with its session")),
-            Spot::Item { file, .. } => {
-                if !who.may(&self.stat(&at.parent())?, Access::Write) {
-                    return fail(Kind::Denied, format!("{at}: not yours to take back"));
-                }
-                self.withdraw_prompt(&file.subject).await
-            }
-        }
+    async fn make_item(&self, who: &Caller, at: &TreePath, body: Bytes) -> Result<Stat> {
+        let (parent, may) = self.walk_to_dir(who, &at.parent())?;
+        let Some(make) = parent.make_item(who, at.name(), body) else {
+            return fail(Kind::Never, format!("{at}: no files are made here"));
+        };
+        allow(may, at)?;
+        Ok(self.stat_of(&make.await?.found(&self.ids)))
     }
 
-    async fn rename_session(&self, who: &Caller, from: &TreePath, to: &TreePath) -> Result<()> {
+    async fn remove_found(&self, who: &Caller, at: &TreePath) -> Result<()> {
+        let remove = match self.walk(at)?.what {
+            What::Dir(dir) => dir.remove(),
+            What::File(file) => file.remove(),
+        };
+        self.change_names(who, at, remove, "goes with its session").await
+    }
+
+    async fn rename_found(&self, who: &Caller, from: &TreePath, to: &TreePath) -> Result<()> {
         if from.parent() != to.parent() {
             return fail(Kind::Never, format!("{from}: cannot move to another directory"));
         }
-        let s = match self.walk(from)? {
-            Spot::Dir { shows: Shows::Session(s), .. } => s,
-            Spot::Item { file, .. } => return self.rename_prompt(who, &file.subject, from, to.name()).await,
-            _ => return fail(Kind::Never, format!("{from}: its name is fixed")),
+        let rename = match self.walk(from)?.what {
+            What::Dir(dir) => dir.rename(to.name()),
+            What::File(file) => file.rename(to.name()),
         };
-        if self.walk(to).is_ok() {
+        if rename.is_some() && self.walk(to).is_ok() {
             return fail(Kind::Exists, format!("{to} is there already"));
         }
-        self.may_change_names(who)?;
-        self.sessions.rename(&s.session, to.name()).await
+        self.change_names(who, from, rename, "its name is fixed").await
     }
 
-    fn may_change_names(&self, who: &Caller) -> Result<()> {
-        if who.may(&self.stat(&TreePath::root())?, Access::Write) {
-            return Ok(());
-        }
-        fail(Kind::Denied, "the node's directory is not yours to change")
-    }
-}
-
-impl Shows {
-    fn made(&self) -> Option<SystemTime> {
-        match self {
-            Shows::Node => None,
-            Shows::Session(s) | Shows::Panes(s) => Some(s.session.made),
-            Shows::Pane(p) => Some(p.session.made),
-            Shows::Queue(s) | Shows::Turns(s) | Shows::History(s) => Some(s.session.made),
-            Shows::Turn(t) => Some(turns::accepted(t)),
-        }
+    /// Does what changes the names of a directory, for who may. `never`: why nobody may.
+    async fn change_names(
+        &self,
+        who: &Caller,
+        at: &TreePath,
+        change: Option<Answer<()>>,
+        never: &str,
+    ) -> Result<()> {
+        let Some(change) = change else { return fail(Kind::Never, format!("{at}: {never}")) };
+        let (_, may) = self.walk_to_dir(who, &at.parent())?;
+        allow(may, at)?;
+        change.await
     }
 }
 
-/// Nobody but the owner reads settings, however they were copied.
-fn private(file: &dyn Bound, mode: u32) -> u32 {
-    if file.shape() == Shape::Document || file.name().starts_with("config.") { mode & 0o700 } else { mode }
+fn allow(may: bool, at: &TreePath) -> Result<()> {
+    if may { Ok(()) } else { fail(Kind::Denied, format!("{at}: its directory is not yours to change")) }
 }
 
 fn is_log(shape: Shape) -> bool {
@@ -353,18 +215,6 @@ fn verb(access: Access) -> &'static str {
     }
 }
 
-fn no_file<T>(name: &str) -> Result<T> {
-    fail(Kind::NotFound, format!("{name}: no such file"))
-}
-
-/// A row by name; `logs.1` is the row `logs`, rotated.
-fn find<S>(rows: &[Row<S>], name: &str) -> Option<(usize, bool)> {
-    let index = |name: &str, log: bool| {
-        rows.iter().position(|r| r.name == name && (!log || matches!(r.file, File::Log(_))))
-    };
-    index(name, false).map(|n| (n, false)).or_else(|| Some((index(name.strip_suffix(".1")?, true)?, true)))
-}
-
 async fn pass_on(
     sessions: Weak<Sessions>,
     mut moves: broadcast::Receiver<Moved>,
@@ -377,22 +227,21 @@ async fn pass_on(
             Ok(Moved::Renamed { from, to }) => Change::Renamed { dir: root(), from, to },
             Ok(Moved::Asks(_)) => continue, // the root's
             Ok(Moved::Talk { session, name }) => {
-                Change::Name { dir: root().join(&session).join(talks::HISTORY), name }
+                Change::Name { dir: root().join(&session).join(talks::HISTORY.name), name }
             }
             Ok(Moved::Turn { session, name }) => {
-                for dir in [turns::QUEUE, turns::TURNS] {
-                    let dir = root().join(&session).join(dir);
+                for row in [&turns::QUEUE, &turns::TURNS] {
+                    let dir = root().join(&session).join(row.name);
                     let _ = changes.send(Change::Name { dir, name: name.clone() });
                 }
                 continue;
             }
             Ok(Moved::Panes { session, name: Some(name) }) => {
-                Change::Name { dir: root().join(&session).join(PANES), name }
+                Change::Name { dir: root().join(&session).join(rows_pane::PANES.name), name }
             }
             Ok(Moved::Panes { session, name: None }) => {
-                for (_, row) in rows_pane::main() {
-                    let dir = root().join(&session);
-                    let _ = changes.send(Change::Name { dir, name: row.name.to_owned() });
+                for name in file_names(rows_pane::ROWS) {
+                    let _ = changes.send(Change::Name { dir: root().join(&session), name });
                 }
                 continue;
             }
@@ -419,7 +268,7 @@ fn dirs_of_log(sessions: &Sessions, pane: Option<u64>) -> Vec<TreePath> {
     for session in sessions.all() {
         let dir = TreePath::root().join(&session.shown());
         let panes = session.panes().into_iter().filter(|(_, p)| p.serial == serial);
-        dirs.extend(panes.map(|(name, _)| dir.join(PANES).join(&name)));
+        dirs.extend(panes.map(|(name, _)| dir.join(rows_pane::PANES.name).join(&name)));
         if session.main().serial == serial {
             dirs.push(dir);
         }
@@ -427,68 +276,39 @@ fn dirs_of_log(sessions: &Sessions, pane: Option<u64>) -> Vec<TreePath> {
     dirs
 }
 
-impl LocalNode {
-    fn names(&self, shows: &Shows) -> Vec<String> {
-        fn rows<S>(rows: &'static [Row<S>]) -> impl Iterator<Item = String> {
-            rows.iter().flat_map(|r| {
-                let rotated = matches!(r.file, File::Log(_)).then(|| format!("{}.1", r.name));
-                std::iter::once(r.name.to_owned()).chain(rotated)
-            })
-        }
-        match shows {
-            Shows::Node => {
-                let sessions = self.sessions.all();
-                rows(rows_node::ROWS).chain(sessions.iter().map(|s| s.shown())).collect()
-            }
-            Shows::Session(_) => rows(rows_pane::ROWS)
-                .filter(|n| n != "status")
-                .chain(rows(rows_session::ROWS))
-                .chain([turns::QUEUE, turns::TURNS, talks::HISTORY, PANES].map(str::to_owned))
-                .collect(),
-            Shows::Panes(s) => s.session.panes().into_iter().map(|(name, _)| name).collect(),
-            Shows::Pane(_) => rows(rows_pane::ROWS).collect(),
-            Shows::Queue(s) => Self::turn_names(s, true),
-            Shows::Turns(s) => Self::turn_names(s, false),
-            Shows::History(s) => Self::talk_names(s),
-            Shows::Turn(_) => rows(rows_turn::ROWS).collect(),
-        }
-    }
-}
-
 #[async_trait]
 impl Tree for LocalNode {
     fn stat(&self, at: &TreePath) -> Result<Stat> {
-        self.walk(at).map(|spot| self.stat_of(&spot))
+        self.walk(at).map(|found| self.stat_of(&found))
     }
 
     fn size(&self, at: &TreePath) -> Result<u64> {
-        let spot = self.walk(at)?;
-        match &spot {
-            Spot::File { file, .. } => Ok(file.read_size()),
-            spot => Ok(self.stat_of(spot).size),
+        match self.walk(at)?.what {
+            What::File(file) => Ok(file.read_size()),
+            What::Dir(_) => Ok(0),
         }
     }
 
     fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {
-        let Spot::Dir { shows, .. } = self.walk(at)? else {
+        let What::Dir(dir) = self.walk(at)?.what else {
             return fail(Kind::NotDir, format!("{at} is no directory"));
         };
-        let names = self.names(&shows).into_iter();
         // A name that went meanwhile, or a log that never rotated, is left out.
-        Ok(names.filter_map(|name| Some(Entry { stat: self.stat(&at.join(&name)).ok()?, name })).collect())
+        let entry = |name: String| {
+            let stat = self.stat_of(&dir.find(&self.ids, &name)?);
+            Some(Entry { stat, name })
+        };
+        Ok(dir.names().into_iter().filter_map(entry).collect())
     }
 
     fn admit(&self, who: &Caller, at: Place<'_>, access: Access) -> Result<()> {
-        // A prompt that is to be put into the queue is not there yet.
-        if let ([session, turns::QUEUE, name], true) =
-            (&*at.path.names().collect::<Vec<_>>(), access.writes())
+        // An item that is to be made is not there yet.
+        if access.writes()
+            && !at.path.is_root()
+            && let What::Dir(dir) = self.walk(&at.path.parent())?.what
+            && let Some(admitted) = dir.admit_item(at.path.name())
         {
-            let s = self.session(session)?;
-            let known = s.session.turns.book().is_some_and(|b| b.is_used(name));
-            if known {
-                return fail(Kind::Exists, format!("{name}: the name was used before"));
-            }
-            return self.admit_prompt(&s, name);
+            return admitted;
         }
         self.open(who, at, access)?.admit(access)
     }
@@ -498,24 +318,15 @@ impl Tree for LocalNode {
     }
 
     async fn follow(&self, who: &Caller, at: Place<'_>) -> Result<Follow> {
-        self.open(who, at, Access::Read)?.follow()
+        self.open(who, at, Access::Read)?.follow(&self.ids)
     }
 
     async fn write(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
-        let written = match self.open(who, at, Access::Write) {
-            Ok(file) => file.write(who, body).await,
-            Err(e) => Err(e),
-        };
-        self.noted(who, at.path, written)
+        self.write_until(who, at, body, Until::Accepted).await
     }
 
     async fn write_through(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
-        let written = match (self.open(who, at, Access::Write), self.takes_turns(at.path)) {
-            (Ok(_), Some(s)) => turns::deliver(&s, who, body).await,
-            (Ok(file), None) => file.write(who, body).await,
-            (Err(e), _) => Err(e),
-        };
-        self.noted(who, at.path, written)
+        self.write_until(who, at, body, Until::Delivered).await
     }
 
     async fn ask(&self, who: &Caller, at: Place<'_>, question: Bytes) -> Result<Bytes> {
@@ -528,24 +339,25 @@ impl Tree for LocalNode {
 
     async fn make(&self, who: &Caller, at: &TreePath, body: Option<Bytes>) -> Result<Stat> {
         let made = match body {
-            None => self.make_session(who, at).await,
-            Some(body) => self.make_prompt(who, at, body).await,
+            None => self.make_dir(who, at).await,
+            Some(body) => self.make_item(who, at, body).await,
         };
         self.noted(who, at, made)
     }
 
     async fn delivered(&self, who: &Caller, at: &TreePath) -> Result<()> {
-        let delivered = self.prompt_delivered(at).await;
-        self.noted(who, at, delivered)
+        let (parent, _) = self.walk_to_dir(who, &at.parent())?;
+        let Some(delivered) = parent.delivered(at.name()) else { return Ok(()) };
+        self.noted(who, at, delivered.await)
     }
 
     async fn remove(&self, who: &Caller, at: &TreePath) -> Result<()> {
-        let removed = self.remove_session(who, at).await;
+        let removed = self.remove_found(who, at).await;
         self.noted(who, at, removed)
     }
 
     async fn rename(&self, who: &Caller, from: &TreePath, to: &TreePath) -> Result<()> {
-        let renamed = self.rename_session(who, from, to).await;
+        let renamed = self.rename_found(who, from, to).await;
         self.noted(who, from, renamed)
     }
 
@@ -559,12 +371,12 @@ impl Tree for LocalNode {
             return fail(Kind::Gone, format!("{}: what was opened is gone", at.path));
         }
         let mode = mode.map(|m| m & 0o777);
-        match at.path.split_first() {
-            Some((name, file)) if find(rows_node::ROWS, name).is_none() => {
-                let session = self.session(name)?.session;
+        let session = at.path.split_first().and_then(|(name, file)| Some((self.sessions.get(name)?, file)));
+        match session {
+            Some((session, file)) => {
                 self.sessions.records.set_mode(&session.record, file.as_str(), mode, gid).wait().await
             }
-            _ => self.modes.set(&self.sessions.records, at.path.as_str(), mode, gid).wait().await,
+            None => self.modes.set(&self.sessions.records, at.path.as_str(), mode, gid).wait().await,
         }
     }
 

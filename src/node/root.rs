@@ -14,8 +14,6 @@ use crate::session::{Moved, Session, Sessions, State};
 use crate::tree::{Accepts, Access, Caller, Change, Entry, Follow, Place, Shape, Stat, Tree, TreePath};
 
 const INBOX: &str = ".inbox";
-/// A link of the inbox has its session's serial below this bit, which no other id of the root has.
-const LINK_ID: u64 = 1 << 40;
 /// Names that changed, for a door that is slow.
 const CHANGES: usize = 256;
 
@@ -70,8 +68,8 @@ impl Root {
         if row.shape == Shape::Link { self.node.clone().into() } else { self.help.clone() }
     }
 
-    fn row(&self, at: &TreePath) -> Result<(usize, &'static RootRow)> {
-        match ROWS.iter().enumerate().find(|(_, r)| r.name == at.as_str()) {
+    fn row(&self, at: &TreePath) -> Result<&'static RootRow> {
+        match ROWS.iter().find(|r| r.name == at.as_str()) {
             Some(found) => Ok(found),
             None => fail(Kind::NotFound, format!("{at}: no such node or file")),
         }
@@ -99,16 +97,23 @@ impl Root {
 impl Tree for Root {
     fn stat(&self, at: &TreePath) -> Result<Stat> {
         let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let ids = &self.sessions.ids;
         let (shape, id, mode, gid, size) = if at.is_root() {
             let set = self.modes.get(ROOT);
-            (Shape::Dir(Accepts::Nothing), 1, set.mode.unwrap_or(0o700), set.gid.unwrap_or(gid), 0)
+            (
+                Shape::Dir(Accepts::Nothing),
+                ids.of(&["root"]),
+                set.mode.unwrap_or(0o700),
+                set.gid.unwrap_or(gid),
+                0,
+            )
         } else if let Some(name) = at.strip(&inbox()).filter(|n| !n.is_root()) {
             let session = self.asking(name.as_str())?;
             let size = self.target(&session).len() as u64;
-            (Shape::Link, LINK_ID | session.serial, 0o777, gid, size)
+            (Shape::Link, ids.of(&["inbox", &session.id]), 0o777, gid, size)
         } else {
-            let (n, row) = self.row(at)?;
-            (row.shape, n as u64 + 2, row.mode, gid, self.text(row).len() as u64)
+            let row = self.row(at)?;
+            (row.shape, ids.of(&["root", row.name]), row.mode, gid, self.text(row).len() as u64)
         };
         Ok(Stat { shape, id, mode, uid, gid, size, mtime: self.started })
     }
@@ -140,7 +145,7 @@ impl Tree for Root {
         if let Some(name) = at.path.strip(&inbox()).filter(|n| !n.is_root()) {
             return Ok(self.target(&*self.asking(name.as_str())?));
         }
-        Ok(self.text(self.row(at.path)?.1))
+        Ok(self.text(self.row(at.path)?))
     }
 
     async fn follow(&self, _: &Caller, at: Place<'_>) -> Result<Follow> {

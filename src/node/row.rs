@@ -1,6 +1,7 @@
 //! What a row of a table is, and how a row becomes a file: shape, content, writes.
 //!
-//! One row adds a file. The tables are in `rows_*`; nothing here knows any of their names.
+//! One row adds a file. The tables are in `rows_*`; nothing here knows any of their names. Rows of
+//! directories are in [`super::dir`].
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,6 +12,7 @@ use futures_util::future::BoxFuture;
 
 use crate::error::{Error, Kind, Result, fail};
 use crate::log::LogFile;
+use crate::tree::id::Ids;
 use crate::tree::{Access, Caller, Follow, Lines, Shape, Unit};
 
 pub type Answer<T> = BoxFuture<'static, Result<T>>;
@@ -22,7 +24,33 @@ pub struct Row<S: 'static> {
     pub mode: u32,
     /// One sentence: manual page, README and `.help`.
     pub about: &'static str,
+    /// Whether a write that begins now can be taken; [`always`] where none is refused early.
+    pub needs: fn(&S) -> Result<()>,
+    /// Nobody but the owner reads it, whatever its bits say.
+    pub private: bool,
     pub file: File<S>,
+}
+
+impl<S> Row<S> {
+    pub const fn new(name: &'static str, mode: u32, about: &'static str, file: File<S>) -> Self {
+        Row { name, mode, about, needs: always, private: false, file }
+    }
+
+    /// The same, and a write needs what `needs` looks for.
+    pub const fn needs(mut self, needs: fn(&S) -> Result<()>) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    pub const fn private(mut self) -> Self {
+        self.private = true;
+        self
+    }
+}
+
+/// A write needs nothing that could be missing.
+pub fn always<S>(_: &S) -> Result<()> {
+    Ok(())
 }
 
 /// How a row's file behaves and what it does: a shape with its functions.
@@ -35,12 +63,32 @@ pub enum File<S: 'static> {
     Events(fn(&S) -> Box<dyn Lines>),
     Wait(fn(&S) -> Box<dyn Lines>),
     Sink(Unit, fn(S, Caller, Bytes) -> Answer<()>),
+    /// Prompts, of which each waits for its turn; a writer may wait for that too.
+    Prompts(fn(S, Caller, Bytes, Until) -> Answer<()>),
     Ctl(&'static [Verb<S>]),
     Document(Document<S>),
     /// A question, and its answer.
     Ask(fn(S, Caller, Bytes) -> Answer<Bytes>),
     /// Text that was written at its creation.
-    Item(fn(S) -> Answer<Vec<u8>>),
+    Item(Item<S>),
+}
+
+/// When a write returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// It is stored, or on its way.
+    Accepted,
+    /// A prompt that waits for its turn was delivered.
+    Delivered,
+}
+
+/// A text with a name of its own.
+pub struct Item<S> {
+    pub read: fn(S) -> Answer<Vec<u8>>,
+    /// Length and time.
+    pub meta: fn(&S) -> (u64, SystemTime),
+    pub remove: fn(S) -> Answer<()>,
+    pub rename: fn(S, String) -> Answer<()>,
 }
 
 /// Content that takes a wait.
@@ -91,6 +139,7 @@ impl<S> File<S> {
             File::Events(_) => Shape::Events,
             File::Wait(_) => Shape::Wait,
             File::Sink(unit, _) => Shape::Sink(*unit),
+            File::Prompts(_) => Shape::Sink(Unit::Message),
             File::Ctl(_) => Shape::Ctl,
             File::Document(_) => Shape::Document,
             File::Ask(_) => Shape::Ask,
@@ -110,26 +159,24 @@ pub trait Bound: Send + Sync {
     fn name(&self) -> String;
     fn shape(&self) -> Shape;
     fn mode(&self) -> u32;
+    fn is_private(&self) -> bool;
     /// Of what is not computed.
     fn size(&self) -> u64;
     /// What a read begun now gives, or more.
     fn read_size(&self) -> u64;
     /// Of documents and logs; others have no time of their own.
     fn mtime(&self) -> Option<SystemTime>;
-    /// Of logs: the inode's own number.
-    fn log_id(&self) -> Option<u64>;
+    /// Of logs: what the inode is called for good.
+    fn log_key(&self) -> Option<String>;
     /// Whether a gesture begun now would be refused.
     fn admit(&self, access: Access) -> Result<()>;
     async fn read(&self) -> Result<Bytes>;
-    fn follow(&self) -> Result<Follow>;
-    async fn write(&self, who: &Caller, body: Bytes) -> Result<()>;
+    fn follow(&self, ids: &Ids) -> Result<Follow>;
+    async fn write(&self, who: &Caller, body: Bytes, until: Until) -> Result<()>;
     async fn ask(&self, who: &Caller, question: Bytes) -> Result<Bytes>;
-}
-
-/// What rows act on.
-pub trait Subject: Clone + Send + Sync + 'static {
-    /// Whether something is there that could take a write to a file of this shape.
-    fn alive(&self, file: &str, shape: &Shape) -> Result<()>;
+    /// Takes an item away; none for what is no item.
+    fn remove(&self) -> Option<Answer<()>>;
+    fn rename(&self, to: &str) -> Option<Answer<()>>;
 }
 
 pub struct At<S: 'static> {
@@ -146,7 +193,7 @@ impl<S> At<S> {
 }
 
 #[async_trait]
-impl<S: Subject> Bound for At<S> {
+impl<S: Clone + Send + Sync + 'static> Bound for At<S> {
     fn name(&self) -> String {
         if self.rotated { format!("{}.1", self.row.name) } else { self.row.name.to_owned() }
     }
@@ -159,10 +206,15 @@ impl<S: Subject> Bound for At<S> {
         self.row.mode
     }
 
+    fn is_private(&self) -> bool {
+        self.row.private
+    }
+
     fn size(&self) -> u64 {
         match &self.row.file {
             File::Log(log) => self.log(&log(&self.subject)).map_or(0, |i| i.size()),
             File::Document(doc) => (doc.meta)(&self.subject).0,
+            File::Item(item) => (item.meta)(&self.subject).0,
             _ => 0,
         }
     }
@@ -180,39 +232,43 @@ impl<S: Subject> Bound for At<S> {
         match &self.row.file {
             File::Log(log) => self.log(&log(&self.subject)).and_then(|i| i.changed_at()),
             File::Document(doc) => Some((doc.meta)(&self.subject).1),
+            File::Item(item) => Some((item.meta)(&self.subject).1),
             _ => None,
         }
     }
 
-    fn log_id(&self) -> Option<u64> {
+    fn log_key(&self) -> Option<String> {
         match &self.row.file {
-            File::Log(log) => self.log(&log(&self.subject)).map(|i| i.id()),
+            File::Log(log) => self.log(&log(&self.subject)).map(|i| i.key()),
             _ => None,
         }
     }
 
     fn admit(&self, access: Access) -> Result<()> {
-        if access.writes() { self.subject.alive(self.row.name, &self.row.file.shape()) } else { Ok(()) }
+        if access.writes() { (self.row.needs)(&self.subject) } else { Ok(()) }
     }
 
     async fn read(&self) -> Result<Bytes> {
         match &self.row.file {
             File::View(text) => Ok(text(&self.subject).into()),
-            File::Fetched(Fetched { read, .. }) | File::Item(read) => {
+            File::Fetched(Fetched { read, .. }) | File::Item(Item { read, .. }) => {
                 Ok(read(self.subject.clone()).await?.into())
             }
             File::Ctl(verbs) => Ok(listing(verbs).into()),
             File::Document(doc) => Ok((doc.text)(&self.subject).0.into()),
-            File::Log(_) | File::Events(_) | File::Wait(_) | File::Sink(..) | File::Ask(_) => {
-                fail(Kind::Denied, format!("{}: not read as a whole", self.row.name))
-            }
+            File::Log(_)
+            | File::Events(_)
+            | File::Wait(_)
+            | File::Sink(..)
+            | File::Prompts(_)
+            | File::Ask(_) => fail(Kind::Denied, format!("{}: not read as a whole", self.row.name)),
         }
     }
 
-    fn follow(&self) -> Result<Follow> {
+    fn follow(&self, ids: &Ids) -> Result<Follow> {
         match &self.row.file {
             File::Log(log) => match self.log(&log(&self.subject)) {
-                Some(inode) => Ok(Follow::Log(Arc::new(super::logs::Inode(inode)))),
+                Some(inode) => Ok(Follow::Log(Arc::new(super::logs::Inode::new(inode, ids)))),
                 None => fail(Kind::NotFound, format!("{}.1 is gone", self.row.name)),
             },
             File::Events(lines) | File::Wait(lines) => Ok(Follow::Lines(lines(&self.subject))),
@@ -220,8 +276,9 @@ impl<S: Subject> Bound for At<S> {
         }
     }
 
-    async fn write(&self, who: &Caller, body: Bytes) -> Result<()> {
+    async fn write(&self, who: &Caller, body: Bytes, until: Until) -> Result<()> {
         match &self.row.file {
+            File::Prompts(write) => write(self.subject.clone(), who.clone(), body, until).await,
             File::Sink(_, write) => write(self.subject.clone(), who.clone(), body).await,
             File::Ctl(verbs) => command(verbs, &self.subject, who, &body).await,
             File::Document(doc) => {
@@ -237,6 +294,20 @@ impl<S: Subject> Bound for At<S> {
         match &self.row.file {
             File::Ask(ask) => ask(self.subject.clone(), who.clone(), question).await,
             _ => fail(Kind::Denied, format!("{}: answers nothing", self.row.name)),
+        }
+    }
+
+    fn remove(&self) -> Option<Answer<()>> {
+        match &self.row.file {
+            File::Item(item) => Some((item.remove)(self.subject.clone())),
+            _ => None,
+        }
+    }
+
+    fn rename(&self, to: &str) -> Option<Answer<()>> {
+        match &self.row.file {
+            File::Item(item) => Some((item.rename)(self.subject.clone(), to.to_owned())),
+            _ => None,
         }
     }
 }

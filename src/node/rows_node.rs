@@ -1,113 +1,136 @@
 //! The node's own files.
 
+use super::dir::{Described, DirAt, DirRow, Found, Holds, Makes, Others, Subject};
 use super::row::{Answer, Document, Fetched, File, MAX_VIEW, Row, Verb};
-use super::subject::NodeAt;
-use super::text;
+use super::subject::{NodeAt, SessionAt};
+use super::{rows_session, text};
 use crate::config::session;
 use crate::error::{Error, Kind};
 use crate::session::life::Asked;
 use crate::tree::Caller;
+use crate::tree::id::Ids;
 
 /// The most that the catalogue's tables take, in bytes: the disk knows what is installed where.
 const CATALOGUE: u64 = 1 << 20;
 
 pub static ROWS: &[Row<NodeAt>] = &[
-    Row {
-        name: "status",
-        mode: 0o400,
-        about: "The node: name, state, version, tmux server, sessions, uptime, last error.",
-        file: File::View(|n| text::node_status(n).lines()),
-    },
-    Row {
-        name: "status.json",
-        mode: 0o400,
-        about: "The same as JSON.",
-        file: File::View(|n| text::node_status(n).json()),
-    },
-    Row {
-        name: "index",
-        mode: 0o400,
-        about: "One line a session: name, agent, state, seconds in it, queued prompts, cwd.",
-        file: File::View(text::index),
-    },
-    Row {
-        name: "logs",
-        mode: 0o400,
-        about: "What happened on this node, one line an event: time, level, session, text.",
-        file: File::Log(|n| n.sessions.journal.logs.text.clone()),
-    },
-    Row {
-        name: "logs.json",
-        mode: 0o400,
-        about: "The same as JSON lines.",
-        file: File::Log(|n| n.sessions.journal.logs.json.clone()),
-    },
-    Row {
-        name: "events",
-        mode: 0o400,
-        about: "Sessions made, ended, renamed; state changes; messages delivered; from open on.",
-        file: File::Events(|n| Box::new(n.sessions.journal.follow(None))),
-    },
-    Row {
-        name: "agents",
-        mode: 0o400,
-        about: "The catalogue: key, name, installed or not, command, flags that make it ask for no approval.",
-        file: File::Fetched(Fetched { read: |n| Box::pin(text::agents(n, false)), size: |_| CATALOGUE }),
-    },
-    Row {
-        name: "agents.json",
-        mode: 0o400,
-        about: "The same as JSON.",
-        file: File::Fetched(Fetched { read: |n| Box::pin(text::agents(n, true)), size: |_| CATALOGUE }),
-    },
-    Row {
-        name: "conversations",
-        mode: 0o400,
-        about: "Past conversations of all agents, newest first: agent, cwd, id, last change, start, prompts, title.",
-        file: File::Fetched(Fetched { read: |n| Box::pin(text::conversations(n)), size: |_| MAX_VIEW }),
-    },
-    Row {
-        name: "settings",
-        mode: 0o400,
-        about: "Every setting, its value and where it came from.",
-        file: File::View(text::settings),
-    },
-    Row {
-        name: "settings.json",
-        mode: 0o400,
-        about: "The same as JSON.",
-        file: File::View(text::settings_json),
-    },
-    Row {
-        name: "config",
-        mode: 0o600,
-        about: "The node's settings, muxfs.toml(5). A hand edit of the file behind it takes effect as well.",
-        file: File::Document(Document {
+    Row::new(
+        "status",
+        0o400,
+        "The node: name, state, version, tmux server, sessions, uptime, last error.",
+        File::View(|n| text::node_status(n).lines()),
+    ),
+    Row::new("status.json", 0o400, "The same as JSON.", File::View(|n| text::node_status(n).json())),
+    Row::new(
+        "index",
+        0o400,
+        "One line a session: name, agent, state, seconds in it, queued prompts, cwd.",
+        File::View(text::index),
+    ),
+    Row::new(
+        "logs",
+        0o400,
+        "What happened on this node, one line an event: time, level, session, text.",
+        File::Log(|n| n.sessions.journal.logs.text.clone()),
+    ),
+    Row::new(
+        "logs.json",
+        0o400,
+        "The same as JSON lines.",
+        File::Log(|n| n.sessions.journal.logs.json.clone()),
+    ),
+    Row::new(
+        "events",
+        0o400,
+        "Sessions made, ended, renamed; state changes; messages delivered; from open on.",
+        File::Events(|n| Box::new(n.sessions.journal.follow(None))),
+    ),
+    Row::new(
+        "agents",
+        0o400,
+        "The catalogue: key, name, installed or not, command, flags that make it ask for no approval.",
+        File::Fetched(Fetched { read: |n| Box::pin(text::agents(n, false)), size: |_| CATALOGUE }),
+    ),
+    Row::new(
+        "agents.json",
+        0o400,
+        "The same as JSON.",
+        File::Fetched(Fetched { read: |n| Box::pin(text::agents(n, true)), size: |_| CATALOGUE }),
+    ),
+    Row::new(
+        "conversations",
+        0o400,
+        "Past conversations of all agents, newest first: agent, cwd, id, last change, start, prompts, title.",
+        File::Fetched(Fetched { read: |n| Box::pin(text::conversations(n)), size: |_| MAX_VIEW }),
+    ),
+    Row::new(
+        "settings",
+        0o400,
+        "Every setting, its value and where it came from.",
+        File::View(text::settings),
+    ),
+    Row::new("settings.json", 0o400, "The same as JSON.", File::View(text::settings_json)),
+    Row::new(
+        "config",
+        0o600,
+        "The node's settings, muxfs.toml(5). A hand edit of the file behind it takes effect as well.",
+        File::Document(Document {
             text: |n| n.sessions.node_config(),
             meta: |n| n.sessions.node_config_meta(),
             save: |n, body| n.sessions.save_node_config(body),
         }),
-    },
-    Row {
-        name: "config.error",
-        mode: 0o400,
-        about: "Why the last save of config was refused: line, column, what was expected. Empty when it was not.",
-        file: File::View(|n| text::rejection(n.sessions.node_rejected()).0),
-    },
-    Row {
-        name: "config.rejected",
-        mode: 0o400,
-        about: "The refused text.",
-        file: File::View(|n| text::rejection(n.sessions.node_rejected()).1),
-    },
-    Row {
-        name: "errors",
-        mode: 0o400,
-        about: "What was refused or failed: time, who, where, why.",
-        file: File::Log(|n| n.sessions.journal.errors.0.clone()),
-    },
-    Row { name: "ctl", mode: 0o600, about: "Commands to the node, one a line.", file: File::Ctl(VERBS) },
+    ),
+    Row::new(
+        "config.error",
+        0o400,
+        "Why the last save of config was refused: line, column, what was expected. Empty when it was not.",
+        File::View(|n| text::rejection(n.sessions.node_rejected()).0),
+    ),
+    Row::new(
+        "config.rejected",
+        0o400,
+        "The refused text.",
+        File::View(|n| text::rejection(n.sessions.node_rejected()).1),
+    ),
+    Row::new(
+        "errors",
+        0o400,
+        "What was refused or failed: time, who, where, why.",
+        File::Log(|n| n.sessions.journal.errors.0.clone()),
+    ),
+    Row::new("ctl", 0o600, "Commands to the node, one a line.", File::Ctl(VERBS)),
 ];
+
+pub static DIR: DirRow<NodeAt> = DirRow {
+    lacks: "session",
+    makes: Makes::Dirs(make),
+    ..DirRow::new("<node>", 0o700, "One directory a machine.", &[Holds::Files(ROWS), Holds::Others(&All)])
+};
+
+/// Every session.
+struct All;
+
+impl Others<NodeAt> for All {
+    fn names(&self, n: &NodeAt) -> Vec<String> {
+        n.sessions.all().iter().map(|s| s.shown()).collect()
+    }
+
+    fn find(&self, n: &NodeAt, ids: &Ids, _: &str, name: &str) -> Option<Found> {
+        let session = SessionAt { sessions: n.sessions.clone(), session: n.sessions.get(name)? };
+        // From here on paths are those of the session's own record.
+        let modes = session.modes("");
+        Some(DirAt::found(&rows_session::DIR, session, ids, String::new(), modes))
+    }
+
+    fn describe(&self, dir: &str, to: &mut Described) {
+        to.dir(dir, &rows_session::DIR);
+    }
+}
+
+/// `mkdir NAME`.
+fn make(n: NodeAt, who: Caller, name: String) -> Answer<()> {
+    Box::pin(async move { n.sessions.make(&who, &name, Asked::default()).await.map(drop) })
+}
 
 pub static VERBS: &[Verb<NodeAt>] = &[
     Verb {

@@ -1,102 +1,164 @@
 //! A pane's files: in `panes/WINDOW.PANE/`, and those of the main pane in the session itself.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
-use super::row::{Answer, Fetched, File, Row};
+use super::dir::{Described, DirAt, DirRow, Found, Holds, Others, Subject, file_names, find_file, join};
+use super::row::{Answer, Fetched, File, Row, Until};
 use super::subject::{PaneAt, SessionAt};
 use super::{text, turns};
 use crate::error::Result;
 use crate::session::input::Message;
 use crate::tmux::Capture;
+use crate::tree::id::Ids;
 use crate::tree::{Caller, Unit};
 
+/// The files that a pane has wherever it is shown.
 pub static ROWS: &[Row<PaneAt>] = &[
-    Row {
-        name: "input",
-        mode: 0o200,
-        about: "A prompt: pasted as one, then Enter. At most 1 MiB of UTF-8. With turns on it is stored and waits for its turn.",
-        file: File::Sink(Unit::Message, input),
-    },
-    Row {
-        name: "steer",
-        mode: 0o200,
-        about: "The same, at once: also while the agent works. EBUSY while it asks something.",
-        file: File::Sink(Unit::Message, |p, who, body| deliver(p, who, body, Message::prompt)),
-    },
-    Row {
-        name: "text",
-        mode: 0o200,
-        about: "Typed as it is, no Enter.",
-        file: File::Sink(Unit::Message, |p, who, body| deliver(p, who, body, Message::text)),
-    },
-    Row {
-        name: "keys",
-        mode: 0o200,
-        about: "tmux key names between white space: C-c, Escape, Up, F1, M-x. An unknown one sends nothing.",
-        file: File::Sink(Unit::Line, |p, who, body| deliver(p, who, body, Message::keys)),
-    },
-    Row {
-        name: "output",
-        mode: 0o400,
-        about: "Scrollback and screen, plain text, wrapped lines joined; the last 16 MiB. As it was at the open: `tail -f` follows `logs`.",
-        file: File::Fetched(Fetched {
+    Row::new(
+        "input",
+        0o200,
+        "A prompt: pasted as one, then Enter. At most 1 MiB of UTF-8. With turns on it is stored and waits for its turn.",
+        File::Prompts(input),
+    )
+    .needs(PaneAt::takes_prompts),
+    Row::new(
+        "steer",
+        0o200,
+        "The same, at once: also while the agent works. EBUSY while it asks something.",
+        File::Sink(Unit::Message, |p, who, body| deliver(p, who, body, Message::prompt)),
+    )
+    .needs(PaneAt::takes_prompts_at_once),
+    Row::new(
+        "text",
+        0o200,
+        "Typed as it is, no Enter.",
+        File::Sink(Unit::Message, |p, who, body| deliver(p, who, body, Message::text)),
+    )
+    .needs(PaneAt::is_alive),
+    Row::new(
+        "keys",
+        0o200,
+        "tmux key names between white space: C-c, Escape, Up, F1, M-x. An unknown one sends nothing.",
+        File::Sink(Unit::Line, |p, who, body| deliver(p, who, body, Message::keys)),
+    )
+    .needs(PaneAt::is_alive),
+    Row::new(
+        "output",
+        0o400,
+        "Scrollback and screen, plain text, wrapped lines joined; the last 16 MiB. As it was at the open: `tail -f` follows `logs`.",
+        File::Fetched(Fetched {
             read: |p| capture(p, Capture::Output),
             size: |p| p.pane.capture_size(Capture::Output),
         }),
-    },
-    Row {
-        name: "screen",
-        mode: 0o400,
-        about: "The visible screen.",
-        file: File::Fetched(Fetched {
+    ),
+    Row::new(
+        "screen",
+        0o400,
+        "The visible screen.",
+        File::Fetched(Fetched {
             read: |p| capture(p, Capture::Screen),
             size: |p| p.pane.capture_size(Capture::Screen),
         }),
-    },
-    Row {
-        name: "screen.ansi",
-        mode: 0o400,
-        about: "The visible screen with its colours.",
-        file: File::Fetched(Fetched {
+    ),
+    Row::new(
+        "screen.ansi",
+        0o400,
+        "The visible screen with its colours.",
+        File::Fetched(Fetched {
             read: |p| capture(p, Capture::ScreenAnsi),
             size: |p| p.pane.capture_size(Capture::ScreenAnsi),
         }),
-    },
-    Row {
-        name: "logs",
-        mode: 0o400,
-        about: "A readable transcript, line by line, without escapes or repaints.",
-        file: File::Log(|p| p.pane.logs.clone()),
-    },
-    Row {
-        name: "raw",
-        mode: 0o400,
-        about: "The pane's bytes as they came.",
-        file: File::Log(|p| p.pane.raw.clone()),
-    },
-    Row {
-        name: "status",
-        mode: 0o400,
-        about: "State, process, size and title of this pane.",
-        file: File::View(|p| text::pane_status(p).lines()),
-    },
+    ),
+    Row::new(
+        "logs",
+        0o400,
+        "A readable transcript, line by line, without escapes or repaints.",
+        File::Log(|p| p.pane.logs.clone()),
+    ),
+    Row::new(
+        "raw",
+        0o400,
+        "The pane's bytes as they came.",
+        File::Log(|p| p.pane.raw.clone()),
+    ),
 ];
 
-/// The rows of the main pane that the session's directory shows; its `status` is its own.
-pub fn main() -> impl Iterator<Item = (usize, &'static Row<PaneAt>)> {
-    ROWS.iter().enumerate().filter(|(_, row)| row.name != "status")
+/// The files that a pane has in its own directory alone: a session has its own `status`.
+static OWN: &[Row<PaneAt>] = &[Row::new(
+    "status",
+    0o400,
+    "State, process, size and title of this pane.",
+    File::View(|p| text::pane_status(p).lines()),
+)];
+
+pub static DIR: DirRow<PaneAt> = DirRow::new(
+    "<window>.<pane>",
+    0o700,
+    "The files of one pane, as tmux numbers it.",
+    &[Holds::Files(ROWS), Holds::Files(OWN)],
+);
+
+pub static PANES: DirRow<SessionAt> = DirRow {
+    lacks: "pane",
+    ..DirRow::new(
+        "panes",
+        0o700,
+        "One directory a pane, `<window>.<pane>`; the session's own files act on its main pane.",
+        &[Holds::Others(&All)],
+    )
+};
+
+/// Every pane of a session.
+struct All;
+
+impl Others<SessionAt> for All {
+    fn names(&self, s: &SessionAt) -> Vec<String> {
+        s.session.panes().into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn find(&self, s: &SessionAt, ids: &Ids, path: &str, name: &str) -> Option<Found> {
+        let pane = s.session.pane(name)?;
+        let pane = PaneAt { sessions: s.sessions.clone(), session: s.session.clone(), pane };
+        let path = join(path, name);
+        let modes = s.modes(&path);
+        Some(DirAt::found(&DIR, pane, ids, path, modes))
+    }
+
+    fn describe(&self, dir: &str, to: &mut Described) {
+        to.dir(dir, &DIR);
+    }
 }
 
-fn input(p: PaneAt, who: Caller, body: Bytes) -> Answer<()> {
-    let main = Arc::ptr_eq(&p.pane, &p.session.main());
-    if !main || !p.sessions.turns_on(&p.session) {
+/// The files of the main pane in the session's directory.
+pub(super) struct OfMain;
+
+impl Others<SessionAt> for OfMain {
+    fn names(&self, _: &SessionAt) -> Vec<String> {
+        file_names(ROWS).collect()
+    }
+
+    fn find(&self, s: &SessionAt, ids: &Ids, path: &str, name: &str) -> Option<Found> {
+        let main = s.main();
+        // Another main pane is another file: handles and ids belong to the pane.
+        let id = ids.of(&["main", &s.session.id, &main.pane.identity]);
+        find_file(ROWS, &main, ids, id, path, name)
+    }
+
+    fn describe(&self, dir: &str, to: &mut Described) {
+        to.files(dir, ROWS);
+    }
+}
+
+fn input(p: PaneAt, who: Caller, body: Bytes, until: Until) -> Answer<()> {
+    if !p.queues() {
         return deliver(p, who, body, Message::prompt);
     }
     Box::pin(async move {
         let at = SessionAt { sessions: p.sessions, session: p.session };
-        turns::accept(&at, &who, None, body).await.map(drop)
+        match until {
+            Until::Accepted => turns::accept(&at, &who, None, body).await.map(drop),
+            Until::Delivered => turns::deliver(&at, &who, body).await,
+        }
     })
 }
 

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::dir::{DirRow, Holds, Makes};
 use super::row::{Answer, Document, Fetched, File, Row, Verb};
-use super::subject::{SessionAt, TurnAt};
-use super::{rows_turn, text, turns};
+use super::subject::SessionAt;
+use super::{rows_pane, rows_turn, talks, text, turns};
 use crate::error::{Kind, Result, fail};
 use crate::session::answer;
 use crate::session::turns::turn::Turn;
@@ -12,81 +13,98 @@ use crate::session::wait::Wait;
 use crate::tree::Caller;
 
 pub static ROWS: &[Row<SessionAt>] = &[
-    Row {
-        name: "status",
-        mode: 0o400,
-        about: "State and its evidence, process, size, title, logs, what is pending, last error.",
-        file: File::View(|s| text::session_status(s).lines()),
-    },
-    Row {
-        name: "status.json",
-        mode: 0o400,
-        about: "The same as JSON.",
-        file: File::View(|s| text::session_status(s).json()),
-    },
-    Row {
-        name: "events",
-        mode: 0o400,
-        about: "This session's events, one JSON object a line, from open on.",
-        file: File::Events(|s| Box::new(s.sessions.journal.follow(Some(s.session.serial)))),
-    },
-    Row {
-        name: "wait",
-        mode: 0o400,
-        about: "Blocks until nothing is under way, then prints the state: ready, exited 1, ended.",
-        file: File::Wait(|s| Box::new(Wait::new(s.sessions.clone(), s.session.clone()))),
-    },
-    Row {
-        name: "reply",
-        mode: 0o400,
-        about: "The last finished turn's answer.",
-        file: File::Fetched(Fetched {
-            read: reply,
-            size: |s| last_turn(s).map_or(0, |turn| turn.reply_size),
+    Row::new(
+        "status",
+        0o400,
+        "State and its evidence, process, size, title, logs, what is pending, last error.",
+        File::View(|s| text::session_status(s).lines()),
+    ),
+    Row::new("status.json", 0o400, "The same as JSON.", File::View(|s| text::session_status(s).json())),
+    Row::new(
+        "events",
+        0o400,
+        "This session's events, one JSON object a line, from open on.",
+        File::Events(|s| Box::new(s.sessions.journal.follow(Some(s.session.serial)))),
+    ),
+    Row::new(
+        "wait",
+        0o400,
+        "Blocks until nothing is under way, then prints the state: ready, exited 1, ended.",
+        File::Wait(|s| Box::new(Wait::new(s.sessions.clone(), s.session.clone()))),
+    ),
+    Row::new(
+        "reply",
+        0o400,
+        "The last finished turn's answer.",
+        File::Fetched(Fetched { read: reply, size: |s| last_turn(s).map_or(0, |turn| turn.reply_size) }),
+    ),
+    Row::new(
+        "question",
+        0o400,
+        "What a blocked agent asks: id, header, text, numbered options, the selected one. Empty otherwise.",
+        File::View(|s| s.session.main().asked().as_ref().map(answer::text).unwrap_or_default()),
+    ),
+    Row::new(
+        "question.json",
+        0o400,
+        "The same as JSON.",
+        File::View(|s| answer::json(s.session.main().asked().as_ref())),
+    ),
+    Row::new(
+        "ask",
+        0o600,
+        "Write a prompt, read its answer: it waits for its turn and its end.",
+        File::Ask(ask),
+    )
+    .needs(SessionAt::takes_questions),
+    Row::new(
+        "config",
+        0o600,
+        "Settings of this session, muxfs.toml(5). A bad text changes nothing.",
+        File::Document(Document {
+            text: |s: &SessionAt| s.session.config_text(),
+            meta: |s: &SessionAt| (s.session.config_len(), s.session.config_changed()),
+            save: |s: &SessionAt, body| s.sessions.save_config(&s.session, body),
         }),
-    },
-    Row {
-        name: "question",
-        mode: 0o400,
-        about: "What a blocked agent asks: id, header, text, numbered options, the selected one. Empty otherwise.",
-        file: File::View(|s| s.session.main().asked().as_ref().map(answer::text).unwrap_or_default()),
-    },
-    Row {
-        name: "question.json",
-        mode: 0o400,
-        about: "The same as JSON.",
-        file: File::View(|s| answer::json(s.session.main().asked().as_ref())),
-    },
-    Row {
-        name: "ask",
-        mode: 0o600,
-        about: "Write a prompt, read its answer: it waits for its turn and its end.",
-        file: File::Ask(ask),
-    },
-    Row {
-        name: "config",
-        mode: 0o600,
-        about: "Settings of this session, muxfs.toml(5). A bad text changes nothing.",
-        file: File::Document(Document {
-            text: |s| s.session.config_text(),
-            meta: |s| (s.session.config_len(), s.session.config_changed()),
-            save: |s, body| s.sessions.save_config(&s.session, body),
-        }),
-    },
-    Row {
-        name: "config.error",
-        mode: 0o400,
-        about: "Why the last save was refused: line, column, what was expected. Empty when it was not.",
-        file: File::View(|s| text::rejection(s.session.rejected()).0),
-    },
-    Row {
-        name: "config.rejected",
-        mode: 0o400,
-        about: "The refused text.",
-        file: File::View(|s| text::rejection(s.session.rejected()).1),
-    },
-    Row { name: "ctl", mode: 0o600, about: "Commands to the session, one a line.", file: File::Ctl(VERBS) },
+    )
+    .needs(SessionAt::takes_settings)
+    .private(),
+    Row::new(
+        "config.error",
+        0o400,
+        "Why the last save was refused: line, column, what was expected. Empty when it was not.",
+        File::View(|s: &SessionAt| text::rejection(s.session.rejected()).0),
+    )
+    .private(),
+    Row::new(
+        "config.rejected",
+        0o400,
+        "The refused text.",
+        File::View(|s: &SessionAt| text::rejection(s.session.rejected()).1),
+    )
+    .private(),
+    Row::new("ctl", 0o600, "Commands to the session, one a line.", File::Ctl(VERBS))
+        .needs(SessionAt::is_there),
 ];
+
+pub static DIR: DirRow<SessionAt> = DirRow {
+    makes: Makes::Scratch,
+    remove: Some(|s| Box::pin(async move { s.sessions.remove(&s.session).await })),
+    rename: Some(|s, to| Box::pin(async move { s.sessions.rename(&s.session, &to).await })),
+    ..DirRow::new(
+        "<session>",
+        0o700,
+        "Every session of the tmux server, those that others made too. `mkdir` makes one, `rmdir` ends one that was made here, `mv` renames.",
+        &[
+            Holds::Others(&rows_pane::OfMain),
+            Holds::Files(ROWS),
+            Holds::Dir(&turns::QUEUE),
+            Holds::Dir(&turns::TURNS),
+            Holds::Dir(&talks::HISTORY),
+            Holds::Dir(&rows_pane::PANES),
+        ],
+    )
+};
 
 pub static VERBS: &[Verb<SessionAt>] = &[
     Verb {
@@ -137,10 +155,7 @@ fn last_turn(s: &SessionAt) -> Option<Turn> {
 
 fn reply(s: SessionAt) -> Answer<Vec<u8>> {
     match last_turn(&s) {
-        Some(turn) => {
-            let turn = TurnAt { sessions: s.sessions, session: s.session, turn };
-            rows_turn::reply(turn)
-        }
+        Some(turn) => rows_turn::reply(s.turn(turn)),
         None => Box::pin(async { Ok(Vec::new()) }),
     }
 }

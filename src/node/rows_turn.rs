@@ -1,5 +1,6 @@
 //! A turn's files: in `turns/ID/`, and its prompt in `queue/` while it waits.
 
+use super::dir::{DirRow, Holds};
 use super::row::{Answer, Fetched, File, Row};
 use super::subject::TurnAt;
 use super::text;
@@ -9,31 +10,34 @@ use crate::session::turns::turn::Turn;
 use crate::session::turns::wait::TurnWait;
 
 pub static ROWS: &[Row<TurnAt>] = &[
-    Row {
-        name: "prompt",
-        mode: 0o400,
-        about: "What was asked.",
-        file: File::Fetched(Fetched { read: prompt, size: |t| t.turn.size + 1 }),
-    },
-    Row {
-        name: "reply",
-        mode: 0o400,
-        about: "What was answered, when the turn is over.",
-        file: File::Fetched(Fetched { read: reply, size: |t| t.turn.reply_size }),
-    },
-    Row {
-        name: "status",
-        mode: 0o400,
-        about: "Its state, a word of TURNS in muxfs-tree(5); why; times; who wrote it.",
-        file: File::View(|t| text::turn_status(t).lines()),
-    },
-    Row {
-        name: "wait",
-        mode: 0o400,
-        about: "Blocks until the turn is over, then prints how it ended.",
-        file: File::Wait(|t| Box::new(TurnWait::new(t.session.clone(), t.turn.number))),
-    },
+    Row::new(
+        "prompt",
+        0o400,
+        "What was asked.",
+        File::Fetched(Fetched { read: prompt, size: |t| t.turn.size + 1 }),
+    ),
+    Row::new(
+        "reply",
+        0o400,
+        "What was answered, when the turn is over.",
+        File::Fetched(Fetched { read: reply, size: |t| t.turn.reply_size }),
+    ),
+    Row::new(
+        "status",
+        0o400,
+        "Its state, a word of TURNS in muxfs-tree(5); why; times; who wrote it.",
+        File::View(|t| text::turn_status(t).lines()),
+    ),
+    Row::new(
+        "wait",
+        0o400,
+        "Blocks until the turn is over, then prints how it ended.",
+        File::Wait(|t| Box::new(TurnWait::new(t.session.clone(), t.turn.number))),
+    ),
 ];
+
+pub static DIR: DirRow<TurnAt> =
+    DirRow::new("<turn>", 0o500, "One prompt, and what came of it.", &[Holds::Files(ROWS)]);
 
 pub(super) fn prompt(t: TurnAt) -> Answer<Vec<u8>> {
     from_book(t, |book, turn| book.prompt(turn).map(ended_line))

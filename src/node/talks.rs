@@ -4,84 +4,73 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
+use super::dir::{Described, DirRow, Found, Holds, Others, Subject, What, join};
 use super::row::{Answer, At, Fetched, File, MAX_VIEW, Row};
 use super::rows_turn::ended_line;
 use super::subject::{SessionAt, TalkAt};
-use super::{LocalNode, PER_OBJECT, Shows, Spot, no_file};
 use crate::agent::history::Conversation;
 use crate::clock::rfc3339;
-use crate::error::Result;
 use crate::log::field;
-use crate::session::ModeSet;
-use crate::tree::Accepts;
+use crate::tree::id::Ids;
 
-pub const HISTORY: &str = "history";
-const HISTORY_DIR: u64 = 0xfb;
-/// Within a session: the two files of `history/`.
-const INDEX: u64 = 0xe0;
-/// Within a conversation: its transcript.
-const TALK: u64 = 1;
+pub static HISTORY: DirRow<SessionAt> = DirRow {
+    lacks: "conversation",
+    ..DirRow::new(
+        "history",
+        0o500,
+        "Past conversations of the session's agent in its directory.",
+        &[Holds::Files(ROWS), Holds::Others(&All)],
+    )
+};
 
 /// What stands beside the conversations.
-pub static ROWS: &[Row<SessionAt>] = &[
-    Row {
-        name: "index",
-        mode: 0o400,
-        about: "A line a conversation, newest first: id, last change, start, prompts, title.",
-        file: File::Fetched(Fetched { read: |s| index(s, false), size: index_size }),
-    },
-    Row {
-        name: "index.json",
-        mode: 0o400,
-        about: "The same as JSON.",
-        file: File::Fetched(Fetched { read: |s| index(s, true), size: index_size }),
-    },
+static ROWS: &[Row<SessionAt>] = &[
+    Row::new(
+        "index",
+        0o400,
+        "A line a conversation, newest first: id, last change, start, prompts, title.",
+        File::Fetched(Fetched { read: |s| index(s, false), size: index_size }),
+    ),
+    Row::new(
+        "index.json",
+        0o400,
+        "The same as JSON.",
+        File::Fetched(Fetched { read: |s| index(s, true), size: index_size }),
+    ),
 ];
 
 /// The row of every conversation; its name is the conversation's id.
-pub static TALK_ROW: Row<TalkAt> = Row {
-    name: "<id>",
-    mode: 0o400,
-    about: "A conversation as a readable transcript.",
-    file: File::Fetched(Fetched { read: transcript, size: |_| MAX_VIEW }),
-};
+static TALKS: [Row<TalkAt>; 1] = [Row::new(
+    "<id>",
+    0o400,
+    "A conversation as a readable transcript.",
+    File::Fetched(Fetched { read: transcript, size: |_| MAX_VIEW }),
+)];
 
-impl LocalNode {
-    pub(super) fn walk_history(&self, s: SessionAt, rest: &[&str]) -> Result<Spot> {
-        match rest {
-            [] => {
-                let set = s.session.modes(HISTORY);
-                Ok(Spot::Dir {
-                    id: s.session.serial << PER_OBJECT | HISTORY_DIR,
-                    accepts: Accepts::Nothing,
-                    modes: ModeSet { mode: set.mode.or(Some(0o500)), ..set },
-                    shows: Shows::History(s),
-                })
-            }
-            [name] => {
-                let modes = s.session.modes(&format!("{HISTORY}/{name}"));
-                if let Some(n) = ROWS.iter().position(|r| r.name == *name) {
-                    let id = s.session.serial << PER_OBJECT | (INDEX + n as u64);
-                    let file = At { row: &ROWS[n], subject: s, rotated: false };
-                    return Ok(Spot::File { id, file: Box::new(file), modes });
-                }
-                let list = s.session.history.list();
-                let Some((serial, talk)) = list.iter().find(|(_, c)| c.id == *name) else {
-                    s.sessions.poke_history(&s.session);
-                    return no_file(name);
-                };
-                let subject = TalkAt { sessions: s.sessions, session: s.session, talk: talk.clone() };
-                let file = At { row: &TALK_ROW, subject, rotated: false };
-                Ok(Spot::File { id: serial << PER_OBJECT | TALK, file: Box::new(file), modes })
-            }
-            _ => no_file(rest.last().unwrap_or(&HISTORY)),
-        }
+/// Every conversation that is known. The disk is asked in the background whenever somebody looks.
+struct All;
+
+impl Others<SessionAt> for All {
+    fn names(&self, s: &SessionAt) -> Vec<String> {
+        s.sessions.poke_history(&s.session);
+        s.session.history.list().iter().map(|(_, c)| c.id.clone()).collect()
     }
 
-    pub(super) fn talk_names(s: &SessionAt) -> Vec<String> {
-        s.sessions.poke_history(&s.session);
+    fn find(&self, s: &SessionAt, ids: &Ids, path: &str, name: &str) -> Option<Found> {
         let list = s.session.history.list();
-        ROWS.iter().map(|r| r.name.to_owned()).chain(list.iter().map(|(_, c)| c.id.clone())).collect()
+        let Some((_, talk)) = list.iter().find(|(_, c)| c.id == name) else {
+            s.sessions.poke_history(&s.session);
+            return None;
+        };
+        let (sessions, session) = (s.sessions.clone(), s.session.clone());
+        let subject = TalkAt { sessions, session, talk: talk.clone() };
+        let (id, modes) = (subject.id(ids), s.modes(&join(path, name)));
+        let file = At { row: &TALKS[0], subject, rotated: false };
+        Some(Found { id, modes, what: What::File(Box::new(file)) })
+    }
+
+    fn describe(&self, dir: &str, to: &mut Described) {
+        to.files(dir, &TALKS);
     }
 }
 

@@ -56,6 +56,7 @@ use crate::config::{NodeConfig, SessionConfig};
 use crate::error::{Error, Kind, Result};
 use crate::log::{LogFile, LogLimits};
 use crate::tmux::{ClientInfo, Lists, OwnProgram, PipeHub, Server};
+use crate::tree::id::Ids;
 
 pub use journal::{Journal, Level};
 pub use pane::{Pane, Tap};
@@ -243,6 +244,8 @@ pub struct Sessions {
     pub started: SystemTime,
     /// Of this machine's node, for good: a name may change.
     pub node_id: String,
+    /// Makes the ids of all that the node shows.
+    pub ids: Ids,
     config: RwLock<Arc<NodeConfig>>,
     tables: RwLock<Tables>,
     server: RwLock<Option<Server>>,

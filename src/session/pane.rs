@@ -99,6 +99,8 @@ impl std::fmt::Display for Held {
 pub struct Pane {
     /// tmux's own id, `%5`.
     pub id: String,
+    /// What it is for good: the life of the tmux server and its number there.
+    pub identity: String,
     /// Distinct among all that this process ever shows.
     pub serial: u64,
     pub raw: Arc<LogFile>,
@@ -136,13 +138,21 @@ pub struct Pane {
 }
 
 impl Pane {
-    pub fn new(facts: PaneInfo, serial: u64, dir: &Path, limits: LogLimits, now: Instant) -> Self {
+    pub fn new(
+        facts: PaneInfo,
+        identity: String,
+        serial: u64,
+        dir: &Path,
+        limits: LogLimits,
+        now: Instant,
+    ) -> Self {
         let open = |name: &str, lines| {
             Arc::new(LogFile::open(dir.join(name), LogLimits { lines, ..limits.clone() }, text_gap))
         };
         Pane {
             captures: Captures::default(),
             id: facts.id.clone(),
+            identity,
             serial,
             raw: open("raw", false),
             logs: open("logs", true),

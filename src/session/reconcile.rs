@@ -189,9 +189,11 @@ impl Sessions {
     }
 
     fn new_pane(&self, server: &Server, info: &PaneInfo) -> Arc<Pane> {
-        let dir = self.pane_dir(server, &info.id);
+        let identity = pane_identity(server, &info.id);
+        let dir = self.logs_dir().join(&identity);
         let known = ["logs", "raw"].iter().any(|name| dir.join(name).exists());
-        let pane = Arc::new(Pane::new(info.clone(), self.serial(), &dir, self.limits(), Instant::now()));
+        let pane =
+            Arc::new(Pane::new(info.clone(), identity, self.serial(), &dir, self.limits(), Instant::now()));
         self.tell_rotations(&pane.raw, Some(pane.serial), "raw");
         self.tell_rotations(&pane.logs, Some(pane.serial), "logs");
         if known {
@@ -210,13 +212,6 @@ impl Sessions {
         pane
     }
 
-    /// Logs of one life of a tmux server are apart from those of the next.
-    fn pane_dir(&self, server: &Server, pane: &str) -> PathBuf {
-        let info = server.info();
-        let life = format!("{}-{}", info.start_time, info.pid);
-        self.logs_dir().join(life).join(pane.trim_start_matches('%'))
-    }
-
     pub(super) fn logs_dir(&self) -> PathBuf {
         self.dirs.state.join("logs")
     }
@@ -224,7 +219,7 @@ impl Sessions {
     /// Whether a pane writes its logs into `dir`: such a directory is never pruned.
     pub(super) fn log_dir_is_live(&self, dir: &std::path::Path) -> bool {
         let Some(server) = self.connected() else { return false };
-        self.tables.read().panes.keys().any(|id| self.pane_dir(&server, id) == dir)
+        self.tables.read().panes.keys().any(|id| self.logs_dir().join(pane_identity(&server, id)) == dir)
     }
 
     /// Sees the pane's process end at once, not at the next poll.
@@ -473,4 +468,10 @@ fn of_others(pane: &Pane) -> String {
         ("cwd", facts.cwd),
         ("size", format!("{}x{}", facts.width, facts.height)),
     ])
+}
+
+/// What a pane is for good: panes of one life of a tmux server are apart from those of the next.
+fn pane_identity(server: &Server, pane: &str) -> String {
+    let info = server.info();
+    format!("{}-{}/{}", info.start_time, info.pid, pane.trim_start_matches('%'))
 }

@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::foreign::Links;
 use crate::log::{LogLimits, RotateAt};
 use crate::tmux::{OwnProgram, PipeHub, Socket};
+use crate::tree::id::Ids;
 
 /// Names that changed, for a listener that is slow.
 const MOVES: usize = 4096;
@@ -53,6 +54,7 @@ impl Sessions {
             output: output::Output::start(told, observer.clone())?,
             expected: Mutex::default(),
             node_id: node_id(&dirs.state)?,
+            ids: Ids::new(&secret(&dirs.state)?),
             records: Records::start(store.clone(), journal.clone())?,
             journal,
             started: SystemTime::now(),
@@ -155,6 +157,20 @@ fn node_id(state: &Path) -> Result<String> {
     file::make_dir(&state.join("node"))?;
     file::replace(&path, format!("{id}\n").as_bytes(), Links::Refuse)?;
     Ok(id)
+}
+
+/// The key of the node's ids, made once. Whoever has it can tell which id a name has.
+fn secret(state: &Path) -> Result<[u8; 16]> {
+    let path = state.join("node/secret");
+    let text = file::read(&path, Links::Refuse)?.unwrap_or_default();
+    let known = u128::from_str_radix(text.trim(), 16).ok().filter(|_| text.trim().len() == 32);
+    if let Some(known) = known {
+        return Ok(known.to_be_bytes());
+    }
+    let new = u128::from_be_bytes(record::random()?);
+    file::make_dir(&state.join("node"))?;
+    file::replace(&path, format!("{new:032x}\n").as_bytes(), Links::Refuse)?;
+    Ok(new.to_be_bytes())
 }
 
 type ReadConfig = (NodeConfig, String, Option<(crate::config::Fault, String)>);

@@ -9,6 +9,7 @@
 
 pub mod caller;
 pub mod change;
+pub mod id;
 pub mod path;
 pub mod shape;
 pub mod union;

@@ -11,22 +11,15 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
-use super::{Access, Caller, Change, Entry, Follow, Log, Place, Stat, Tree, TreePath};
+use super::{Access, Caller, Change, Entry, Follow, Place, Stat, Tree, TreePath};
 use crate::error::{Error, Kind, Result, fail};
-
-/// Ids of the trees below are made distinct by their slot in the upper 8 bits: at most 255 trees,
-/// and a tree's own ids stay below 2^56.
-const SLOT_SHIFT: u32 = 56;
 
 /// Changes kept for a door that is slow; one that lags takes all it knows as out of date.
 const CHANGES: usize = 4096;
 
-/// A tree below, and the slot its ids are shown under.
-type Slot = (u64, Arc<dyn Tree>);
-
 pub struct Union {
     front: Arc<dyn Tree>,
-    nodes: RwLock<BTreeMap<String, Slot>>,
+    nodes: RwLock<BTreeMap<String, Arc<dyn Tree>>>,
     changes: broadcast::Sender<Change>,
 }
 
@@ -37,7 +30,7 @@ impl Union {
     }
 
     /// Shows `tree` as directory `name`, and passes its changes on while it lives.
-    /// Needs a tokio runtime. Refused where the name is taken or 255 trees are there.
+    /// Needs a tokio runtime. Refused where the name is taken.
     pub fn add(self: &Arc<Self>, name: &str, tree: Arc<dyn Tree>) -> Result<()> {
         let mut changes = tree.changes();
         {
@@ -45,9 +38,7 @@ impl Union {
             if nodes.contains_key(name) {
                 return fail(Kind::Exists, format!("a node named {name} is there already"));
             }
-            let free = (1..=255).find(|slot| nodes.values().all(|(used, _)| used != slot));
-            let Some(slot) = free else { return fail(Kind::Full, "255 nodes are the most one mount shows") };
-            nodes.insert(name.to_owned(), (slot, tree));
+            nodes.insert(name.to_owned(), tree);
         }
         let above = TreePath::root().join(name);
         self.tell(Change::Name { dir: TreePath::root(), name: name.to_owned() });
@@ -73,127 +64,89 @@ impl Union {
         let _ = self.changes.send(change); // an error means: no door listens
     }
 
-    /// The tree that `at` leads into, the path in it, and its slot.
-    fn find(&self, at: &TreePath) -> (u64, Arc<dyn Tree>, TreePath) {
+    /// The tree that `at` leads into, and the path in it.
+    fn find(&self, at: &TreePath) -> (Arc<dyn Tree>, TreePath) {
         if let Some((head, tail)) = at.split_first()
-            && let Some((slot, tree)) = self.nodes.read().get(head)
+            && let Some(tree) = self.nodes.read().get(head)
         {
-            return (*slot, tree.clone(), tail);
+            return (tree.clone(), tail);
         }
-        (0, self.front.clone(), at.clone())
-    }
-}
-
-fn outer(slot: u64, mut stat: Stat) -> Stat {
-    debug_assert!(stat.id >> SLOT_SHIFT == 0);
-    stat.id |= slot << SLOT_SHIFT;
-    stat
-}
-
-/// The id as the tree below knows it; an id of another slot means the object is gone.
-fn inner(slot: u64, id: Option<u64>) -> Result<Option<u64>> {
-    match id {
-        Some(id) if id >> SLOT_SHIFT != slot => fail(Kind::Gone, "the node is gone"),
-        id => Ok(id.map(|id| id & ((1 << SLOT_SHIFT) - 1))),
-    }
-}
-
-/// A log of a tree below, under the id that this tree gave out.
-struct Renumbered(u64, Arc<dyn Log>);
-
-#[async_trait]
-impl Log for Renumbered {
-    fn id(&self) -> u64 {
-        self.1.id() | self.0 << SLOT_SHIFT
-    }
-    fn size(&self) -> u64 {
-        self.1.size()
-    }
-    async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
-        self.1.read_at(offset, len).await
-    }
-    async fn grown(&self, past: u64) -> bool {
-        self.1.grown(past).await
+        (self.front.clone(), at.clone())
     }
 }
 
 #[async_trait]
 impl Tree for Union {
     fn stat(&self, at: &TreePath) -> Result<Stat> {
-        let (slot, tree, path) = self.find(at);
-        Ok(outer(slot, tree.stat(&path)?))
+        let (tree, path) = self.find(at);
+        tree.stat(&path)
     }
 
     fn size(&self, at: &TreePath) -> Result<u64> {
-        let (_, tree, path) = self.find(at);
+        let (tree, path) = self.find(at);
         tree.size(&path)
     }
 
     fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {
-        let (slot, tree, path) = self.find(at);
+        let (tree, path) = self.find(at);
         let mut entries = tree.list(&path)?;
-        for entry in &mut entries {
-            entry.stat = outer(slot, entry.stat);
-        }
         if at.is_root() {
-            let nodes: Vec<_> =
-                self.nodes.read().iter().map(|(n, (s, t))| (n.clone(), *s, t.clone())).collect();
-            for (name, slot, tree) in nodes {
-                entries.push(Entry { name, stat: outer(slot, tree.stat(&TreePath::root())?) });
+            let nodes: Vec<_> = self.nodes.read().iter().map(|(n, t)| (n.clone(), t.clone())).collect();
+            for (name, tree) in nodes {
+                // One node's fault hides no other.
+                if let Ok(stat) = tree.stat(&TreePath::root()) {
+                    entries.push(Entry { name, stat });
+                }
             }
         }
         Ok(entries)
     }
 
     fn admit(&self, who: &Caller, at: Place<'_>, access: Access) -> Result<()> {
-        let (slot, tree, path) = self.find(at.path);
-        tree.admit(who, Place { path: &path, id: inner(slot, at.id)? }, access)
+        let (tree, path) = self.find(at.path);
+        tree.admit(who, Place { path: &path, id: at.id }, access)
     }
 
     async fn read(&self, who: &Caller, at: Place<'_>) -> Result<Bytes> {
-        let (slot, tree, path) = self.find(at.path);
-        tree.read(who, Place { path: &path, id: inner(slot, at.id)? }).await
+        let (tree, path) = self.find(at.path);
+        tree.read(who, Place { path: &path, id: at.id }).await
     }
 
     async fn follow(&self, who: &Caller, at: Place<'_>) -> Result<Follow> {
-        let (slot, tree, path) = self.find(at.path);
-        let follow = tree.follow(who, Place { path: &path, id: inner(slot, at.id)? }).await?;
-        Ok(match follow {
-            Follow::Log(log) => Follow::Log(Arc::new(Renumbered(slot, log))),
-            lines => lines,
-        })
+        let (tree, path) = self.find(at.path);
+        tree.follow(who, Place { path: &path, id: at.id }).await
     }
 
     async fn write(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
-        let (slot, tree, path) = self.find(at.path);
-        tree.write(who, Place { path: &path, id: inner(slot, at.id)? }, body).await
+        let (tree, path) = self.find(at.path);
+        tree.write(who, Place { path: &path, id: at.id }, body).await
     }
 
     async fn write_through(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
-        let (slot, tree, path) = self.find(at.path);
-        tree.write_through(who, Place { path: &path, id: inner(slot, at.id)? }, body).await
+        let (tree, path) = self.find(at.path);
+        tree.write_through(who, Place { path: &path, id: at.id }, body).await
     }
 
     async fn ask(&self, who: &Caller, at: Place<'_>, question: Bytes) -> Result<Bytes> {
-        let (slot, tree, path) = self.find(at.path);
-        tree.ask(who, Place { path: &path, id: inner(slot, at.id)? }, question).await
+        let (tree, path) = self.find(at.path);
+        tree.ask(who, Place { path: &path, id: at.id }, question).await
     }
 
     async fn make(&self, who: &Caller, at: &TreePath, body: Option<Bytes>) -> Result<Stat> {
-        let (slot, tree, path) = self.find(at);
+        let (tree, path) = self.find(at);
         if path.is_root() {
             return fail(Kind::Exists, format!("{at} is there already"));
         }
-        Ok(outer(slot, tree.make(who, &path, body).await?))
+        tree.make(who, &path, body).await
     }
 
     async fn delivered(&self, who: &Caller, at: &TreePath) -> Result<()> {
-        let (_, tree, path) = self.find(at);
+        let (tree, path) = self.find(at);
         tree.delivered(who, &path).await
     }
 
     async fn remove(&self, who: &Caller, at: &TreePath) -> Result<()> {
-        let (_, tree, path) = self.find(at);
+        let (tree, path) = self.find(at);
         if path.is_root() {
             return fail(Kind::Never, "a node's directory stays while the node is known");
         }
@@ -205,7 +158,7 @@ impl Tree for Union {
         if from.parent() != to.parent() {
             return fail(Kind::Never, format!("{from} cannot move to another directory"));
         }
-        let ((_, tree, from), (_, other, to)) = (self.find(from), self.find(to));
+        let ((tree, from), (other, to)) = (self.find(from), self.find(to));
         if from.is_root() || to.is_root() || !Arc::ptr_eq(&tree, &other) {
             return fail(Kind::Never, "a node's directory cannot be renamed");
         }
@@ -213,8 +166,8 @@ impl Tree for Union {
     }
 
     async fn set_mode(&self, who: &Caller, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
-        let (slot, tree, path) = self.find(at.path);
-        tree.set_mode(who, Place { path: &path, id: inner(slot, at.id)? }, mode, gid).await
+        let (tree, path) = self.find(at.path);
+        tree.set_mode(who, Place { path: &path, id: at.id }, mode, gid).await
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {
@@ -222,12 +175,12 @@ impl Tree for Union {
     }
 
     fn refused(&self, who: &Caller, at: &TreePath, why: &Error) {
-        let (slot, tree, path) = self.find(at);
-        if slot != 0 {
+        let (tree, path) = self.find(at);
+        if !Arc::ptr_eq(&tree, &self.front) {
             return tree.refused(who, &path, why);
         }
         // The root keeps no `errors` of its own: every node here may be asked, so each says it.
-        let nodes: Vec<_> = self.nodes.read().values().map(|(_, t)| t.clone()).collect();
+        let nodes: Vec<_> = self.nodes.read().values().cloned().collect();
         for tree in nodes {
             tree.refused(who, &path, why);
         }

@@ -1,5 +1,9 @@
 //! The local node through the seam, on real tmux, without a kernel in between.
 
+use std::collections::BTreeMap;
+
+use muxfs::tree::{Shape, Tree};
+
 use crate::support::{Lab, Node, until_true};
 
 #[test]
@@ -137,4 +141,57 @@ fn hand_edits_of_the_files_behind_take_effect() {
     let text = std::fs::read_to_string(&config).unwrap() + "[logs]\nkeep = \"3d\"\n";
     std::fs::write(&config, text).unwrap();
     until_true("the node's too", || node.read("settings").contains("\"259200s\""));
+}
+
+/// Path and id of everything in `dir`, and below. Without logs: one log is one file wherever its pane
+/// is shown, and goes with its rotation.
+fn ids(node: &Node, dir: &str, found: &mut BTreeMap<String, u64>) {
+    for entry in node.tree.list(&Node::path(dir)).unwrap() {
+        let path = if dir.is_empty() { entry.name.clone() } else { format!("{dir}/{}", entry.name) };
+        if entry.stat.shape != Shape::Log {
+            found.insert(path.clone(), entry.stat.id);
+        }
+        if entry.stat.shape.is_dir() {
+            ids(node, &path, found);
+        }
+    }
+}
+
+#[test]
+fn ids_are_of_one_object_each_and_the_same_after_a_restart() {
+    let lab = crate::turns::Fakes::prepared(Lab::new());
+    lab.configure("");
+    let node = Node::start_in(lab);
+    node.mkdir("demo").unwrap();
+    node.mkdir("fake").unwrap();
+    node.write("fake/input", "one\n").unwrap();
+    node.write("fake/input", "two\n").unwrap();
+    node.place.tmux_ok(&["split-window", "-t", "=demo:"]);
+    until_true("the second pane is there", || node.ls("demo/panes").len() == 2);
+    until_true("a prompt is over", || node.read("fake/turns/0001/status").contains("state: done"));
+    let mut before = BTreeMap::new();
+    ids(&node, "", &mut before);
+    assert!(before.len() > 100, "{before:?}");
+    let mut paths: BTreeMap<u64, Vec<&String>> = BTreeMap::new();
+    for (path, id) in &before {
+        assert!((2..muxfs::tree::id::OWN).contains(id), "{path}: {id}");
+        paths.entry(*id).or_default().push(path);
+    }
+    let shared: Vec<_> = paths.values().filter(|paths| paths.len() > 1).collect();
+    assert!(shared.is_empty(), "{shared:?}");
+
+    let Node { tree, runtime, place } = node;
+    runtime.block_on(tree.sessions().close());
+    drop((tree, runtime));
+    let node = Node::start_in(place);
+    until_true("the sessions are there", || node.ls("").contains(&"demo".to_owned()));
+    node.mkdir("other").unwrap();
+    let mut after = BTreeMap::new();
+    ids(&node, "", &mut after);
+    for (path, id) in &before {
+        // What waited is on its way.
+        assert!(after.get(path) == Some(id) || path.starts_with("fake/queue/"), "{path}");
+    }
+    let new: Vec<_> = after.iter().filter(|(path, _)| path.starts_with("other/")).collect();
+    assert!(!new.is_empty() && new.iter().all(|(_, id)| !paths.contains_key(id)), "{new:?}");
 }
