@@ -421,6 +421,9 @@ pub struct Counter {
     now: Option<Counted>,
     /// What was asked right before, without a look between that showed no question.
     before: Option<Counted>,
+    /// What was asked until a look showed no question, and when that was: some agents paint a new
+    /// dialog twice. None where somebody may have answered it.
+    lost: Option<(Counted, Instant)>,
 }
 
 #[derive(Debug, Clone)]
@@ -428,15 +431,26 @@ struct Counted {
     id: String,
     number: u32,
     since: Instant,
+    /// Something was typed while it was asked.
+    touched: bool,
 }
 
 impl Counter {
     /// After each look, at what it showed.
     pub fn look(&mut self, question: Option<&Question>, at: Instant) {
         let Some(question) = question else {
-            (self.now, self.before) = (None, None);
+            if let Some(now) = self.now.take() {
+                let new = at.saturating_duration_since(now.since) < TORN && !now.touched;
+                self.lost = new.then_some((now, at));
+            }
+            self.before = None;
             return;
         };
+        let lost = self.lost.take().filter(|(_, since)| at.saturating_duration_since(*since) < TORN);
+        if let Some((lost, _)) = lost.filter(|(lost, _)| self.now.is_none() && lost.id == question.id) {
+            self.now = Some(lost);
+            return;
+        }
         if self.now.as_ref().is_some_and(|now| now.id == question.id) {
             return;
         }
@@ -446,9 +460,17 @@ impl Counter {
         let back = self.before.take().filter(|before| torn && before.id == question.id);
         self.now = back.or_else(|| {
             self.count += 1;
-            Some(Counted { id: question.id.clone(), number: self.count, since: at })
+            Some(Counted { id: question.id.clone(), number: self.count, since: at, touched: false })
         });
         self.before = last;
+    }
+
+    /// Keys or text of ours are about to go in: a question that is gone then was answered.
+    pub fn input(&mut self) {
+        self.lost = None;
+        if let Some(now) = &mut self.now {
+            now.touched = true;
+        }
     }
 
     pub fn asked(&self, question: Question) -> Asked {
@@ -489,8 +511,15 @@ mod tests {
         id(&torn, 6000);
         let second = id(&whole, 9000);
         assert_ne!(second, first, "another was asked between");
-        counter.look(None, at + Duration::from_millis(9100));
-        counter.look(Some(&whole), at + Duration::from_millis(9110));
-        assert_ne!(counter.asked(whole).id, second, "it was gone, and is asked again");
+        let gap = |counter: &mut Counter, ms: u64| {
+            counter.look(None, at + Duration::from_millis(ms));
+            counter.look(Some(&whole), at + Duration::from_millis(ms + 10));
+            counter.asked(whole.clone()).id
+        };
+        assert_eq!(gap(&mut counter, 9100), second, "a new dialog is painted twice");
+        let third = gap(&mut counter, 9600);
+        assert_ne!(third, second, "it was gone, and is asked again");
+        counter.input();
+        assert_ne!(gap(&mut counter, 9700), third, "it was answered, and is asked again");
     }
 }

@@ -162,6 +162,7 @@ impl Eyes {
 
     /// Something is about to be typed.
     pub fn input(&mut self, now: Instant) {
+        self.asks.input();
         self.input = Some(now);
         self.slow = Duration::ZERO;
         self.worked = false;
