@@ -122,8 +122,9 @@ impl Entry<'_> {
     ) -> Result<std::result::Result<Look, Stop>> {
         let mut begun = Instant::now();
         let mut last = begun;
-        // Since when it holds the prompt, and since when it is empty.
-        let (mut ours, mut empty) = (None, None);
+        // Since when it holds the prompt, since when it is empty, and since when it no longer holds
+        // the prompt.
+        let (mut ours, mut empty, mut away) = (None, None, seen.then_some(begun));
         loop {
             if !(self.wanted)() {
                 return Ok(Err(Stop::Interrupted));
@@ -135,6 +136,7 @@ impl Entry<'_> {
                     .set_held(Some(Held::new("dialog", "the agent asks; a prompt stands in its composer")));
                 begun += now - last;
                 (ours, empty, last) = (None, None, now);
+                away = away.map(|_| now);
                 tokio::time::sleep(LOOK * 5).await;
                 continue;
             }
@@ -143,7 +145,7 @@ impl Entry<'_> {
             match &look.holds {
                 Holds::Ours => {
                     seen = true;
-                    empty = None;
+                    (empty, away) = (None, None);
                     if now - *ours.get_or_insert(now) >= settle {
                         self.pane.set_held(None);
                         return Ok(Ok(look));
@@ -163,8 +165,11 @@ impl Entry<'_> {
                 }
                 Holds::Other | Holds::NotSeen(_) => (ours, empty) = (None, None),
             }
-            let limit = if seen { OTHER } else { limit };
-            if waited >= limit {
+            if seen && look.holds != Holds::Ours {
+                away.get_or_insert(now);
+            }
+            // A large text needs long to show, and stands for long before its Enter.
+            if waited >= limit + settle || away.is_some_and(|since| now - since >= OTHER) {
                 return Ok(Err(Stop::Lost(why_not_ours(look.holds))));
             }
             tokio::time::sleep(LOOK.min(settle.max(LOOK / 3))).await;

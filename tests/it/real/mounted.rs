@@ -239,7 +239,7 @@ fn a_large_prompt_is_asked(l: &Live, size: usize) {
     let (stage, reply) = l.ask(&text);
     eprintln!("{}: {size} bytes: {:?}", l.agent, begun.elapsed());
     let asked = l.stub.prompts().split_off(before);
-    assert_eq!(asked.len(), 1, "one prompt: {asked:?}");
+    assert_eq!(asked.len(), 1, "one prompt, {stage}: {asked:?}\n{}", l.all());
     let answer = words(&asked[0].answer);
     assert_eq!((stage.as_str(), words(&reply)), ("done", answer), "{}", l.all());
     let sent = &asked[0].text;
