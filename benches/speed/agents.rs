@@ -130,7 +130,9 @@ fn accepted(table: &mut Table) {
             let mut send = lab.tmux(&["send-keys", "-t", "s0", ":", "Enter"]);
             theirs.time(|| assert!(send.status().unwrap().success()));
             // What the disk takes for it at least.
-            disk.time(|| beside.write_all(&[b'x'; 150]).and_then(|()| beside.sync_data()).unwrap());
+            disk.time(|| {
+                beside.write_all(&[b'x'; 150]).and_then(|()| muxfs::config::file::sync_data(&beside)).unwrap()
+            });
             std::thread::sleep(Duration::from_millis(2));
         }
     }

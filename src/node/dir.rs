@@ -54,11 +54,13 @@ pub enum Makes<S> {
     Items(MakesItems<S>),
 }
 
+type MakeItem<S> = fn(S, Caller, String, Bytes) -> Answer<Box<dyn Made>>;
+
 pub struct MakesItems<S> {
     /// Whether one of this name would be taken now.
     pub admit: fn(&S, &str) -> Result<()>,
     /// What was made; it may be on its way already.
-    pub make: fn(S, Caller, String, Bytes) -> Answer<Box<dyn Made>>,
+    pub make: MakeItem<S>,
     /// Waits until the item of this name is delivered.
     pub delivered: fn(S, String) -> Answer<()>,
 }

@@ -44,6 +44,30 @@ pub struct Turn<'a> {
     pub origin: Origin<'a>,
 }
 
+/// What happened to a prompt.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    Accepted,
+    Renamed,
+    Withdrawn,
+    Delivered,
+    Suspended,
+    Done,
+}
+
+impl Step {
+    pub fn event(self, turn: Turn<'_>) -> Event<'_> {
+        match self {
+            Step::Accepted => Event::Accepted(turn),
+            Step::Renamed => Event::TurnRenamed(turn),
+            Step::Withdrawn => Event::Withdrawn(turn),
+            Step::Delivered => Event::Delivered(turn),
+            Step::Suspended => Event::Suspended(turn),
+            Step::Done => Event::Done(turn),
+        }
+    }
+}
+
 /// Who wrote it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Origin<'a> {

@@ -279,8 +279,10 @@ fn an_edit_that_needs_a_restart_waits_for_the_turn_or_is_applied() {
     let out = edit(&f, "true", &["--apply", "fake"]);
     assert_eq!((stdout(&out), stderr(&out)), (String::new(), String::new()));
     assert_ne!(f.status("fake", "pid"), pid);
-    let env = std::fs::read(format!("/proc/{}/environ", f.status("fake", "pid"))).unwrap();
-    assert!(env.split(|b| *b == 0).any(|v| v == b"N=1"));
+    until_true("the agent has its new environment", || {
+        let env = std::fs::read(format!("/proc/{}/environ", f.status("fake", "pid"))).unwrap_or_default();
+        env.split(|b| *b == 0).any(|v| v == b"N=1")
+    });
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn not_root() -> bool {
 }
 
 fn account(name: &str) -> nix::unistd::User {
-    nix::unistd::User::from_name(name).unwrap().unwrap()
+    muxfs::users::by_name(name).unwrap().unwrap()
 }
 
 /// Runs a script as `user`, with their groups.

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::events::{self, Event};
+use super::events::{self, Step};
 use super::{Moved, Session, Sessions, State, message, record};
 use crate::config::session::Turns as Setting;
 use crate::error::{Error, Kind, Result, fail};
@@ -209,7 +209,7 @@ impl Sessions {
         let most = self.config().turns_queue;
         let at = record::millis(SystemTime::now());
         let turn = self.book_of(session)?.accept(name, text, origin, most, at, self.serial())?;
-        self.report_turn_of(session, &turn, pid, |t| Event::Accepted(t));
+        self.report_turn_of(session, &turn, pid, Step::Accepted);
         session.turns.tell();
         self.drive(session);
         Ok(turn)
@@ -231,7 +231,7 @@ impl Sessions {
         on_disk(move || {
             let withdrawn = book.withdraw(&numbers, record::millis(SystemTime::now()))?;
             for turn in &withdrawn {
-                sessions.report_turn(&session, turn, |t| Event::Withdrawn(t));
+                sessions.report_turn(&session, turn, Step::Withdrawn);
             }
             session.turns.tell();
             Ok(withdrawn.len())
@@ -252,7 +252,7 @@ impl Sessions {
         on_disk(move || {
             let renamed = book.rename(number, &name)?;
             sessions.tell_moved(Moved::Turn { session: session.shown(), name: old });
-            sessions.report_turn(&session, &renamed, |t| Event::TurnRenamed(t));
+            sessions.report_turn(&session, &renamed, Step::Renamed);
             session.turns.tell();
             Ok(())
         })
@@ -352,7 +352,7 @@ impl Sessions {
     ) -> Result<()> {
         let ended = book.stage(turn.number, stage, record::millis(SystemTime::now()), why, reply)?;
         if let Some(turn) = ended {
-            self.report_turn(session, &turn, |t| Event::Done(t));
+            self.report_turn(session, &turn, Step::Done);
             if !matches!(stage, Stage::Done | Stage::Interrupted) {
                 let text = format!("prompt {}: {}: {}", turn.name, stage.word(), why.unwrap_or("-"));
                 session.set_last_error(&text);
@@ -363,19 +363,13 @@ impl Sessions {
         Ok(())
     }
 
-    fn report_turn(&self, session: &Session, turn: &Turn, event: fn(events::Turn<'_>) -> Event<'_>) {
+    fn report_turn(&self, session: &Session, turn: &Turn, step: Step) {
         let now = session.turns.book().and_then(|b| b.by_number(turn.number));
-        self.report_turn_of(session, now.as_ref().unwrap_or(turn), None, event);
+        self.report_turn_of(session, now.as_ref().unwrap_or(turn), None, step);
     }
 
     /// `pid`: who wrote the prompt, so that a client knows its own turn among others'.
-    fn report_turn_of(
-        &self,
-        session: &Session,
-        turn: &Turn,
-        pid: Option<u32>,
-        event: fn(events::Turn<'_>) -> Event<'_>,
-    ) {
+    fn report_turn_of(&self, session: &Session, turn: &Turn, pid: Option<u32>, step: Step) {
         let name = session.shown();
         self.tell_moved(Moved::Turn { session: name.clone(), name: turn.name.clone() });
         let Origin { node, uid, init } = &turn.origin;
@@ -387,7 +381,7 @@ impl Sessions {
             why: turn.why.as_deref(),
             origin: events::Origin { node, uid: *uid, init: *init, pid },
         };
-        self.journal.report((session.serial, &name), &event(fields));
+        self.journal.report((session.serial, &name), &step.event(fields));
     }
 
     /// `EBUSY` where a prompt must not reach the pane now: somebody is asked something there, or

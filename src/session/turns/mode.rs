@@ -97,13 +97,13 @@ impl Sessions {
                 }
                 _ => false,
             };
-            if due && let Some(key) = keys.get(l.pressed) {
-                if input::type_if(server, &pane.id, &pressed(std::slice::from_ref(key)), &stand).await?
+            if due
+                && let Some(key) = keys.get(l.pressed)
+                && input::type_if(server, &pane.id, &pressed(std::slice::from_ref(key)), &stand).await?
                     == Typed::Yes
-                {
-                    (l.pressed, l.at) = (l.pressed + 1, Instant::now());
-                    wrote.push_str(written(key));
-                }
+            {
+                (l.pressed, l.at) = (l.pressed + 1, Instant::now());
+                wrote.push_str(written(key));
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::super::events::Event;
+use super::super::events::Step;
 use super::super::pane::Held;
 use super::super::state::Evidence;
 use super::super::{Pane, Session, Sessions, State, record};
@@ -115,7 +115,7 @@ impl Sessions {
         match put {
             Ok(Put::Taken) => {
                 self.stage(book, turn, Stage::Running).await?;
-                self.report_turn(session, turn, |t| Event::Delivered(t));
+                self.report_turn(session, turn, Step::Delivered);
                 if pane.full_screen() {
                     pane.note(&format!("input: {}", text.replace('\n', "\n  ")), SystemTime::now());
                 }
@@ -266,7 +266,7 @@ impl Sessions {
             if told.replace(now.state) != Some(now.state)
                 && matches!(now.state, State::Blocked | State::Limited)
             {
-                self.report_turn(session, turn, |t| Event::Suspended(t));
+                self.report_turn(session, turn, Step::Suspended);
             }
             if pane.is_gone() || now.state.ended() || pane.fact(|f| f.pid != pid) {
                 let how = if now.state.ended() { now.state.to_string() } else { "started anew".to_owned() };
