@@ -473,6 +473,11 @@ impl Counter {
         }
     }
 
+    /// Whether something of ours was typed while the question is asked.
+    pub fn is_touched(&self) -> bool {
+        self.now.as_ref().is_some_and(|now| now.touched)
+    }
+
     pub fn asked(&self, question: Question) -> Asked {
         let (number, since) =
             self.now.as_ref().map_or_else(|| (0, Instant::now()), |now| (now.number, now.since));

@@ -195,7 +195,6 @@ impl Eyes {
     }
 
     pub fn look(&mut self, picture: Picture) {
-        let says = |p: &Picture| !matches!(p.state, None | Some(manifest::State::Unknown));
         self.known |= says(&picture);
         let paints = matches!(self.picture.state, Some(manifest::State::Busy | manifest::State::Limited));
         if paints && !says(&picture) {
@@ -208,7 +207,11 @@ impl Eyes {
     }
 
     fn believe(&mut self, picture: Picture) {
-        self.asks.look(picture.question.as_ref(), Instant::now());
+        // What says nothing does not say that a question is gone to which nobody typed: it may be painted
+        // anew.
+        if picture.question.is_some() || says(&picture) || self.asks.is_touched() {
+            self.asks.look(picture.question.as_ref(), Instant::now());
+        }
         if matches!(picture.composer, Composer::Empty | Composer::Draft(_)) {
             (self.brought, self.stuck) = (None, false);
         }
@@ -484,6 +487,11 @@ impl Eyes {
             _ => seen,
         }
     }
+}
+
+/// Whether a picture tells a state.
+fn says(picture: &Picture) -> bool {
+    !matches!(picture.state, None | Some(manifest::State::Unknown))
 }
 
 #[cfg(test)]
