@@ -41,6 +41,12 @@ pub async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T>> + Se
     done.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "it ended before it was done").because(e)))
 }
 
+/// Runs what waits for a disk on a thread that may wait. Within a runtime.
+pub async fn on_disk<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(act).await;
+    done.map_err(|e| Error::new(Kind::Bug, "an access to the disk ended before it was done").because(e))
+}
+
 struct Later {
     rt: Handle,
     state: Mutex<State>,

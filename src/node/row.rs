@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::error::{Error, Kind, Result, fail};
+use crate::error::{Kind, Result, fail};
+use crate::later;
 use crate::log::LogFile;
 use crate::tree::id::Ids;
 use crate::tree::{Access, Caller, Follow, Lines, Shape, Unit};
@@ -283,8 +284,7 @@ impl<S: Clone + Send + Sync + 'static> Bound for At<S> {
             File::Ctl(verbs) => command(verbs, &self.subject, who, &body).await,
             File::Document(doc) => {
                 let (save, subject) = (doc.save, self.subject.clone());
-                let saved = tokio::task::spawn_blocking(move || save(&subject, &body)).await;
-                saved.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "a save did not end").because(e)))
+                later::on_disk(move || save(&subject, &body)).await?
             }
             _ => fail(Kind::Denied, format!("{}: cannot be written", self.row.name)),
         }

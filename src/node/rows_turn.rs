@@ -4,7 +4,8 @@ use super::dir::{DirRow, Holds};
 use super::row::{Answer, Fetched, File, Row};
 use super::subject::TurnAt;
 use super::text;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
+use crate::later;
 use crate::session::turns::book::Book;
 use crate::session::turns::turn::Turn;
 use crate::session::turns::wait::TurnWait;
@@ -51,9 +52,7 @@ pub(super) fn reply(t: TurnAt) -> Answer<Vec<u8>> {
 fn from_book(t: TurnAt, read: fn(&Book, &Turn) -> Result<String>) -> Answer<Vec<u8>> {
     Box::pin(async move {
         let Some(book) = t.session.turns.book() else { return Ok(Vec::new()) };
-        let read = tokio::task::spawn_blocking(move || read(&book, &t.turn)).await;
-        let read = read.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "a read did not end").because(e)));
-        read.map(String::into_bytes)
+        later::on_disk(move || read(&book, &t.turn)).await?.map(String::into_bytes)
     })
 }
 

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::subject::{NodeAt, PaneAt, SessionAt, TurnAt};
 use crate::agent::installed;
 use crate::clock::rfc3339;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
+use crate::later;
 use crate::log::{column, field, free_text};
 use crate::session::record::from_millis;
 use crate::session::settings::Rejected;
@@ -229,8 +230,7 @@ pub async fn agents(n: NodeAt, json: bool) -> Result<Vec<u8>> {
         let found = installed::look(&all, &path, true);
         if json { installed::as_json(&found) } else { installed::table(&found) }
     };
-    let looked = tokio::task::spawn_blocking(look).await; // a directory of PATH may be a slow one
-    looked.map(String::into_bytes).map_err(|e| Error::new(Kind::Bug, "the catalogue's look ended").because(e))
+    later::on_disk(look).await.map(String::into_bytes) // a directory of PATH may be a slow one
 }
 
 /// Every agent's conversations in every directory, as the login shell's environment finds them.

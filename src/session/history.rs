@@ -17,7 +17,8 @@ use super::program::Agent;
 use super::{Moved, Record, Session, Sessions};
 use crate::agent::history::{self, Adapter, Conversation, Entry, Home, Listing, Mark};
 use crate::config::SessionConfig;
-use crate::error::{Error, Kind, Result, fail};
+use crate::error::{Kind, Result, fail};
+use crate::later::on_disk;
 
 /// A list this old is made anew when somebody looks at it.
 const FRESH: Duration = Duration::from_secs(2);
@@ -86,12 +87,6 @@ impl Place {
     pub fn since(&self, c: &Conversation, mark: &Mark) -> Result<Vec<Entry>> {
         self.with(|home| self.adapter.since(home, c, mark)).map(|(entries, _)| entries)
     }
-}
-
-/// Runs what reads disks where it holds up nobody.
-pub(super) async fn on_disk<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(act).await;
-    done.map_err(|e| Error::new(Kind::Bug, "reading a history did not end").because(e))
 }
 
 impl Sessions {

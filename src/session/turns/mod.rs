@@ -29,6 +29,7 @@ use super::events::{self, Step};
 use super::{Moved, Session, Sessions, State, message, record};
 use crate::config::session::Turns as Setting;
 use crate::error::{Error, Kind, Result, fail};
+use crate::later::on_disk;
 use crate::tree::Caller;
 use book::Book;
 use turn::{Origin, Stage, Turn};
@@ -165,7 +166,7 @@ impl Sessions {
         message::has_words(&text)?;
         let origin = Origin { node: who.node.clone(), uid: who.uid, init: false };
         let (sessions, session, pid) = (self.clone(), session.clone(), who.pid);
-        on_disk(move || sessions.accept_as(&session, name.as_deref(), &text, origin, pid).map(Some)).await
+        on_disk(move || sessions.accept_as(&session, name.as_deref(), &text, origin, pid).map(Some)).await?
     }
 
     /// The first prompts of a fresh start.
@@ -173,7 +174,6 @@ impl Sessions {
         let (sessions, session) = (self.clone(), session.clone());
         let accepted = on_disk(move || {
             sessions.accept_init_now(&session, &prompts);
-            Ok(())
         });
         if let Err(e) = accepted.await {
             tracing::error!("init: {e}");
@@ -236,7 +236,7 @@ impl Sessions {
             session.turns.tell();
             Ok(withdrawn.len())
         })
-        .await
+        .await?
     }
 
     /// Gives a waiting prompt another name, which no prompt ever had. `Busy` for one that is under way.
@@ -256,7 +256,7 @@ impl Sessions {
             session.turns.tell();
             Ok(())
         })
-        .await
+        .await?
     }
 
     /// `ctl clear-queue`.
@@ -272,7 +272,7 @@ impl Sessions {
     /// A person goes on after damage to the book.
     pub async fn release_turns(&self, session: &Arc<Session>) -> Result<()> {
         if let Some(book) = session.turns.book().filter(|book| book.held().is_some()) {
-            on_disk(move || book.release()).await?;
+            on_disk(move || book.release()).await??;
             session.turns.tell();
         }
         Ok(())
@@ -285,7 +285,7 @@ impl Sessions {
             return;
         }
         let (sessions, of) = (self.clone(), name.to_owned());
-        let report = on_disk(move || {
+        let report = on_disk(move || -> Result<()> {
             let (book, damage) = Book::open(path, &|| sessions.serial())?;
             if let Some(damage) = damage {
                 sessions.journal.trouble(&of, &damage);
@@ -298,7 +298,7 @@ impl Sessions {
             }
             Ok(())
         });
-        if let Err(e) = report.await {
+        if let Err(e) = report.await.and_then(|report| report) {
             self.journal.trouble(name, e.text());
         }
     }
@@ -337,7 +337,7 @@ impl Sessions {
     ) -> Result<()> {
         let (sessions, session, book) = (self.clone(), session.clone(), book.clone());
         let (turn, why) = (turn.clone(), why.map(str::to_owned));
-        on_disk(move || sessions.end_turn_now(&session, &book, &turn, stage, why.as_deref(), reply)).await
+        on_disk(move || sessions.end_turn_now(&session, &book, &turn, stage, why.as_deref(), reply)).await?
     }
 
     /// The same on a thread that may wait for the disk.
@@ -399,12 +399,4 @@ impl Sessions {
             format!("{}: it is {state}; a prompt could be taken for an answer", session.shown()),
         ))
     }
-}
-
-/// Runs `act` on a thread that may wait for the disk.
-async fn on_disk<T: Send + 'static>(act: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(act).await;
-    done.unwrap_or_else(|e| {
-        Err(Error::new(Kind::Bug, "an access to the book of prompts did not end").because(e))
-    })
 }

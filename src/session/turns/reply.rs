@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::super::history::{Place, on_disk};
+use super::super::history::Place;
 use super::super::record::from_millis;
 use super::super::{Pane, Session, Sessions};
 use super::outcome::{Found, is_command};
 use super::turn::Turn;
 use crate::agent::history::{self, Mark, TurnRecord, Who};
+use crate::later::on_disk;
 
 /// What is known before a turn, to tell its answer from what was there.
 #[derive(Default)]

@@ -9,7 +9,6 @@ use super::super::pane::Held;
 use super::super::state::Evidence;
 use super::super::{Pane, Session, Sessions, State, record};
 use super::book::Book;
-use super::on_disk;
 use super::outcome::{Ended, outcome, reason_text};
 use super::reply::Before;
 use super::submit::{Put, Unfit, known};
@@ -17,6 +16,7 @@ use super::turn::{Stage, Turn};
 use crate::agent::composer::Composer;
 use crate::agent::rules::notice;
 use crate::error::{Error, Kind, Result};
+use crate::later::on_disk;
 use crate::tmux;
 
 /// How often what is waited for is looked at, beside the changes that are told.
@@ -154,7 +154,7 @@ impl Sessions {
     async fn stage(&self, book: &Arc<Book>, turn: &Turn, stage: Stage) -> Result<Option<Turn>> {
         let (book, number) = (book.clone(), turn.number);
         let at = record::millis(SystemTime::now());
-        on_disk(move || book.stage(number, stage, at, None, None)).await
+        on_disk(move || book.stage(number, stage, at, None, None)).await?
     }
 
     /// Waits until the agent is ready, nobody types, and nothing is to be done before.
@@ -230,7 +230,7 @@ impl Sessions {
             let last = book.all().into_iter().rev().find(|turn| turn.stage == Stage::Uncertain);
             let text = last.and_then(|turn| book.prompt(&turn).ok()).unwrap_or_default();
             if self.clear_composer(pane, &text).await? {
-                on_disk(move || book.composer_is_clean()).await?;
+                on_disk(move || book.composer_is_clean()).await??;
             }
             return Ok(false); // and a fresh look after it
         }
