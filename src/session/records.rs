@@ -13,8 +13,8 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::Journal;
 use super::record::{Record, Store};
-use super::{Journal, ModeSet};
 use crate::error::{Error, Kind, Result, fail};
 
 /// Changes that may wait for the disk at a time, over all callers.
@@ -88,25 +88,24 @@ impl Records {
         }));
     }
 
-    /// Changes a record on disk, and in force once it is there.
+    /// Changes a record on disk, and in force once it is there. `first` stores what goes with it.
     pub fn change(
         &self,
         kept: &Arc<Kept>,
-        change: impl Fn(&Store, &mut Record) -> Result<()> + Send + 'static,
+        first: impl FnOnce(&Store) -> Result<()> + Send + 'static,
+        change: impl Fn(&mut Record) + Send + 'static,
     ) -> Saved<()> {
         let kept = kept.clone();
         self.run(move |store| {
-            let mut new = kept.get(Record::clone);
-            change(store, &mut new)?;
             if kept.forgotten.load(Ordering::Acquire) {
                 return fail(Kind::Gone, "the session is gone");
             }
+            first(store)?;
+            let mut new = kept.get(Record::clone);
+            change(&mut new);
             store.save(&new)?;
-            // It may have been edited meanwhile: only what this one changes comes into force.
-            let mut now = kept.now.lock();
-            let edited = (now.name.clone(), now.stopped, now.conversation.clone(), now.limit.clone());
-            *now = new;
-            (now.name, now.stopped, now.conversation, now.limit) = edited;
+            // It may have been edited meanwhile: those edits stay, and have their own save.
+            change(&mut kept.now.lock());
             Ok(())
         })
     }
@@ -114,11 +113,8 @@ impl Records {
     /// Sets bits and group of a file (`""`: of the directory).
     pub fn set_mode(&self, kept: &Arc<Kept>, file: &str, mode: Option<u32>, gid: Option<u32>) -> Saved<()> {
         let file = file.to_owned();
-        self.change(kept, move |_, record| {
-            let set: &mut ModeSet = record.modes.entry(file.clone()).or_default();
-            set.merge(mode, gid);
-            Ok(())
-        })
+        let set = move |record: &mut Record| record.modes.entry(file.clone()).or_default().merge(mode, gid);
+        self.change(kept, |_| Ok(()), set)
     }
 
     /// Removes a record and the files beside it, for good.

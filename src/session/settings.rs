@@ -80,15 +80,13 @@ impl Sessions {
             }
         };
         let (kept, changed) = (text.to_owned(), record::millis(SystemTime::now()));
-        let save = move |store: &Store, record: &mut Record| {
-            if !from_file {
-                store.save_config(&record.id, &kept)?;
-            }
+        let (id, file) = (session.id.clone(), (!from_file).then(|| text.to_owned()));
+        let save = move |store: &Store| file.map_or(Ok(()), |text| store.save_config(&id, &text));
+        let change = move |record: &mut Record| {
             record.config.clone_from(&kept);
             record.changed = changed;
-            Ok(())
         };
-        self.records.change(&session.record, save).block()?;
+        self.records.change(&session.record, save, change).block()?;
         self.reject(session, None);
         self.put_in_force(session, new);
         Ok(())
