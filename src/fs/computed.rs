@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use super::inode::Inode;
 use super::stream::Stream;
+use crate::error::{Kind, Result, fail};
 use crate::tree::Shape;
 
 /// Bytes of a page, as the kernel reads ahead.
@@ -51,6 +53,8 @@ struct State {
     told: Vec<Told>,
     /// The size told last.
     last: u64,
+    /// Who was told a size that was not that of its line.
+    guessed: Guessed,
     opened: Option<Instant>,
     /// The kernel keeps the name, so that it asks for no look-up.
     kept: bool,
@@ -70,6 +74,14 @@ enum Shows {
     Due(Bytes, u32),
     /// The same of a line.
     LineDue,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Guessed {
+    #[default]
+    Nobody,
+    Thread(u32),
+    Several,
 }
 
 struct Told {
@@ -96,12 +108,7 @@ impl Computed {
 
     /// The exact size, from an open on. `None`: nothing is open.
     pub fn exact(&self) -> Option<u64> {
-        match &self.0.lock().shows {
-            Shows::Nothing | Shows::LineDue => None,
-            Shows::Text(text, _) | Shows::Due(text, _) => Some(text.len() as u64),
-            Shows::Line(stream) => stream.length(),
-            Shows::Spent(length) => *length,
-        }
+        self.0.lock().exact()
     }
 
     /// Whether a look-up must lead elsewhere.
@@ -113,15 +120,48 @@ impl Computed {
         self.0.lock().last
     }
 
-    /// The size goes to thread `tid`. A thread that asks again has taken earlier answers in.
-    pub fn tell(&self, tid: u32, size: u64, now: Instant) {
+    /// What goes to thread `tid` as the size: the exact one, else `size`. A thread that asks again has
+    /// taken earlier answers in.
+    pub fn tell(&self, tid: u32, size: u64, now: Instant) -> u64 {
         let mut state = self.0.lock();
+        let exact = state.exact();
+        let size = exact.unwrap_or(size);
         state.last = size;
+        if exact.is_none() {
+            state.guessed = match state.guessed {
+                Guessed::Nobody => Guessed::Thread(tid),
+                Guessed::Thread(one) if one == tid && tid != 0 => Guessed::Thread(tid),
+                _ => Guessed::Several,
+            };
+        }
         state.told.retain(|t| t.tid != tid && now.saturating_duration_since(t.at) < UNDER_WAY);
         if state.told.len() >= MOST_TOLD {
             state.told.remove(0);
         }
         state.told.push(Told { tid, size, at: now });
+        size
+    }
+
+    /// Thread `tid` is to be given a page of the line, which is there. The kernel takes the end of that
+    /// page for the end of the file, unless it took in another size since it asked for the page. Where
+    /// it may have, `pass_over` has it take in none of before, and the answer is an error: the kernel
+    /// asks once more, and by then no size is told but the line's.
+    pub async fn ends_at_its_line(
+        &self,
+        tid: u32,
+        pass_over: impl FnOnce() -> oneshot::Receiver<()>,
+    ) -> Result<()> {
+        let sure = match self.0.lock().guessed {
+            Guessed::Nobody => true,
+            Guessed::Thread(one) => one == tid && tid != 0, // it took that in before it asked
+            Guessed::Several => false,
+        };
+        if sure {
+            return Ok(());
+        }
+        let _ = pass_over().await; // its sender is dropped, which is an error
+        self.0.lock().guessed = Guessed::Nobody;
+        fail(Kind::Invalid, "another size may be taken in; ask again")
     }
 
     /// Whether the kernel may keep the name, as a look-up is told now.
@@ -183,6 +223,15 @@ impl Computed {
 }
 
 impl State {
+    fn exact(&self) -> Option<u64> {
+        match &self.shows {
+            Shows::Nothing | Shows::LineDue => None,
+            Shows::Text(text, _) | Shows::Due(text, _) => Some(text.len() as u64),
+            Shows::Line(stream) => stream.length(),
+            Shows::Spent(length) => *length,
+        }
+    }
+
     /// Whether every size that the kernel may believe suits `len` bytes: none is less, and none has a
     /// page that begins behind the end. Such pages are read ahead at the same time as the one with
     /// the end; where the answer to them comes first, the kernel takes their beginning for the end

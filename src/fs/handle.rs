@@ -244,6 +244,11 @@ impl Handle {
             File::Text(text) | File::Lines(text, _) => Ok(part(text, offset, len)),
             File::View(view) => Ok(part(&view.text, offset, len)),
             File::Log(log) | File::Message(Some(log), _) => log.read_at(offset, len).await.map_err(gone),
+            File::Wait(stream, _) if by.owner == 0 => match stream.try_first() {
+                Some(line) => Ok(part(&line, offset, len)),
+                None if block => Ok(part(&door.parking.park(by.tid, stream.first()).await?, offset, len)),
+                None => fail(Kind::Full, "nothing to read yet"),
+            },
             File::Stream(stream) | File::Wait(stream, _) => match stream.try_read(len) {
                 Some(bytes) => Ok(bytes),
                 None if block => door.parking.park(by.tid, stream.read(len)).await,
@@ -253,6 +258,13 @@ impl Handle {
             File::Ask(exchange) => exchange.read(door, self, by, len, block).await,
             File::Scratch(file) => Ok(file.read(offset, len).into()),
             File::Message(None, _) | File::Item(_) => fail(Kind::Denied, "it can only be written"),
+        }
+    }
+
+    /// A page of the line that is waited for was given to the kernel: read(2) finds its end.
+    pub fn was_read(&self) {
+        if let File::Wait(stream, _) = &self.file {
+            stream.try_read(usize::MAX);
         }
     }
 

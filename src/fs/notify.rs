@@ -28,12 +28,22 @@ use std::time::{Duration, Instant};
 
 use fuser::{INodeNo, Notifier};
 use parking_lot::{Condvar, Mutex};
-
-use super::vfs::Notes;
+use tokio::sync::oneshot;
 
 /// A directory is left alone this long after a call in it: callers that wait for its lock get it
 /// one after the other, and the next one's request is on its way.
 const QUIET: Duration = Duration::from_millis(50);
+
+/// Where the door tells that the kernel's copy of something is out of date.
+pub trait Notes: Send + Sync + 'static {
+    /// `name` in directory `parent` leads elsewhere.
+    fn entry(&self, parent: u64, name: &str);
+    /// The attributes of `ino` changed.
+    fn attributes(&self, ino: u64);
+    /// The kernel passes over every answer that told a size of `ino` before this. The result ends
+    /// when that is so.
+    fn sizes(&self, ino: u64) -> oneshot::Receiver<()>;
+}
 
 /// Whom the notifier tells. Errors mean that the kernel forgot what is named already, or that the
 /// mount is gone.
@@ -63,6 +73,8 @@ struct Due {
     /// By directory.
     entries: HashMap<u64, HashSet<String>>,
     attributes: HashSet<u64>,
+    /// The same, and who waits until the kernel was told.
+    sizes: Vec<(u64, oneshot::Sender<()>)>,
     /// Directories with calls out, or that had some a moment ago.
     calls: HashMap<u64, Calls>,
     closed: bool,
@@ -79,6 +91,7 @@ struct Calls {
 struct Ready {
     entries: Vec<(u64, HashSet<String>)>,
     attributes: HashSet<u64>,
+    sizes: Vec<(u64, oneshot::Sender<()>)>,
 }
 
 impl Notes for Queue {
@@ -90,6 +103,17 @@ impl Notes for Queue {
     fn attributes(&self, ino: u64) {
         self.due.lock().attributes.insert(ino);
         self.more.notify_one();
+    }
+
+    fn sizes(&self, ino: u64) -> oneshot::Receiver<()> {
+        let (told, done) = oneshot::channel();
+        let mut due = self.due.lock();
+        if !due.closed {
+            due.sizes.push((ino, told));
+        }
+        drop(due);
+        self.more.notify_one();
+        done
     }
 }
 
@@ -132,6 +156,10 @@ impl Queue {
         thread.spawn(move || {
             while let Some(ready) = self.take() {
                 ready.attributes.into_iter().for_each(|ino| kernel.attributes(ino));
+                for (ino, told) in ready.sizes {
+                    kernel.attributes(ino);
+                    drop(told);
+                }
                 for (parent, names) in ready.entries {
                     names.iter().for_each(|name| kernel.entry(parent, name));
                 }
@@ -141,7 +169,10 @@ impl Queue {
     }
 
     pub fn close(&self) {
-        self.due.lock().closed = true;
+        let mut due = self.due.lock();
+        due.closed = true;
+        due.sizes.clear();
+        drop(due);
         self.more.notify_all();
     }
 
@@ -154,7 +185,7 @@ impl Queue {
             }
             let now = Instant::now();
             let ready = due.ready(now);
-            if !ready.entries.is_empty() || !ready.attributes.is_empty() {
+            if !ready.entries.is_empty() || !ready.attributes.is_empty() || !ready.sizes.is_empty() {
                 return Some(ready);
             }
             match due.next(now) {
@@ -170,7 +201,8 @@ impl Due {
         self.calls.retain(|_, calls| calls.out > 0 || now < calls.quiet);
         let calls = &self.calls;
         let entries = self.entries.extract_if(|dir, _| !calls.contains_key(dir)).collect();
-        Ready { entries, attributes: std::mem::take(&mut self.attributes) }
+        let (attributes, sizes) = (std::mem::take(&mut self.attributes), std::mem::take(&mut self.sizes));
+        Ready { entries, attributes, sizes }
     }
 
     /// When the next directory with something to tell has been left alone long enough. `None`
@@ -219,7 +251,10 @@ mod tests {
         assert_eq!(heard.recv_timeout(LIMIT).unwrap(), "7/held");
         queue.entry(8, "after");
         assert_eq!(heard.recv_timeout(LIMIT).unwrap(), "8/after");
+        assert!(queue.sizes(8).blocking_recv().is_err());
+        assert_eq!(heard.try_recv().unwrap(), "8", "told before it returns");
         queue.close();
         assert!(heard.recv_timeout(LIMIT).is_err(), "the thread ends");
+        assert!(queue.sizes(8).blocking_recv().is_err(), "nobody waits for a mount that ended");
     }
 }

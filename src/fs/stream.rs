@@ -35,6 +35,8 @@ struct Shared {
 struct State {
     lines: VecDeque<Bytes>,
     len: usize,
+    /// The line that came first, for whoever asks for a part of it again.
+    first: Option<Bytes>,
     /// Bytes that ever came.
     total: u64,
     end: bool,
@@ -73,12 +75,26 @@ impl Stream {
         Some(bytes)
     }
 
+    /// The first line, whether it was read or not; empty where none came; `None` while one may.
+    pub fn try_first(&self) -> Option<Bytes> {
+        let state = self.shared.state.lock();
+        state.first.clone().or_else(|| state.end.then(Bytes::new))
+    }
+
     pub async fn read(&self, len: usize) -> Bytes {
+        self.wait(|| self.try_read(len)).await
+    }
+
+    pub async fn first(&self) -> Bytes {
+        self.wait(|| self.try_first()).await
+    }
+
+    async fn wait(&self, look: impl Fn() -> Option<Bytes>) -> Bytes {
         loop {
             let more = self.shared.more.notified();
             tokio::pin!(more);
             more.as_mut().enable(); // before looking, so that nothing is missed in between
-            if let Some(bytes) = self.try_read(len) {
+            if let Some(bytes) = look() {
                 return bytes;
             }
             more.await;
@@ -135,6 +151,7 @@ async fn pump(mut lines: Box<dyn Lines>, shared: Arc<Shared>) {
                 Some(line) => {
                     state.len += line.len();
                     state.total += line.len() as u64;
+                    state.first.get_or_insert_with(|| line.clone());
                     state.lines.push_back(line);
                 }
                 None => state.end = true,

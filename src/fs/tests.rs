@@ -11,8 +11,9 @@ use tokio::runtime::Handle;
 
 use super::fake::{Fake, path};
 use super::gesture::Asker;
+use super::notify::Notes;
 use super::procs::FakeProcs;
-use super::vfs::{Attr, Look, Notes, SetAttr, Vfs};
+use super::vfs::{Attr, Look, SetAttr, Vfs};
 use crate::error::{Kind, Result};
 use crate::tree::{Caller, Change, Groups, Tree};
 
@@ -30,6 +31,10 @@ impl Notes for Noted {
     }
     fn attributes(&self, ino: u64) {
         self.0.lock().push(format!("{ino}"));
+    }
+    fn sizes(&self, ino: u64) -> tokio::sync::oneshot::Receiver<()> {
+        self.0.lock().push(format!("sizes of {ino}"));
+        tokio::sync::oneshot::channel().1
     }
 }
 

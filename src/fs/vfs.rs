@@ -18,6 +18,7 @@ use super::computed::{Conflict, PAGE, Retries, is_computed};
 use super::gesture::Asker;
 use super::handle::{Door, End, Handle, Mode, tid};
 use super::inode::{Inode, Inodes, State, What};
+use super::notify::Notes;
 use super::procs::{Procs, killed};
 use super::scratch::{AWAY, KEEP, Scratch, ScratchFile};
 use super::stream::{Ready, Wakeup};
@@ -39,14 +40,6 @@ pub struct Look {
     /// Masks the defaults. Those have owner's bits alone (TREE.md), so bits of the group and
     /// others came from a chmod and stay.
     pub umask: u32,
-}
-
-/// Where the door tells that the kernel's copy of something is out of date.
-pub trait Notes: Send + Sync + 'static {
-    /// `name` in directory `parent` leads elsewhere.
-    fn entry(&self, parent: u64, name: &str);
-    /// The attributes of `ino` changed.
-    fn attributes(&self, ino: u64);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,8 +194,7 @@ impl Vfs {
                 _ => return stat.size,
             },
         };
-        inode.computed.tell(tid, size, Instant::now());
-        size
+        inode.computed.tell(tid, size, Instant::now())
     }
 
     /// Answers from memory unless a mode, group or document's size really changes.
@@ -335,7 +327,14 @@ impl Vfs {
     pub async fn read(&self, by: Asker, fh: u64, offset: u64, len: usize, block: bool) -> Result<Bytes> {
         let handle = self.handle(fh)?;
         let read = handle.read(&self.door, by, offset, len, block);
-        if handle.blocks() { read.await } else { self.door.parking.park_call(by.tid, read).await? }
+        let bytes =
+            if handle.blocks() { read.await } else { self.door.parking.park_call(by.tid, read).await? }?;
+        if by.owner == 0 && handle.waits() {
+            let Inode { ino, computed, .. } = &*handle.inode;
+            computed.ends_at_its_line(by.tid, || self.notes.sizes(*ino)).await?;
+            handle.was_read();
+        }
+        Ok(bytes)
     }
 
     pub async fn write(&self, by: Asker, fh: u64, offset: u64, data: &[u8]) -> Result<usize> {
@@ -501,8 +500,7 @@ impl Vfs {
         if is_computed(stat.shape) {
             let now = Instant::now();
             // The kernel asks for the attributes before it uses any; computed once is enough.
-            attr.size = inode.computed.exact().unwrap_or_else(|| inode.computed.last_told());
-            inode.computed.tell(tid, attr.size, now);
+            attr.size = inode.computed.tell(tid, inode.computed.last_told(), now);
             if !inode.computed.may_keep(now) {
                 name_ttl = Duration::ZERO;
             }

@@ -1,5 +1,5 @@
 //! What went out of date: changes of the tree, and scratch files that time ran out for. Tells the
-//! kernel through [`Notes`](super::vfs::Notes), and only of what really leads elsewhere: to
+//! kernel through [`Notes`](super::notify::Notes), and only of what really leads elsewhere: to
 //! invalidate a directory that is still the same would take it from under the shells inside it.
 //!
 //! Part of [`Vfs`]; its lock order holds.

@@ -1,6 +1,7 @@
 //! Whoever reads by splice, sendfile, mmap or by a file's size gets the bytes that `cat` gets: real
 //! tools on a real mount, while the text changes and other handles are open.
 
+use std::io::{BufRead, BufReader};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Mux, until};
@@ -226,6 +227,34 @@ signal.setitimer(signal.ITIMER_REAL, 0.2)
 try: os.splice(fd, w, 4096)
 except Rung: print(\"rung\")'";
     assert_eq!(mux.sh(script), "rung\n");
+}
+
+/// The kernel ended the file where the page ended only if no stat was answered since it asked for the
+/// page: 4,090 zeros followed the line.
+#[test]
+fn a_stat_of_a_wait_that_is_being_spliced_adds_no_bytes() {
+    let mux = Mux::new();
+    let script = "python3 -c '
+import os, sys, threading, time
+fd = os.open(\"wait\", os.O_RDONLY)
+def splice():
+    while os.splice(fd, 1, 1 << 16): pass
+reader = threading.Thread(target=splice)
+reader.start()
+def state(): return open(f\"/proc/self/task/{reader.native_id}/stat\").read().rsplit(\")\", 1)[1].split()[0]
+while state() != \"D\": time.sleep(0.001) # it waits for the page
+print(\"stat\", os.fstat(fd).st_size, file=sys.stderr, flush=True)
+reader.join()' | cat";
+    for _ in 0..3 {
+        let mut child = mux.spawn(script);
+        let mut told = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut told).unwrap();
+        assert_eq!(told, format!("stat {}\n", rustix::param::page_size()));
+        mux.fake.line("n/s/wait", "ready\n");
+        mux.fake.end_lines("n/s/wait");
+        let (status, line) = super::wait(child);
+        assert!(status.success() && line == "ready\n", "{status} {}", short(&line));
+    }
 }
 
 #[test]
