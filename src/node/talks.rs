@@ -53,12 +53,12 @@ struct All;
 impl Others<SessionAt> for All {
     fn names(&self, s: &SessionAt) -> Vec<String> {
         s.sessions.poke_history(&s.session);
-        s.session.history.list().iter().map(|(_, c)| c.id.clone()).collect()
+        s.session.history.list().iter().map(|c| c.id.clone()).collect()
     }
 
     fn find(&self, s: &SessionAt, ids: &Ids, path: &str, name: &str) -> Option<Found> {
         let list = s.session.history.list();
-        let Some((_, talk)) = list.iter().find(|(_, c)| c.id == name) else {
+        let Some(talk) = list.iter().find(|c| c.id == name) else {
             s.sessions.poke_history(&s.session);
             return None;
         };
@@ -80,10 +80,10 @@ fn index(s: SessionAt, json: bool) -> Answer<Vec<u8>> {
         let list = s.session.history.list();
         let bound = s.session.conversation();
         let text = if json {
-            let all: Vec<_> = list.iter().map(|(_, c)| as_json(c, bound.as_ref() == Some(&c.id))).collect();
+            let all: Vec<_> = list.iter().map(|c| as_json(c, bound.as_ref() == Some(&c.id))).collect();
             format!("{}\n", serde_json::Value::from(all))
         } else {
-            list.iter().map(|(_, c)| format!("{:<38} {}\n", field(&c.id), dates(c))).collect()
+            list.iter().map(|c| format!("{:<38} {}\n", field(&c.id), dates(c))).collect()
         };
         Ok(text.into_bytes())
     })

@@ -4,7 +4,6 @@
 //! The agents' files are read on threads that may wait; what listings show is kept in memory. Must
 //! not know how an agent keeps its files.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,9 +31,8 @@ pub struct History {
 
 #[derive(Default)]
 struct Listed {
-    /// Newest first, each with a number of its own among all that this process shows.
-    found: Arc<Vec<(u64, Conversation)>>,
-    serials: HashMap<String, u64>,
+    /// Newest first.
+    found: Arc<Vec<Conversation>>,
     at: Option<Instant>,
     trouble: Vec<String>,
 }
@@ -45,7 +43,7 @@ impl History {
         self.listed.lock().at = None;
     }
 
-    pub fn list(&self) -> Arc<Vec<(u64, Conversation)>> {
+    pub fn list(&self) -> Arc<Vec<Conversation>> {
         self.listed.lock().found.clone()
     }
 }
@@ -135,13 +133,10 @@ impl Sessions {
         };
         let others = self.bound_elsewhere(session);
         let mut listed = session.history.listed.lock();
-        let before: Vec<String> = listed.found.iter().map(|(_, c)| c.id.clone()).collect();
-        let mut found = Vec::new();
-        for c in listing.found.into_iter().filter(|c| !others.contains(&c.id)) {
-            let serial = *listed.serials.entry(c.id.clone()).or_insert_with(|| self.serial());
-            found.push((serial, c));
-        }
-        let after: Vec<&String> = found.iter().map(|(_, c)| &c.id).collect();
+        let before: Vec<String> = listed.found.iter().map(|c| c.id.clone()).collect();
+        let mut found = listing.found;
+        found.retain(|c| !others.contains(&c.id));
+        let after: Vec<&String> = found.iter().map(|c| &c.id).collect();
         let gone = before.iter().filter(|id| !after.contains(id));
         let came = after.iter().filter(|id| !before.contains(id)).copied();
         let names: Vec<String> = gone.chain(came).cloned().collect();
@@ -230,7 +225,7 @@ impl Sessions {
     /// The newest conversation that runs nowhere else.
     pub(super) async fn newest(self: &Arc<Self>, session: &Arc<Session>) -> Result<Option<String>> {
         self.refresh_history(session).await?;
-        Ok(session.history.list().first().map(|(_, c)| c.id.clone()))
+        Ok(session.history.list().first().map(|c| c.id.clone()))
     }
 
     /// The conversation that the prompt `text`, sent at `sent`, went into: the newest one since

@@ -52,10 +52,9 @@ struct Writer {
 }
 
 impl Book {
-    /// Opens the book at `path`, or an empty one. `serial` gives each turn its own. A half-written
-    /// last row is cut off: it was never acknowledged. Of a damaged book the second value says what
-    /// became of it.
-    pub fn open(path: PathBuf, serial: &dyn Fn() -> u64) -> Result<(Self, Option<String>)> {
+    /// Opens the book at `path`, or an empty one. A half-written last row is cut off: it
+    /// was never acknowledged. Of a damaged book the second value says what became of it.
+    pub fn open(path: PathBuf) -> Result<(Self, Option<String>)> {
         let io = |e| Error::io(path.display(), e);
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
@@ -68,7 +67,7 @@ impl Book {
         let mut writer = Writer { identity: (meta.dev(), meta.ino()), sequence: 0, reserved };
         let mut pages = Pages::new(file);
         let text = foreign::read(&path, Links::Refuse, MAX_FILE).map_err(io)?;
-        let (sequence, damage) = pages.load(&text, reserved, serial);
+        let (sequence, damage) = pages.load(&text, reserved);
         writer.sequence = sequence;
         let pages = Mutex::new(pages);
         let told = damage.map(|damage| recover(&path, &mut writer, &pages, &text, &damage));
@@ -89,7 +88,6 @@ impl Book {
         origin: Origin,
         most: usize,
         at: u64,
-        serial: u64,
     ) -> Result<Turn> {
         let (turn, end) = {
             let mut writer = self.writer.lock();
@@ -111,7 +109,7 @@ impl Book {
                 writer.reserved = beside::reserve(&self.path, number)?;
             }
             let row = Row::Accept { number, name, at, origin, text: text.to_owned() };
-            let end = self.append(&mut writer, vec![row], serial)?;
+            let end = self.append(&mut writer, vec![row])?;
             (self.there(number)?, end)
         };
         if let Err(e) = self.sync(end) {
@@ -145,7 +143,7 @@ impl Book {
                 return Ok(None);
             }
             let row = Row::Stage { number, at, stage, why: why.map(str::to_owned), reply };
-            let end = self.append(&mut writer, vec![row], 0)?;
+            let end = self.append(&mut writer, vec![row])?;
             let turn = self.by_number(number);
             (turn, if stage.ended() { self.tidy(&mut writer)? } else { end })
         };
@@ -163,7 +161,7 @@ impl Book {
                 numbers.iter().copied().filter(waits).collect()
             };
             let row = |number| Row::Stage { number, at, stage: Stage::Withdrawn, why: None, reply: None };
-            self.append(&mut writer, waiting.iter().copied().map(row).collect(), 0)?;
+            self.append(&mut writer, waiting.iter().copied().map(row).collect())?;
             let turns = waiting.into_iter().filter_map(|number| self.by_number(number)).collect();
             (turns, self.tidy(&mut writer)?)
         };
@@ -184,7 +182,7 @@ impl Book {
                     return used(name);
                 }
             }
-            let end = self.append(&mut writer, vec![Row::Rename { number, name: name.to_owned() }], 0)?;
+            let end = self.append(&mut writer, vec![Row::Rename { number, name: name.to_owned() }])?;
             (self.there(number)?, end)
         };
         self.sync(end)?;
@@ -208,7 +206,7 @@ impl Book {
 
     /// Writes a row and takes what it says; on disk when it returns.
     fn put(&self, row: Row) -> Result<()> {
-        let end = self.append(&mut self.writer.lock(), vec![row], 0)?;
+        let end = self.append(&mut self.writer.lock(), vec![row])?;
         self.sync(end)
     }
 
@@ -227,7 +225,7 @@ impl Book {
 
     /// Writes rows by one call, or leaves the file as it was; takes what they say, and returns where
     /// they end.
-    fn append(&self, writer: &mut Writer, rows: Vec<Row>, serial: u64) -> Result<(u64, u64)> {
+    fn append(&self, writer: &mut Writer, rows: Vec<Row>) -> Result<(u64, u64)> {
         let (file, len) = {
             let pages = self.pages.lock();
             (pages.file.clone(), pages.len)
@@ -247,7 +245,7 @@ impl Book {
         let mut pages = self.pages.lock();
         pages.len += text.len() as u64;
         for (row, span) in rows.into_iter().zip(spans) {
-            pages.take(row, span, &|| serial);
+            pages.take(row, span);
         }
         Ok((pages.edition, pages.len))
     }

@@ -2,15 +2,9 @@
 
 use super::super::pages::{SHOWN, SLACK};
 use super::*;
-use std::cell::Cell;
 
 fn opened(path: &Path) -> (Book, Option<String>) {
-    let count = Cell::new(0);
-    Book::open(path.to_owned(), &|| {
-        count.set(count.get() + 1);
-        count.get()
-    })
-    .unwrap()
+    Book::open(path.to_owned()).unwrap()
 }
 
 fn open(path: &Path) -> Book {
@@ -25,7 +19,7 @@ fn rewritten(book: &Book) {
 }
 
 fn put(book: &Book, name: Option<&str>, text: &str) -> Result<Turn> {
-    book.accept(name, text, Origin::default(), 3, 7, 99)
+    book.accept(name, text, Origin::default(), 3, 7)
 }
 
 fn names(turns: &[Turn]) -> Vec<&str> {
@@ -41,7 +35,7 @@ fn prompts_come_back_in_their_order_and_names_are_used_once() {
     put(&book, Some("build-1"), "two\nlines").unwrap();
     put(&book, None, "three").unwrap();
     assert_eq!(put(&book, None, "four").unwrap_err().kind, Kind::Full);
-    let init = book.accept(None, "first", Origin { init: true, ..Origin::default() }, 3, 7, 1).unwrap();
+    let init = book.accept(None, "first", Origin { init: true, ..Origin::default() }, 3, 7).unwrap();
     assert_eq!(names(&book.queue()), ["0004", "0001", "build-1", "0003"], "init prompts come first");
     book.stage(init.number, Stage::Withdrawn, 8, None, None).unwrap().unwrap();
     assert_eq!(put(&book, Some("build-1"), "x").unwrap_err().kind, Kind::Exists);

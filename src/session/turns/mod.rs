@@ -131,7 +131,7 @@ impl Sessions {
         if let Some(book) = session.turns.book() {
             return Ok(book);
         }
-        let (open, damage) = Book::open(self.records.store().turns(&session.id), &|| self.serial())?;
+        let (open, damage) = Book::open(self.records.store().turns(&session.id))?;
         if let Some(damage) = damage {
             session.set_last_error(&damage);
             self.journal.trouble(&session.shown(), &damage);
@@ -208,7 +208,7 @@ impl Sessions {
         self.home.look()?;
         let most = self.config().turns_queue;
         let at = record::millis(SystemTime::now());
-        let turn = self.book_of(session)?.accept(name, text, origin, most, at, self.serial())?;
+        let turn = self.book_of(session)?.accept(name, text, origin, most, at)?;
         self.report_turn_of(session, &turn, pid, Step::Accepted);
         session.turns.tell();
         self.drive(session);
@@ -286,7 +286,7 @@ impl Sessions {
         }
         let (sessions, of) = (self.clone(), name.to_owned());
         let report = on_disk(move || -> Result<()> {
-            let (book, damage) = Book::open(path, &|| sessions.serial())?;
+            let (book, damage) = Book::open(path)?;
             if let Some(damage) = damage {
                 sessions.journal.trouble(&of, &damage);
             }

@@ -74,7 +74,7 @@ impl Pages {
 
     /// Takes the rows of a file: the number of the last, and what is wrong with the file, if anything
     /// is. Numbers below `reserved` may have been given.
-    pub fn load(&mut self, text: &[u8], reserved: u64, serial: &dyn Fn() -> u64) -> (u64, Option<Damage>) {
+    pub fn load(&mut self, text: &[u8], reserved: u64) -> (u64, Option<Damage>) {
         let mut damage = Damage::default();
         let mut reader = row::Reader::new(text);
         for found in reader.by_ref() {
@@ -83,7 +83,7 @@ impl Pages {
                     if let Row::Stage { number, .. } = row {
                         damage.known(number);
                     }
-                    self.take(row, span, serial);
+                    self.take(row, span);
                 }
                 Found::Later(number, span) => self.keep(number, span),
                 Found::Hole { at, bytes, missing } => {
@@ -95,7 +95,7 @@ impl Pages {
                     let Row::Accept { number, ref name, .. } = row else { continue };
                     if !self.turns.contains_key(&number) && !self.by_name.contains_key(name) {
                         // Its text is shown as it is found, and never typed.
-                        self.take(row, span, serial);
+                        self.take(row, span);
                         damage.altered(number);
                     }
                 }
@@ -140,7 +140,7 @@ impl Pages {
     }
 
     /// What a row says, into memory.
-    pub fn take(&mut self, row: Row, span: Span, serial: &dyn Fn() -> u64) {
+    pub fn take(&mut self, row: Row, span: Span) {
         match row {
             Row::Head { next, used, rest } => {
                 self.next = next.max(self.next);
@@ -159,7 +159,6 @@ impl Pages {
                     accepted: at,
                     sent: None,
                     ended: None,
-                    serial: serial(),
                     size: text.len() as u64,
                     rows: Box::new(Rows {
                         prompt: span,

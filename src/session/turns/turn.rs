@@ -106,8 +106,6 @@ pub struct Turn {
     pub accepted: u64,
     pub sent: Option<u64>,
     pub ended: Option<u64>,
-    /// Distinct among all that this process ever shows.
-    pub serial: u64,
     /// Bytes of the prompt.
     pub size: u64,
     /// Bytes of the answer with its last newline; 0 where there is none.
