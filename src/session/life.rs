@@ -426,9 +426,11 @@ impl Sessions {
         let main = session.main();
         let (cwd, env, command) = (program.cwd.as_bytes(), &program.env, Some(program.command.as_slice()));
         if main.is_gone() {
-            let pipes = session.config().logs.then_some(&self.pipes);
+            self.no_late_window(session).await?;
+            let (pipes, mark) = (session.config().logs.then_some(&self.pipes), tmux::session::mark()?);
             let made =
-                tmux::session::new_window(&server, &session.tmux_id(), cwd, env, command, pipes).await?;
+                tmux::session::new_window(&server, &session.tmux_id(), &mark, cwd, env, command, pipes).await;
+            let made = made.inspect_err(|e| session.may_be_late(e, mark))?;
             self.expect_tap(&made.pane, made.pipe);
             self.refresh().await?;
             let new = self.tables.read().panes.get(&made.pane).cloned();

@@ -20,6 +20,7 @@ mod hooks;
 pub mod input;
 pub mod journal;
 mod keep;
+mod late;
 pub mod life;
 pub mod limit;
 mod login;
@@ -128,6 +129,8 @@ pub struct Session {
     pub turns: Turns,
     pub history: history::History,
     backoff: Mutex<keep::Backoff>,
+    /// The mark of a window for its main pane that tmux may have opened, though it did not say so.
+    late_window: Mutex<Option<String>>,
     /// Written by a start, stop or restart, one at a time; read while something is typed, so that
     /// no message goes to a program that is being ended.
     life: tokio::sync::RwLock<()>,

@@ -150,7 +150,7 @@ impl Sessions {
             self.end(session);
         }
         for (session, info, panes) in old {
-            self.update(session, info, panes);
+            self.update(server, session, info, panes);
         }
         let mut adopted = Vec::with_capacity(new.len());
         for (info, panes) in new {
@@ -286,6 +286,7 @@ impl Sessions {
             turns: Turns::default(),
             history: Default::default(),
             backoff: Mutex::default(),
+            late_window: Mutex::default(),
             life: tokio::sync::RwLock::new(()),
         });
         self.bind_agent(&session);
@@ -331,7 +332,13 @@ impl Sessions {
         }
     }
 
-    fn update(self: &Arc<Self>, session: &Arc<Session>, info: &SessionInfo, panes: Vec<(String, Arc<Pane>)>) {
+    fn update(
+        self: &Arc<Self>,
+        server: &Server,
+        session: &Arc<Session>,
+        info: &SessionInfo,
+        panes: Vec<(String, Arc<Pane>)>,
+    ) {
         let shown = names::encode(&info.name, &self.reserved);
         let old = session.face.read().clone();
         *session.face.write() = Face {
@@ -345,6 +352,7 @@ impl Sessions {
             self.renamed(session, &old.shown, &shown);
         }
         self.tell_panes(&shown, &old.panes, &panes);
+        self.take_late_window(server, session, &panes);
         self.keep_main(session, &panes);
         self.tap_session(session);
     }

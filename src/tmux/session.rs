@@ -7,6 +7,7 @@ use super::actor::{Bodies, Server};
 use super::command::{Command, Hidden, Line};
 use super::pipe::{PipeHub, PipeStart, Ticket, descriptors};
 use super::secret::{memory_file, path_of};
+use super::state::PaneInfo;
 use crate::error::{Error, Kind, Result, fail};
 use crate::names::SESSION_ID;
 use std::os::fd::OwnedFd;
@@ -61,7 +62,7 @@ pub async fn new_session(server: &Server, new: NewSession<'_>, hub: Option<&Pipe
     let mut make = Command::new("new-session").args(["-d", "-P", "-F", MADE, "-x", &width, "-y", &height]);
     // Says whose it is from the first moment.
     make = make.arg("-e").arg(format!("{SESSION_ID}={}", new.muxfs_id)).arg("-s").literal(&first);
-    let launch = Launch::new(server, new.command, new.env)?;
+    let launch = Launch::new(server, new.command, new.env, mark()?)?;
     let mut line = owned(launch.of(make, new.cwd).into(), &target, new.muxfs_id)
         .join(variables(&target, new.env))
         // It is born with the size of any client of the server, a telephone's among them.
@@ -118,10 +119,29 @@ pub async fn finish(server: &Server, session: &str, name: &str, muxfs_id: &str) 
     server.run(owned(named.into(), session, muxfs_id)).await.map(drop)
 }
 
-/// Opens a window in a session, for a session whose main pane is gone.
+/// A mark for the program of a window that is about to be opened.
+pub fn mark() -> Result<String> {
+    super::secret::secret()
+}
+
+/// Whether the pane was made by the [`new_window`] of this mark. tmux tells the command of a pane from
+/// its first moment on.
+pub fn has_mark(pane: &PaneInfo, mark: &str) -> bool {
+    pane.start_command.contains(mark)
+}
+
+/// Does what [`new_window`] did not come to, in a pane that [`has_mark`] found.
+pub fn finish_window(server: &Server, pane: &str) {
+    // What it answers is of no use: a window that just went needs no option.
+    drop(server.send(Command::new("set-option").args(["-w", "-t", pane, "remain-on-exit", "on"])));
+}
+
+/// Opens a window in a session, for a session whose main pane is gone. A hook of the user's may hold up
+/// our client behind it: then [`has_mark`] tells the pane, where the program has an environment.
 pub async fn new_window(
     server: &Server,
     session: &str,
+    mark: &str,
     cwd: &[u8],
     env: &[(String, String)],
     command: Option<&[String]>,
@@ -130,7 +150,7 @@ pub async fn new_window(
     // Behind the last one, so that the rest of the line can name it without its id.
     let target = format!("{session}:{{end}}");
     let make = Command::new("new-window").args(["-a", "-d", "-P", "-F", MADE, "-t", &target]);
-    let launch = Launch::new(server, command, env)?;
+    let launch = Launch::new(server, command, env, mark.to_owned())?;
     let remain = Command::new("set-option").args(["-w", "-t", &target, "remain-on-exit", "on"]);
     let mut line = launch.of(make, cwd).then(remain);
     let opening = Opening::new(server, hub)?;
@@ -155,7 +175,7 @@ pub async fn respawn(
     if kill {
         again = again.arg("-k");
     }
-    let launch = Launch::new(server, command, env)?;
+    let launch = Launch::new(server, command, env, mark()?)?;
     again = launch.of(again.args(["-t", pane]), cwd);
     let ask = Command::new("display-message").args(["-p", "-t", pane, "#{pane_pid}"]);
     let text = server.run(again.then(ask)).await.map_err(|e| match e.text() {
@@ -242,8 +262,14 @@ struct Launch {
 }
 
 impl Launch {
-    /// Without `argv` it is the user's shell, as tmux starts it.
-    fn new(server: &Server, argv: Option<&[String]>, env: &[(String, String)]) -> Result<Launch> {
+    /// Without `argv` it is the user's shell, as tmux starts it. The file begins with `token`, which
+    /// the command has too.
+    fn new(
+        server: &Server,
+        argv: Option<&[String]>,
+        env: &[(String, String)],
+        token: String,
+    ) -> Result<Launch> {
         let words = |words: &[&str]| words.iter().map(|w| w.as_bytes().to_vec()).collect();
         let Some(argv) = argv.filter(|argv| !argv.is_empty()) else {
             return Ok(Launch { argv: Vec::new(), file: None });
@@ -254,7 +280,6 @@ impl Launch {
         let (mut all, file): (Vec<Vec<u8>>, _) = if env.is_empty() {
             (words(&["/bin/sh", "-c", "exec \"$@\"", "sh"]), None)
         } else {
-            let token = super::secret::secret()?;
             let mut text = token.clone().into_bytes();
             for (name, value) in env {
                 text.extend([b"\0", name.as_bytes(), b"=", value.as_bytes()].concat());

@@ -145,3 +145,26 @@ fn a_session_whose_making_a_hook_holds_up_is_ours_all_the_same() {
     assert_eq!(mount.lab.tmux_ok(&["display-message", "-p", "-t", "=demo:", "#{@muxfs}"]), "\n");
     mount.sh("rmdir '$1'; mkdir again; cat again/wait; rmdir again");
 }
+
+#[test]
+fn a_window_whose_opening_a_hook_holds_up_has_the_main_pane_all_the_same() {
+    let mount = Mount::start();
+    mount.sh("mkdir demo; cat demo/wait");
+    let pane = mount.read("demo/status").lines().find_map(|l| l.strip_prefix("pane: ").map(str::to_owned));
+    mount.lab.tmux_ok(&["new-window", "-d", "-t", "=demo:", "cat"]);
+    mount.lab.tmux_ok(&["kill-pane", "-t", &pane.unwrap()]);
+    until_true("its pane is gone", || mount.read("demo/status").contains("evidence: pane gone"));
+    mount.lab.tmux_ok(&["set-hook", "-g", "after-new-window", "wait-for never"]);
+    let started = std::fs::write(mount.path("demo/ctl"), "start\n").unwrap_err();
+    assert_eq!(started.kind(), ErrorKind::TimedOut, "{started}");
+    until_true("the next look finds it", || mount.read("demo/status").contains("state: ready"));
+    assert!(mount.read("errors").contains("demo it was started"), "{}", mount.read("errors"));
+    let windows = || mount.lab.tmux_ok(&["list-windows", "-t", "=demo:", "-F", "#{remain-on-exit}"]);
+    until_true("it is one of ours", || windows() == "off\non\n");
+    let again = std::fs::write(mount.path("demo/ctl"), "start\n").unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::ResourceBusy, "{again}");
+    mount.lab.tmux_ok(&["set-hook", "-gu", "after-new-window"]);
+    mount.sh("echo 'echo here' > demo/input; cat demo/wait; grep '^here' demo/output");
+    assert_eq!(windows().lines().count(), 2);
+    mount.sh("rmdir demo");
+}

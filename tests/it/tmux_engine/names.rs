@@ -109,7 +109,8 @@ async fn environment_and_directory_arrive() {
     }
     let hub = rig.hub();
     let more =
-        session::new_window(rig.s(), &made.session, b"/", &[], Some(&["cat".to_owned()]), Some(&hub)).await;
+        session::new_window(rig.s(), &made.session, "mark", b"/", &[], Some(&["cat".to_owned()]), Some(&hub))
+            .await;
     let more = more.expect("a window");
     assert_eq!(more.session, made.session);
     assert!(matches!(more.pipe, Some(Ok(PipeStart::Ours(_)))), "{more:?}");
