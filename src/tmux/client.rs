@@ -94,6 +94,8 @@ struct State {
     /// Bytes of the lines in `pending`.
     bytes: usize,
     marks: u64,
+    /// Text of lines that the server has, or may have, and that are not sent again.
+    left: Vec<Hidden>,
     clock: ServerClock,
 }
 
@@ -148,6 +150,7 @@ pub(super) fn drive(control: Control) -> Result<(Arc<Shared>, mpsc::UnboundedRec
         pending: VecDeque::new(),
         bytes: 0,
         marks: 0,
+        left: Vec::new(),
         clock: ServerClock::default(),
     };
     let shared = Arc::new(Shared {
@@ -236,17 +239,30 @@ impl Shared {
 
     /// Sends what `lost`, an earlier client, left.
     pub(super) fn take_over(&self, lost: &Shared) {
-        let waiting = {
+        let (waiting, mut left) = {
             let mut state = lost.state.lock();
             state.fate = Fate::Moved;
-            std::mem::take(&mut state.pending)
+            (std::mem::take(&mut state.pending), std::mem::take(&mut state.left))
         };
         let mut state = self.state.lock();
         // What nobody waits for any more is over; it may be what cost the last client.
         let now = Instant::now();
-        for one in waiting.into_iter().filter(|one| one.until > now && !one.reply.is_closed()) {
-            state.bytes += one.size();
-            self.give(&mut state, one);
+        for one in waiting {
+            if one.until > now && !one.reply.is_closed() {
+                state.bytes += one.size();
+                self.give(&mut state, one);
+            } else {
+                left.extend(one.line.hidden().iter().cloned());
+            }
+        }
+        drop(state);
+        self.forget(&left);
+    }
+
+    fn forget(&self, hidden: &[Hidden]) {
+        let line = hidden.iter().map(Hidden::forget).fold(Line::NOTHING, Line::then);
+        if line != Line::NOTHING {
+            let _ = self.send(line); // a server that is gone has forgotten it
         }
     }
 
@@ -347,7 +363,7 @@ impl Shared {
                 Event::Notice(notice) => drop(notices.send(notice)),
             });
         }
-        let kept = self.down();
+        let kept = self.down(!left);
         drop(read);
         let end = super::process::finish(child);
         let said = if left {
@@ -365,8 +381,9 @@ impl Shared {
         self.ended.send_replace(true);
     }
 
-    /// The client is lost. What can be sent once more waits; false where nobody wants it.
-    fn down(&self) -> bool {
+    /// The client is lost. What can be sent once more waits; false where nobody wants it. A client that
+    /// has not `ended` may yet need the text of its lines.
+    fn down(&self, ended: bool) -> bool {
         let mut state = self.state.lock();
         state.write = None;
         state.unsent = Vec::new();
@@ -378,6 +395,9 @@ impl Shared {
         for mut one in std::mem::take(&mut state.pending) {
             if state.fate != Fate::Down || one.line.changes() && one.end <= taken {
                 state.bytes -= one.size();
+                if ended {
+                    state.left.extend(one.line.hidden().iter().cloned());
+                }
                 let text = "tmux's client was lost before it answered; what was sent may have arrived";
                 // Whoever gave up waiting is told nothing.
                 let _ = match state.fate {
@@ -436,10 +456,7 @@ impl Shared {
                     state.clock.told(epoch, Instant::now());
                 }
                 drop(state);
-                let hidden = done.line.hidden().iter().map(Hidden::forget).fold(Line::NOTHING, Line::then);
-                if hidden != Line::NOTHING {
-                    let _ = self.send(hidden); // a server that is gone has forgotten it
-                }
+                self.forget(done.line.hidden());
                 let change = done.line.changes() && done.error.is_none();
                 // Nobody may wait any more: that is how a caller gives up.
                 let unheard = done.reply.send(done.error.map_or(Ok(done.bodies), Err)).is_err();

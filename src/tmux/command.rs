@@ -7,8 +7,6 @@
 //! argument (`-s`, `-n`, `-c`, `rename-session`, `pipe-pane`), quoting does not help: `#(cmd)`
 //! would run a command. [`Command::literal`] is for those.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 /// Commands that change nothing, as `list-…` and `show-…`.
 const ASKING: &[&str] = &["display-message", "capture-pane", "has-session"];
 
@@ -43,9 +41,7 @@ pub struct Hidden {
 
 impl Hidden {
     pub fn new(value: impl Into<Vec<u8>>) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("MUXFS_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Hidden { name, value: value.into() }
+        Hidden { name: super::variable::fresh(), value: value.into() }
     }
 
     /// The format that stands for the text. It is not expanded again.
@@ -64,11 +60,16 @@ impl Hidden {
 
     /// The command that makes the server forget it.
     pub(super) fn forget(&self) -> Command {
-        Command { changes: false, ..Command::new("set-environment").args(["-gu", &self.name]) }
+        Command::forget(&self.name)
     }
 }
 
 impl Command {
+    /// Makes the server forget the variable of a [`Hidden`]. It may be done at any time, and twice.
+    pub(super) fn forget(name: &str) -> Command {
+        Command { changes: false, ..Command::new("set-environment").args(["-gu", name]) }
+    }
+
     /// `name` is one of tmux's command names: a constant, never input.
     pub fn new(name: &'static str) -> Self {
         let asks = ASKING.contains(&name) || name.starts_with("list-") || name.starts_with("show-");

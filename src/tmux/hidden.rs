@@ -6,9 +6,10 @@
 use super::actor::{Server, ServerInfo};
 use super::client::{Shared, drive};
 use super::clock;
-use super::command::Command;
+use super::command::{Command, Line};
 use super::control::Notice;
 use super::process::{LIMIT, OwnProgram, Socket, Tmux, check_version, os, own_command};
+use super::variable;
 use crate::error::{Error, Kind, Result, fail};
 use std::ffi::OsString;
 use std::path::Path;
@@ -19,6 +20,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub const NAME: &str = "_muxfs";
 /// As a target: exactly this session, whatever others are called.
 const TARGET: &str = "=_muxfs:";
+
+/// Variables that one line forgets.
+const AT_ONCE: usize = 100;
 
 /// What a connection knows of its hidden session.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +73,10 @@ impl Server {
         let (info, client) = greeted.inspect_err(|_| shared.hang_up())?;
         check_version(&info.version).inspect_err(|_| shared.hang_up())?;
         shared.is_of(info.pid);
+        let forgotten = tokio::time::timeout_at(until, forget_left(&shared)).await;
+        if let Err(e) = forgotten.unwrap_or_else(|_| fail(Kind::TimedOut, "no answer")) {
+            tracing::debug!("variables that another muxfs left: {e}");
+        }
         tokio::spawn(super::blocked::watch(shared.clone(), tmux, client.clone()));
         let hidden = Hidden { session: attached, client };
         Ok(Some((Server::new(shared, info, own, hidden)?, notices)))
@@ -307,6 +315,16 @@ async fn greet(shared: &Arc<Shared>, path: &Path, client: Option<u32>) -> Result
     let own = format!("{} ", client.ok_or_else(odd)?);
     let name = lines.find_map(|l| l.strip_prefix(&own)).ok_or_else(odd)?;
     Ok((info, name.to_owned()))
+}
+
+/// Texts of a muxfs that was killed in the middle of a line are in the server still.
+async fn forget_left(shared: &Shared) -> Result<()> {
+    let list = shared.run(Command::new("show-environment").arg("-gh")).await?.concat();
+    for names in variable::left(&String::from_utf8_lossy(&list)).chunks(AT_ONCE) {
+        let forget = names.iter().map(|name| Command::forget(name)).fold(Line::NOTHING, Line::then);
+        shared.run(forget).await?;
+    }
+    Ok(())
 }
 
 /// `-L` and the default live in `tmux-<uid>/`, which tmux makes itself, but not for `-S`.

@@ -45,7 +45,8 @@ pub async fn is_dead(mark: &str, server_pid: u32) -> bool {
     true
 }
 
-fn is_of_the_dead(mark: &str) -> bool {
+/// Whether the process of a mark is no more.
+pub(super) fn is_of_the_dead(mark: &str) -> bool {
     let Some((pid, since)) = mark.split_once('.') else { return false };
     let (Ok(pid), Ok(since)) = (pid.parse::<u32>(), since.parse::<u64>()) else { return false };
     started(pid).is_some_and(|now| now != Some(since))

@@ -26,6 +26,7 @@ mod secret;
 pub mod session;
 mod stand;
 pub mod state;
+mod variable;
 pub mod watch;
 
 pub use crate::keys::{self, Key};

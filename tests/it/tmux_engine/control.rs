@@ -230,6 +230,60 @@ async fn a_client_that_was_lost_is_followed_by_another() {
     rig.end().await;
 }
 
+/// `show-environment -gh` prints them; nobody else would ever take them away.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_of_a_line_stays_in_the_server() {
+    use muxfs::tmux::command::Hidden;
+    let mut rig = Rig::new().await;
+    let variables = async |server: &Server| {
+        let list = text(&server.run(cmd("show-environment", &["-gh"])).await.expect("lists"));
+        list.lines().filter(|l| l.starts_with("MUXFS_")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // In the middle of a line: tmux has its text, and waits.
+    let hidden = Hidden::new("a secret");
+    let line = cmd("wait-for", &["never"]).then(cmd("display-message", &[&hidden.format()]).hiding([hidden]));
+    let (server, held) = (
+        rig.s().clone(),
+        tokio::spawn({
+            let server = rig.s().clone();
+            async move { server.run(line).await }
+        }),
+    );
+    let socket = rig.path().join("s");
+    let person = |args: &[&str]| {
+        let out = std::process::Command::new("tmux").arg("-S").arg(&socket).args(args).output();
+        String::from_utf8(out.expect("tmux runs").stdout).expect("UTF-8")
+    };
+    until("tmux has the text", async || person(&["show-environment", "-gh"]).contains("a secret")).await;
+    let client: u32 = person(&["list-clients", "-F", "#{client_pid}"]).trim().parse().expect("one client");
+    signal(client, nix::sys::signal::Signal::SIGKILL);
+    let exit = async || matches!(rig.notices.recv().await, Some(Notice::Exit { .. }));
+    until("the client is lost", exit).await;
+    assert_eq!(
+        within(ANSWER, "it fails", held).await.expect("no panic").expect_err("lost").kind,
+        Kind::Unreachable
+    );
+    rig.notices = rig.s().again(&rig.socket(), &own()).await.expect("connects").expect("the same server");
+    assert_eq!(variables(&server).await, [""; 0]);
+
+    // What a process left that was killed goes with the next connection; others' stay.
+    let name = |own: &str, started: &str| {
+        let space = std::fs::read_link("/proc/self/ns/pid").expect("a namespace");
+        let space: String = space.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+        format!("MUXFS_{space}_{own}_{started}_5")
+    };
+    let me = std::process::id().to_string();
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("its own");
+    let living = name(&me, stat.rsplit(") ").next().and_then(|f| f.split(' ').nth(19)).expect("its start"));
+    for (name, value) in [(&living, "mine"), (&name(&me, "1"), "a\nsecret")] {
+        person(&["set-environment", "-gh", name, value]);
+    }
+    let (second, _notices) = Server::connect(&rig.socket(), &own()).await.expect("connects").expect("runs");
+    assert_eq!(variables(&second).await, [format!("{living}=mine")]);
+    second.close().await;
+    rig.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hook_that_shows_something_to_our_client_does_not_stop_it() {
     let mut rig = Rig::new().await;
