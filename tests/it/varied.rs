@@ -3,6 +3,8 @@
 //!
 //! Each file's first line says the state that was judged from what was going on, not by a rule.
 
+mod looks;
+
 use std::collections::BTreeMap;
 
 use muxfs::agent::composer::{Composer, composer, read, shows};
