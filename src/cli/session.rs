@@ -59,7 +59,9 @@ pub enum SessionVerb {
     /// Send a prompt to sessions
     ///
     /// Prints the turn's name where prompts wait for their turn: turns/TURN has its reply. For
-    /// several sessions their names stand before `--`, and each before its turn's.
+    /// several sessions their names stand before `--`, and each before its turn's. For a session
+    /// without turns a pipe gets nothing; among several, and on a terminal, it says that the prompt
+    /// was typed.
     Prompt(PromptArgs),
     /// Send a prompt to every session of an agent
     ///

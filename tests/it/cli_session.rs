@@ -172,6 +172,7 @@ fn of_several_names_each_is_done_and_each_failure_told() {
     ok(&f, &["stop", "fake-a", "fake-b"]);
     let mut out = run(&f, &["prompt", "fake-a", "sh1", "--", "true"]);
     assert_eq!(out.status.code(), Some(3), "ENXIO: {}", stderr(&out));
+    assert_eq!(stdout(&out), "sh1: typed at once: prompts have no turns here\n");
     out = run(&f, &["stop", "fake-a", "sh1"]);
     assert!(out.status.success(), "what is stopped is stopped: {}", stderr(&out));
 }

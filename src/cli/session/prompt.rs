@@ -103,16 +103,19 @@ pub fn broadcast(tree: &Tree, args: &BroadcastArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(worst))
 }
 
-/// Sends it; the turn's name as a line, after the session's where there are many.
+/// Sends it; the turn's name as a line, after the session's where there are many. Where there is no
+/// name, a person and a list of many are told what was done, and a script reads nothing.
 fn send(session: &Session, text: &[u8], many: bool) -> Result<String> {
-    let events = if session.status()?["turns"] == "on" { Events::open(session) } else { None };
+    let has_turns = session.status()?["turns"] == "on";
+    let events = if has_turns { Events::open(session) } else { None };
     session.write("input", text)?;
-    let turn = events.and_then(|events| accepted(events, std::process::id()));
-    Ok(match turn {
-        Some(turn) if many => format!("{}: {turn}\n", session.shown),
-        Some(turn) => format!("{turn}\n"),
-        None => String::new(),
-    })
+    let said = match events.and_then(|events| accepted(events, std::process::id())) {
+        Some(turn) => turn,
+        None if !many && !std::io::stdout().is_terminal() => return Ok(String::new()),
+        None if has_turns => "stored; its turn was not told in time, see queue/".to_owned(),
+        None => "typed at once: prompts have no turns here".to_owned(),
+    };
+    Ok(if many { format!("{}: {said}\n", session.shown) } else { format!("{said}\n") })
 }
 
 /// The turn that process `pid` was told of: others may write at the same time.
