@@ -9,9 +9,9 @@
 //!
 //! A call that the kernel has begun and that was not read yet cannot be counted. That leaves a
 //! window, which a busy machine makes wide (1 of 11 daemons killed beside three callers of mkdir,
-//! rename and rmdir). So names of directories in which directories are made are not kept by the
-//! kernel at all, and need no word (`comes_and_goes`); in the others nothing long is done under the
-//! lock. The next start takes over a mount that was caught all the same (takeover.rs).
+//! rename and rmdir). So names of directories in which directories are made are kept by the kernel
+//! for a moment only, and need no word (`comes_and_goes`); in the others nothing long is done under
+//! the lock. The next start takes over a mount that was caught all the same (takeover.rs).
 //!
 //! Linux 6.16 can mark all names as out of date without a lock (FUSE_NOTIFY_INC_EPOCH). That is not
 //! used: each name is then looked up under its directory's lock, so that a stalled mkdir holds up

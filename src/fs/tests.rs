@@ -375,7 +375,7 @@ async fn names_change_and_only_then_is_the_kernel_told() {
     assert_eq!(*k.noted.0.lock(), [""; 0]);
     k.fake.end_session("n/s");
     changed("s");
-    // Names of sessions are asked for each time.
+    // Names of sessions are asked for anew in a moment.
     assert_eq!(std::mem::take(&mut *k.noted.0.lock()), [dir.to_string()]);
     k.vfs.changed_all();
     let mut noted = std::mem::take(&mut *k.noted.0.lock());
@@ -389,7 +389,7 @@ async fn names_change_and_only_then_is_the_kernel_told() {
         k.seen(entry.attr.ino);
         entry.name_ttl
     };
-    assert_eq!((kept(dir, "s"), kept(again, "logs")), (Duration::ZERO, super::vfs::LONG));
+    assert_eq!((kept(dir, "s"), kept(again, "logs")), (super::vfs::BRIEF, super::vfs::LONG));
     let logs = k.walk("n/s/logs").unwrap();
     k.fake.rotate("n/s/logs");
     k.vfs.changed(Change::Name { dir: path("n/s"), name: "logs".into() });

@@ -30,6 +30,9 @@ use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, Tree, TreePath};
 /// Directories change by our own notice alone, and so do names but those of [`comes_and_goes`]: the
 /// kernel may keep them long.
 pub const LONG: Duration = Duration::from_secs(60);
+/// Those names are kept as long as a walk through what is below takes: else each file of a session costs
+/// a look-up of its session too. tmux tells us of its sessions later than that.
+pub const BRIEF: Duration = Duration::from_millis(10);
 
 /// How a mount shows what the tree has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -490,7 +493,7 @@ impl Vfs {
         };
         drop(inodes);
         let entry = self.entry(tid, &inode, &stat);
-        if brief { Entry { name_ttl: Duration::ZERO, ..entry } } else { entry }
+        if brief { Entry { name_ttl: entry.name_ttl.min(BRIEF), ..entry } } else { entry }
     }
 
     pub(super) fn entry(&self, tid: u32, inode: &Inode, stat: &Stat) -> Entry {
@@ -565,9 +568,9 @@ impl Vfs {
     }
 }
 
-/// Whether the kernel asks for each name of a directory every time, and is not told when one goes:
-/// where directories are made and ended. To tell it takes the lock that their makers hold while
-/// they wait for us (notify.rs), and somebody makes one at any moment.
+/// Whether the kernel keeps names of a directory for a moment alone ([`BRIEF`]), and is not told when
+/// one goes: where directories are made and ended. To tell it takes the lock that their makers hold
+/// while they wait for us (notify.rs), and somebody makes one at any moment.
 pub(super) fn comes_and_goes(dir: &Inode) -> bool {
     matches!(dir.state().stat.shape, Shape::Dir(Accepts::Dirs))
 }
