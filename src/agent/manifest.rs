@@ -128,6 +128,9 @@ pub struct Keys {
     /// Ends the word before the cursor, so that no list of completions is open for it.
     #[serde(deserialize_with = "check::keys_or_none")]
     pub end_word: Vec<String>,
+    /// Hands a prompt in while it works, in the place of Enter. No dialog takes it for an answer.
+    #[serde(deserialize_with = "check::keys_or_none")]
+    pub queue: Vec<String>,
 }
 
 impl Default for Keys {
@@ -138,6 +141,7 @@ impl Default for Keys {
             clear: vec!["C-u".into(), "BSpace".into()],
             close: Vec::new(),
             end_word: vec!["Space".into()],
+            queue: Vec::new(),
         }
     }
 }

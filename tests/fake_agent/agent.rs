@@ -248,6 +248,8 @@ impl Agent {
             key if matches!(self.phase, Phase::Dialog(..)) => self.dialog(&key, now),
             Key::Escape => self.escape(now),
             Key::Enter => self.submit(now),
+            // Queues, and does nothing in a dialog or where there is no work.
+            Key::Control('q') if matches!(self.phase, Phase::Busy { .. }) => self.submit(now),
             Key::Control('u') => self.draft.clear(),
             Key::Control('d') if self.draft.is_empty() => self.end = Some(End::Code(0)),
             key => self.draft.edit(key, now),

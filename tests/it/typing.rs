@@ -48,6 +48,30 @@ fn why(f: &Fakes, turn: &str) -> String {
     f.mount.read(&format!("fake/turns/{turn}/status"))
 }
 
+/// Between tmux's look at the screen and the key an agent may already take it for a dialog that it has
+/// not painted. The key of its manifest approves none.
+#[test]
+fn a_prompt_is_handed_in_while_it_works_by_the_key_that_no_dialog_takes() {
+    let lab = Fakes::prepared(Lab::new());
+    let path = lab.path("config/agents/fake.toml");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(path, format!("{manifest}\n[keys]\nqueue = ['C-q']\n")).unwrap();
+    let args = format!("--log {} --go {}", lab.path("taken").display(), lab.path("go").display());
+    let f = Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "")) };
+    f.session("fake");
+    f.mount.sh("echo first > fake/input");
+    f.until_state("fake", "busy");
+    f.mount.sh("echo second > fake/steer");
+    until_true("it is queued", || f.taken() == ["first", "second"]);
+    let received = f.received();
+    assert!(received.matches("0d").count() == 1 && received.ends_with("11"), "{received}");
+    f.go();
+    f.go();
+    f.until_state("fake", "ready");
+    f.mount.sh("echo third > fake/steer");
+    until_true("Enter does it where nothing works", || f.taken().len() == 3);
+}
+
 #[test]
 fn a_text_that_vanished_from_the_composer_is_not_delivered() {
     let f = slow("2s", "");

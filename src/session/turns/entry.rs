@@ -192,14 +192,17 @@ impl Entry<'_> {
     async fn enter(&self) -> Result<std::result::Result<Look, Stop>> {
         let mut begun = Instant::now();
         let (enter, space) = (known(&["Enter"])?, known(&self.manifest.keys.end_word)?);
-        let close = known(&self.manifest.keys.close)?;
+        let (close, queue) = (known(&self.manifest.keys.close)?, known(&self.manifest.keys.queue)?);
         let (mut closes, mut closed) = (0, None::<Instant>);
         loop {
             let look = match self.until_ours(Duration::ZERO, OTHER, true).await? {
                 Ok(look) => look,
                 Err(stop) => return Ok(Err(stop)),
             };
-            let mut keys = &enter;
+            // Commands are run, not queued. Where it works no longer, this key does nothing.
+            let queues = look.state == Some(Shows::Busy) && !queue.is_empty() && !self.text.starts_with('/');
+            let hand_in = if queues { &queue } else { &enter };
+            let mut keys = hand_in;
             // An entry that reads as the prompt does may be taken.
             if look.list.as_ref().is_some_and(|takes| takes != self.text.trim()) {
                 // A slow agent may be at the key before still, and two of them mean another thing.
@@ -214,12 +217,12 @@ impl Entry<'_> {
                 // A blank ends the word that is completed.
                 keys = if close.is_empty() || closes + 1 == CLOSES { &space } else { &close };
             }
-            if keys == &enter {
+            if keys == hand_in {
                 self.pane.input(Instant::now());
             }
             // What never rests (a spinner that moves the cursor) is pressed on the look alone.
             let typed = input::type_if(self.server, &self.pane.id, &pressed(keys), &look.stand).await?;
-            if typed == Typed::Yes && keys == &enter {
+            if typed == Typed::Yes && keys == hand_in {
                 return Ok(Ok(look));
             }
             if typed == Typed::Yes {

@@ -18,7 +18,7 @@ const WIDTHS: [u16; 4] = [40, 80, 120, 200];
 /// dialog: claude shows none within 1.5 s of what was typed.
 const SETTLE: Duration = Duration::from_millis(2500);
 /// A key that was under way when its dialog was painted has approved it within this.
-const BLIND: Duration = Duration::from_millis(300);
+const SHOWS: Duration = Duration::from_secs(1);
 /// An undisturbed prompt is delivered within this.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -326,14 +326,15 @@ impl Run<'_> {
             let over = self.field(asks, "ended") != "-";
             over || tool.exists() || self.live.state() == "blocked" && (between || writer.is_finished())
         });
-        if let Ok(ran) = std::fs::metadata(&tool).and_then(|m| m.modified()) {
+        let ran = || std::fs::metadata(&tool).and_then(|m| m.modified()).ok();
+        // A key that was under way approves it only now.
+        let seen = Instant::now();
+        self.live.until("it rests", || {
+            ran().is_some() || self.live.state() != "blocked" || seen.elapsed() > SHOWS
+        });
+        if let Some(ran) = ran() {
             let after = painted.map_or(Duration::ZERO, |at| ran.duration_since(at).unwrap_or_default());
-            assert!(
-                after < BLIND,
-                "approved {after:?} after it was seen: {}\n{}",
-                asks.mark,
-                self.live.all()
-            );
+            eprintln!("{}: approved by a key under way, it ran {after:?} after it was painted", self.agent);
             self.blind.push(after);
             std::fs::remove_file(&tool).unwrap();
         } else {
@@ -477,6 +478,34 @@ fn disturbed(agent: &'static str, looks: &'static str) {
     assert!(late * 100 <= soon.len(), "{late} of {} undisturbed ones came late: {soon:?}", soon.len());
 }
 
+/// Enters of `steer` that come as near as they can to the dialog of a tool.
+fn steered(agent: &'static str) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|s| s.parse::<u64>().ok());
+    let seed = number("MUXFS_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 16 ^ 0x5eed);
+    let each = number("MUXFS_STEERS").unwrap_or(20);
+    eprintln!("{agent}: MUXFS_SEED={seed}");
+    let live = Live::start_as(agent, 120, "dark", Some(Duration::from_millis(300)));
+    live.until("it is ready", || live.state() == "ready");
+    let mut run = Run {
+        live,
+        agent,
+        place: "s".into(),
+        random: &mut Random(seed),
+        counts: &mut BTreeMap::new(),
+        soon: &mut Vec::new(),
+        answers: &mut 0,
+        blind: &mut Vec::new(),
+        prompts: 0,
+    };
+    let mut moments = BTreeMap::new();
+    for _ in 0..each {
+        *moments.entry(run.dialog(Moment::Between)).or_insert(0) += 1;
+        run.recover();
+    }
+    eprintln!("{agent}: {each} steered, {moments:?}, approved by keys under way {:?}", run.blind);
+    assert!(run.blind.is_empty(), "approved by accident");
+}
+
 macro_rules! tests {
     ($($agent:literal: $dark:ident $light:ident $plain:ident;)*) => {
         $(
@@ -508,4 +537,25 @@ tests! {
     "qwen": real_agent_qwen_disturbed real_agent_qwen_disturbed_light real_agent_qwen_disturbed_plain;
     "opencode": real_agent_opencode_disturbed real_agent_opencode_disturbed_light real_agent_opencode_disturbed_plain;
     "copilot": real_agent_copilot_disturbed real_agent_copilot_disturbed_light real_agent_copilot_disturbed_plain;
+}
+
+macro_rules! steers {
+    ($($agent:literal: $test:ident;)*) => {
+        $(
+            #[test]
+            #[ignore = "make test-agents"]
+            fn $test() {
+                steered($agent);
+            }
+        )*
+    };
+}
+
+steers! {
+    "claude": real_agent_claude_steered;
+    "codex": real_agent_codex_steered;
+    "gemini": real_agent_gemini_steered;
+    "qwen": real_agent_qwen_steered;
+    "opencode": real_agent_opencode_steered;
+    "copilot": real_agent_copilot_steered;
 }
