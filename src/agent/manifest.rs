@@ -128,7 +128,7 @@ pub struct Keys {
     /// Ends the word before the cursor, so that no list of completions is open for it.
     #[serde(deserialize_with = "check::keys_or_none")]
     pub end_word: Vec<String>,
-    /// Hands a prompt in while it works, in the place of Enter. No dialog takes it for an answer.
+    /// Hand a prompt in while it works, in the place of Enter. No dialog takes them for an approval.
     #[serde(deserialize_with = "check::keys_or_none")]
     pub queue: Vec<String>,
 }

@@ -71,7 +71,7 @@ pub const ENTRIES: &[Entry] = &[
     row("keys", "clear", KEYS, "[\"C-u\", \"BSpace\"]", "What empties the composer, pressed again and again until it is empty."),
     row("keys", "close", "list of keys", "[]", "What closes a list of completions and leaves the text as it is."),
     row("keys", "end_word", "list of keys", "[\"Space\"]", "What ends the word before the cursor, so that no list of completions is open for it."),
-    row("keys", "queue", "list of keys", "[]", "What hands a prompt in while it works, where Enter would approve a dialog that comes up in the same moment and this does nothing to one."),
+    row("keys", "queue", "list of keys", "[]", "Pressed in the place of Enter to hand a prompt in while it works, where Enter would approve a dialog that comes up in the same moment and these approve none."),
 
     row("resume", "args", LIST, "[]", "Right after the command; `{id}` is the conversation's id."),
     row("resume", "latest", LIST, "[]", "Goes on with the newest conversation of the directory."),
