@@ -7,6 +7,13 @@ pub fn now() -> SystemTime {
     SystemTime::now()
 }
 
+/// When the machine started. As the clock of days has it now: it moves where that one is set.
+pub fn booted() -> SystemTime {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let up = Duration::new(up.tv_sec.unsigned_abs(), u32::try_from(up.tv_nsec).unwrap_or(0));
+    now().checked_sub(up).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 /// RFC 3339 in UTC with milliseconds: `2026-11-21T05:06:07.089Z`.
 pub fn rfc3339(t: SystemTime) -> String {
     match jiff::Timestamp::try_from(t) {

@@ -4,14 +4,15 @@
 //! shown to readers from memory, then counted, and the log itself says what is missing. Knows no meaning of the bytes.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::inode::LogInode;
+use super::generation;
+use super::inode::{self, LogInode};
 use crate::clock::rfc3339;
 
 /// Bytes remembered while nothing can be written.
@@ -43,7 +44,7 @@ impl RotateAt {
 /// When a log rotates.
 #[derive(Debug, Clone)]
 pub struct LogLimits {
-    /// Bytes at which the file becomes `NAME.1`.
+    /// Bytes at which a log goes on in another file.
     pub rotate_at: RotateAt,
     /// Never twice within this; until then the file grows beyond. GNU `tail -F` needs 8 s to 15 s
     /// to see each file (it reopens only after five unchanged polls).
@@ -91,17 +92,19 @@ pub struct Trouble {
     pub text: String,
 }
 
-/// An append-only log at a path.
+/// An append-only log, in numbered files beside its path.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
+    /// What it is called for good.
+    key: Arc<str>,
     limits: LogLimits,
     gap: GapFormat,
     state: Mutex<State>,
     tell: Tell,
 }
 
-/// Called when another inode takes the name.
+/// Called when another generation begins.
 #[derive(Default)]
 struct Tell(OnceLock<Box<dyn Fn() + Send + Sync>>);
 
@@ -116,6 +119,10 @@ struct State {
     current: Arc<LogInode>,
     rotated: Option<Arc<LogInode>>,
     last_rotation: Option<SystemTime>,
+    /// The current generation is for readers alone: the next record begins another.
+    stale: bool,
+    /// The file is marked as one that grows no more.
+    ended: bool,
     /// The file ends within a line.
     mid_line: bool,
     /// An earlier life died within a line: the next record begins a new one.
@@ -132,37 +139,45 @@ struct Troubled {
 }
 
 impl LogFile {
-    /// Goes on with the file at `path`, or begins one with the first record. Never fails: a
-    /// directory that cannot be written is a [`Trouble`], told once something was to be written.
-    pub fn open(path: impl Into<PathBuf>, limits: LogLimits, gap: GapFormat) -> LogFile {
+    /// Goes on with the newest file of the log at `path`, or begins one with the first record. `owner` is
+    /// whose log it is, for good. Never fails: a directory that cannot be written is a [`Trouble`], told
+    /// once something was to be written.
+    pub fn open(path: impl Into<PathBuf>, owner: &str, limits: LogLimits, gap: GapFormat) -> LogFile {
         let path = path.into();
-        let older = rotated_path(&path);
-        let meta = std::fs::metadata(&older).ok().filter(|m| m.is_file());
-        let current = Arc::new(LogInode::new(path.clone()));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let key: Arc<str> = format!("{owner}/{name}").into();
+        let numbers = generation::found(&path);
+        let inode = |number| LogInode::new(generation::path(&path, number), key.clone(), number);
+        let newest = numbers.first().copied();
+        let current = Arc::new(inode(newest.unwrap_or_else(|| generation::after(0, SystemTime::now()))));
+        let stale = newest.is_some() && !current.may_grow();
         let torn = limits.lines && current.last_byte().is_some_and(|b| b != b'\n');
+        let rotated = numbers.get(1).map(|&number| Arc::new(inode(number)));
+        for &number in numbers.iter().skip(2) {
+            // A life that ended while it rotated left it.
+            let _ = std::fs::remove_file(generation::path(&path, number));
+        }
         let state = State {
             mid_line: torn,
             torn,
             current,
-            last_rotation: meta.as_ref().and_then(|m| m.modified().ok()),
-            rotated: meta.map(|_| Arc::new(LogInode::new(older))),
+            last_rotation: rotated.as_ref().and_then(|inode| inode.changed_at()),
+            rotated,
+            stale,
+            ended: false,
             trouble: None,
             closed: false,
         };
         // A descriptor is not kept for a log that may stay silent.
         state.current.tidy();
         state.current.tidy();
-        LogFile { path, limits, gap, state: Mutex::new(state), tell: Tell::default() }
+        LogFile { path, key, limits, gap, state: Mutex::new(state), tell: Tell::default() }
     }
 
-    /// Has `tell` called each time another inode took the name, and with it `NAME.1`. It is called
+    /// Has `tell` called each time another generation begins, and the last is `NAME.1`. It is called
     /// with the log locked, so it must not wait and not use the log. Only the first one counts.
     pub fn on_new_inode(&self, tell: impl Fn() + Send + Sync + 'static) {
         let _ = self.tell.0.set(Box::new(tell));
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Appends one record. Never fails, and waits for nothing but the disk.
@@ -173,6 +188,12 @@ impl LogFile {
         let mut state = self.state.lock();
         if state.closed {
             return;
+        }
+        if std::mem::take(&mut state.stale) {
+            self.rotate(&mut state, now);
+        }
+        if std::mem::take(&mut state.ended) {
+            generation::mark_ahead(&state.current.path(), false);
         }
         if state.trouble.is_some() && !self.recover(&mut state, now) {
             state.miss(record);
@@ -189,7 +210,13 @@ impl LogFile {
         self.state.lock().trouble.as_ref().map(|t| t.trouble.clone())
     }
 
-    /// The inode that grows.
+    /// Whether an earlier life of the node wrote anything here.
+    pub fn is_known(&self) -> bool {
+        let state = self.state.lock();
+        state.current.size() > 0 || state.rotated.is_some()
+    }
+
+    /// The generation that grows.
     pub fn current(&self) -> Arc<LogInode> {
         self.state.lock().current.clone()
     }
@@ -216,6 +243,16 @@ impl LogFile {
         state.current.close();
     }
 
+    /// The node ends: what is there is brought to the disk, so that the next life goes on with it even
+    /// where the machine starts in between. Waits for the disk.
+    pub fn end(&self) {
+        let mut state = self.state.lock();
+        if state.trouble.is_none() && !state.stale {
+            // Where it fails the next life begins another generation.
+            state.ended = generation::end(&state.current.path()).is_ok();
+        }
+    }
+
     /// Retries a disk in trouble, and closes descriptors that were idle since the last call. To
     /// be called every few seconds.
     pub fn tidy(&self, now: SystemTime) {
@@ -240,6 +277,7 @@ impl LogFile {
             let text = plain_text(&error);
             let trouble = Trouble { since: now, lost_bytes: 0, text };
             state.trouble = Some(Troubled { trouble, backlog: Vec::new(), tried: now });
+            generation::mark_ahead(&state.current.path(), true);
             state.miss(&record[done..]);
         }
     }
@@ -249,19 +287,21 @@ impl LogFile {
         let mut result = state.current.append(bytes, now);
         let gone = result.1.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::NotFound);
         if gone && !state.current.is_there() {
-            self.begin(state);
+            self.begin(state, now);
             result = state.current.append(bytes, now);
         }
         state.wrote(&bytes[..result.0], self.limits.lines);
         result
     }
 
-    /// A new inode takes the name. Gives the last one.
-    fn begin(&self, state: &mut State) -> Arc<LogInode> {
-        let next = Arc::new(LogInode::new(self.path.clone()));
+    /// Another generation takes the name. Gives the last one.
+    fn begin(&self, state: &mut State, now: SystemTime) -> Arc<LogInode> {
+        let number = generation::after(state.current.number(), now);
+        let path = generation::path(&self.path, number);
+        let next = Arc::new(LogInode::new(path, self.key.clone(), number));
         let last = std::mem::replace(&mut state.current, next);
         last.close();
-        state.mid_line = false;
+        (state.mid_line, state.torn) = (false, false);
         if let Some(tell) = self.tell.0.get() {
             tell();
         }
@@ -287,7 +327,10 @@ impl LogFile {
             t.backlog.extend((self.gap)(&Gap { since, lost_bytes, text, mid_line }));
         }
         let (done, error) = self.put(state, &t.backlog, now);
-        let Some(error) = error else { return true };
+        let Some(error) = error else {
+            generation::mark_ahead(&state.current.path(), false);
+            return true;
+        };
         t.backlog.truncate(keep.max(done));
         t.backlog.drain(..done);
         state.current.set_late(&t.backlog);
@@ -308,26 +351,26 @@ impl LogFile {
         let early = state.last_rotation.is_some_and(|last| {
             now.duration_since(last).is_ok_and(|d| d < self.limits.min_between_rotations)
         });
-        if !early {
-            state.last_rotation = Some(now);
-            self.rotate(state);
+        if early {
+            return;
+        }
+        state.last_rotation = Some(now);
+        let next = generation::path(&self.path, generation::after(state.current.number(), now));
+        // Where no file can be made the last one just grows on.
+        if state.current.is_there() && inode::make(&next).is_ok() {
+            self.rotate(state, now);
         }
     }
 
-    /// `NAME` becomes `NAME.1`. Where that fails the file just grows on.
-    fn rotate(&self, state: &mut State) {
-        let older = rotated_path(&self.path);
-        if let Some(inode) = &state.rotated
-            && Arc::strong_count(inode) > 1
-        {
-            inode.lose_name();
+    /// The current generation becomes `NAME.1`, what was that goes.
+    fn rotate(&self, state: &mut State, now: SystemTime) {
+        if let Some(inode) = state.rotated.take() {
+            if Arc::strong_count(&inode) > 1 {
+                inode.lose_name();
+            }
+            let _ = std::fs::remove_file(inode.path()); // the next start tries again
         }
-        if !state.current.is_there() || std::fs::rename(&self.path, &older).is_err() {
-            return;
-        }
-        let last = self.begin(state);
-        last.renamed(&older);
-        state.rotated = Some(last);
+        state.rotated = Some(self.begin(state, now));
     }
 }
 
@@ -349,12 +392,6 @@ impl State {
             t.trouble.lost_bytes += record.len() as u64;
         }
     }
-}
-
-fn rotated_path(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".1");
-    path.with_file_name(name)
 }
 
 /// `No space left on device`, without the number.

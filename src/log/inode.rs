@@ -7,27 +7,19 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::generation;
 use crate::foreign::{self, Links};
 
 /// Descriptors that all logs of the process keep open between uses. Beyond it, each use opens and
 /// closes the file for itself.
 const KEEP_OPEN: usize = 256;
 
-/// The next inode's number. The first is random: no inode of another life has one of these.
-static IDS: LazyLock<AtomicU64> = LazyLock::new(|| {
-    let mut bytes = [0; 8];
-    // It fails only before the kernel has any randomness; then the time must do.
-    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
-        bytes = millis(SystemTime::now()).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
-    }
-    AtomicU64::new(u64::from_le_bytes(bytes))
-});
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// How far a log has come.
@@ -41,7 +33,9 @@ pub struct Progress {
 /// One inode of a log file.
 #[derive(Debug)]
 pub struct LogInode {
-    id: u64,
+    /// What the log is called for good, and which of its generations this is.
+    log: Arc<str>,
+    number: u64,
     place: Mutex<Place>,
     /// Bytes on the disk.
     size: AtomicU64,
@@ -82,13 +76,14 @@ impl Drop for Held {
 }
 
 impl LogInode {
-    /// The file at `path`, which may not be there yet.
-    pub(super) fn new(path: PathBuf) -> Self {
+    /// The file at `path`, which may not be there yet: a generation of a log.
+    pub(super) fn new(path: PathBuf, log: Arc<str>, number: u64) -> Self {
         let meta = std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file);
         let changed = meta.as_ref().and_then(|m| m.modified().ok()).map_or(0, millis);
         let size = meta.map_or(0, |m| m.len());
         LogInode {
-            id: IDS.fetch_add(1, Ordering::Relaxed),
+            log,
+            number,
             place: Mutex::new(Place { path, identity: None, file: None, nameless: false }),
             size: AtomicU64::new(size),
             late: Mutex::default(),
@@ -98,14 +93,19 @@ impl LogInode {
         }
     }
 
-    /// Unique in this process, never used again.
-    pub fn id(&self) -> u64 {
-        self.id
+    /// Which generation of its log it is.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
-    /// What it is called for good: no other inode of a log ever is.
+    /// What it is called for good: no other inode of a log ever is, in this life of the node and in
+    /// later ones.
     pub fn key(&self) -> String {
-        format!("{:016x}", self.id)
+        format!("{}.{}", self.log, self.number)
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.place.lock().path.clone()
     }
 
     /// Bytes so far; only grows.
@@ -247,12 +247,7 @@ impl LogInode {
         Ok(held)
     }
 
-    /// The file has another name now.
-    pub(super) fn renamed(&self, path: &Path) {
-        self.place.lock().path = path.to_path_buf();
-    }
-
-    /// The name goes to another file: readers keep this one by its descriptor.
+    /// The file is about to be removed: readers keep it by its descriptor.
     pub(super) fn lose_name(&self) {
         let held = self.open(false).ok();
         let mut place = self.place.lock();
@@ -270,6 +265,12 @@ impl LogInode {
         };
         let same = |known| known == (meta.dev(), meta.ino()) && meta.len() >= self.on_disk();
         place.identity.is_none_or(same)
+    }
+
+    /// Whether the file is there, and may be gone on with.
+    pub(super) fn may_grow(&self) -> bool {
+        let path = self.path();
+        std::fs::symlink_metadata(&path).is_ok_and(|meta| generation::may_grow(&path, &meta))
     }
 
     /// The last byte, if the file has one and can be read.
@@ -297,6 +298,11 @@ impl LogInode {
 fn millis(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Makes the file of another generation.
+pub(super) fn make(path: &Path) -> io::Result<()> {
+    OpenOptions::new().append(true).mode(0o600).create_new(true).open(path).map(drop)
 }
 
 fn open_file(path: &Path, make: bool) -> io::Result<File> {

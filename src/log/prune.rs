@@ -33,6 +33,22 @@ struct Dir {
     files: Vec<Found>,
 }
 
+impl Dir {
+    /// Whether a file is the newest of its log.
+    fn grows(&self, file: &Found) -> bool {
+        let (log, number) = generation(file);
+        self.files.iter().map(generation).all(|(other, n)| other != log || n <= number)
+    }
+}
+
+/// The log that a file belongs to, and its generation there. One without a number is of an earlier
+/// version, and newer than what was numbered then.
+fn generation(file: &Found) -> (&str, u64) {
+    let name = file.path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let (log, number) = super::generation::split(name);
+    (log, number.unwrap_or(u64::MAX))
+}
+
 /// Removes the files of earlier lives after `keep`, then, while all files together exceed
 /// `max_total` bytes, those of earlier lives and rotated ones, oldest first. The current files of
 /// live directories are never touched. What cannot be removed is left for the next time.
@@ -65,12 +81,10 @@ pub fn prune(
 }
 
 fn shrink(dirs: &mut [Dir], max_total: u64, removed: &mut Vec<Removed>) {
-    let files = || dirs.iter().flat_map(|dir| dir.files.iter().map(move |f| (dir.live, f)));
+    let files = || dirs.iter().flat_map(|dir| dir.files.iter().map(move |f| (dir, f)));
     let mut total: u64 = files().map(|(_, f)| f.bytes).sum();
-    let mut loose: Vec<&Found> = files()
-        .filter(|(live, f)| !live || f.path.extension().is_some_and(|e| e == "1"))
-        .map(|(_, f)| f)
-        .collect();
+    let mut loose: Vec<&Found> =
+        files().filter(|(dir, f)| !dir.live || !dir.grows(f)).map(|(_, f)| f).collect();
     loose.sort_by_key(|f| f.modified);
     for file in loose {
         if total <= max_total {
@@ -149,16 +163,17 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let now = SystemTime::UNIX_EPOCH + 20_000 * DAY;
         let hours = |n: u32| now - n * DAY / 24;
-        file(root.path(), "live/raw", 500, hours(9));
-        file(root.path(), "live/raw.1", 100, hours(3));
+        file(root.path(), "live/raw.12", 500, hours(9));
+        file(root.path(), "live/raw.9", 100, hours(3));
+        file(root.path(), "live/logs.9", 0, hours(10));
         file(root.path(), "dead/raw", 100, hours(2));
         file(root.path(), "dead/raw.1", 100, hours(4));
         let live = |p: &Path| p.ends_with("live");
         let removed = prune(root.path(), DAYS, 650, &live, now);
-        assert_eq!(names(root.path(), &removed), ["dead/raw.1", "live/raw.1"]);
+        assert_eq!(names(root.path(), &removed), ["dead/raw.1", "live/raw.9"]);
         let removed = prune(root.path(), DAYS, 0, &live, now);
         assert_eq!(names(root.path(), &removed), ["dead/raw"]);
-        assert!(root.path().join("live/raw").exists() && !root.path().join("dead").exists());
+        assert!(root.path().join("live/raw.12").exists() && root.path().join("live/logs.9").exists() && !root.path().join("dead").exists());
         assert_eq!(prune(&root.path().join("nowhere"), DAYS, 0, &live, now), []);
     }
 }

@@ -49,7 +49,7 @@ impl Pane {
     fn stand(&self) -> Stand {
         let raw = self.raw.current();
         let (size, dead) = self.fact(|f| ((f.width, f.height), f.dead));
-        Stand { raw: raw.id(), printed: raw.size(), size, dead }
+        Stand { raw: raw.number(), printed: raw.size(), size, dead }
     }
 
     /// Bytes that a capture begun now gives: as many as the last one while the pane stands as it

@@ -48,7 +48,7 @@ impl Journal {
     /// Needs a tokio runtime, and knows the name of its own user from then on.
     pub fn open(dir: &Path, node: &str, limits: LogLimits) -> Self {
         users::own();
-        let open = |name: &str| Arc::new(LogFile::open(dir.join(name), limits.clone(), text_gap));
+        let open = |name: &str| Arc::new(LogFile::open(dir.join(name), "node", limits.clone(), text_gap));
         Journal {
             node: node.to_owned(),
             logs: NodeLog { text: open("logs"), json: open("logs.json") },
@@ -66,6 +66,13 @@ impl Journal {
 
     pub fn log(&self, level: Level, session: &str, text: &str) {
         self.logs.add(clock::now(), level, session, text);
+    }
+
+    /// The node ends. Waits for the disk.
+    pub fn end(&self) {
+        for log in [&self.logs.text, &self.logs.json, &self.errors.0] {
+            log.end();
+        }
     }
 
     /// A refusal or failure: who asked, of which path, and why not.

@@ -514,6 +514,8 @@ impl Sessions {
             self.journal.trouble("sessions", "the disk did not take the last changes of records in time");
         }
         self.journal.log(super::Level::Info, "", "muxfs ends");
+        let journal = self.journal.clone();
+        let _ = tokio::time::timeout(CLOSED, tokio::task::spawn_blocking(move || journal.end())).await;
     }
 
     /// `ctl sweep`, and once a minute: logs beyond their time and room go.

@@ -147,15 +147,17 @@ impl Pane {
         now: Instant,
     ) -> Self {
         let open = |name: &str, lines| {
-            Arc::new(LogFile::open(dir.join(name), LogLimits { lines, ..limits.clone() }, text_gap))
+            let limits = LogLimits { lines, ..limits.clone() };
+            Arc::new(LogFile::open(dir.join(name), &identity, limits, text_gap))
         };
+        let (raw, logs) = (open("raw", false), open("logs", true));
         Pane {
             captures: Captures::default(),
             id: facts.id.clone(),
             identity,
             serial,
-            raw: open("raw", false),
-            logs: open("logs", true),
+            raw,
+            logs,
             queue: Arc::default(),
             prompts: Arc::default(),
             waiting: AtomicUsize::new(0),

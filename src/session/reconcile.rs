@@ -191,12 +191,11 @@ impl Sessions {
     fn new_pane(&self, server: &Server, info: &PaneInfo) -> Arc<Pane> {
         let identity = pane_identity(server, &info.id);
         let dir = self.logs_dir().join(&identity);
-        let known = ["logs", "raw"].iter().any(|name| dir.join(name).exists());
         let pane =
             Arc::new(Pane::new(info.clone(), identity, self.serial(), &dir, self.limits(), Instant::now()));
         self.tell_rotations(&pane.raw, Some(pane.serial), "raw");
         self.tell_rotations(&pane.logs, Some(pane.serial), "logs");
-        if known {
+        if pane.logs.is_known() || pane.raw.is_known() {
             pane.judge(|j| j.known_before());
             // The daemon was away: what the pane printed meanwhile is not in the logs.
             pane.note("bytes were not kept while muxfs was not running", SystemTime::now());
