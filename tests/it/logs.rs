@@ -1,6 +1,7 @@
 //! `logs` and `raw` on a real mount: every byte and line once, across rotations and disks in
 //! trouble, and what GNU tail makes of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -194,4 +195,87 @@ fn logs_that_cannot_be_made_are_a_state() {
         logs.contains("\n42\n") && logs.contains("\n49\n")
     });
     until_true("status is well", || field(&mux.read("demo/status"), "logs_trouble") == "-");
+}
+
+/// Every log of the node and of its sessions: its inode number and what it holds.
+fn all_logs(mux: &Mount) -> BTreeMap<String, (u64, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    for path in mux.sh("ls -d logs logs.json errors */logs */raw */logs.1 */raw.1 2> /dev/null; true").lines() {
+        let ino = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(mux.path(path)).unwrap());
+        found.insert(path.to_owned(), (ino, std::fs::read(mux.path(path)).unwrap()));
+    }
+    found
+}
+
+/// doors.md 1: a log's id is that of its bytes for good, whatever a crash and others do meanwhile.
+#[test]
+fn a_logs_id_outlives_a_crash_and_is_never_another_logs() {
+    let mut mux = Mount::configured(Lab::new(), "[logs]\nrotate = \"64KiB\"\n");
+    for name in ["aa", "bb", "cc"] {
+        mux.sh(&format!("mkdir {name}; echo 'echo {name}-here' > {name}/input; cat {name}/wait > /dev/null"));
+        until_true("it is in the log", || mux.read(&format!("{name}/logs")).contains(&format!("\n{name}-here")));
+    }
+    mux.sh("echo bad 2> /dev/null > ctl || :; echo 'seq 1 40000' > aa/input; cat aa/wait > /dev/null");
+    until_true("a rotation", || mux.path("aa/logs.1").exists() && mux.path("aa/raw.1").exists());
+    let before = all_logs(&mux);
+    let numbers: BTreeSet<u64> = before.values().map(|(ino, _)| *ino).collect();
+    assert_eq!(numbers.len(), before.len(), "{:?}", before.keys());
+    mux.kill9();
+    mux.lab.tmux_ok(&["kill-session", "-t", "=bb"]);
+    mux.lab.tmux_ok(&["new-session", "-d", "-s", "dd", "sh"]);
+    mux.start_again();
+    mux.sh("mkdir ee; echo 'echo ee-here' > ee/input; cat ee/wait > /dev/null");
+    until_true("the other's session is there", || mux.path("dd/raw").exists());
+    let after = all_logs(&mux);
+    for (path, (ino, text)) in &after {
+        match before.get(path) {
+            Some((known, old)) => assert!(ino == known && text.starts_with(old), "{path}"),
+            None => assert!(!numbers.contains(ino), "{path} has the number of another log"),
+        }
+    }
+    let gone: Vec<_> = before.keys().filter(|path| !after.contains_key(*path)).collect();
+    assert_eq!(gone, ["bb/logs", "bb/raw"]);
+    // Another rotation moves the number along with the bytes.
+    until_true("the last one is 15 s ago", || {
+        mux.sh("echo 'seq 1 20000' > aa/input; cat aa/wait > /dev/null");
+        all_logs(&mux)["aa/raw.1"].0 != after["aa/raw.1"].0
+    });
+    let moved = &all_logs(&mux)["aa/raw.1"];
+    assert!(moved.0 == after["aa/raw"].0 && moved.1.starts_with(&after["aa/raw"].1));
+}
+
+/// Earlier versions kept `raw` and `raw.1`.
+#[test]
+fn logs_without_numbers_are_taken_over() {
+    let mut mux = Mount::configured(Lab::new(), "[logs]\nrotate = \"64KiB\"\n");
+    mux.sh("mkdir demo; echo 'seq 1 40000' > demo/input; cat demo/wait > /dev/null");
+    until_true("a rotation", || mux.path("demo/logs.1").exists() && mux.path("demo/raw.1").exists());
+    let before = all_logs(&mux);
+    mux.kill9();
+    // Each log's files, the newest first.
+    let mut logs: BTreeMap<PathBuf, Vec<u64>> = BTreeMap::new();
+    let state = mux.lab.path("state/muxfs");
+    let mut find = std::process::Command::new("find");
+    let found = find.current_dir(&state).args(["logs", "node", "-type", "f"]).output().unwrap();
+    for file in String::from_utf8(found.stdout).unwrap().lines() {
+        if let Some((log, number)) = file.rsplit_once('.')
+            && let Ok(number) = number.parse()
+        {
+            logs.entry(state.join(log)).or_default().push(number);
+        }
+    }
+    assert!(logs.len() >= 4, "{logs:?}");
+    for (log, numbers) in &mut logs {
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        for (n, name) in numbers.iter().zip(["", ".1"]) {
+            let of = |end: &str| PathBuf::from(format!("{}{end}", log.display()));
+            std::fs::rename(of(&format!(".{n}")), of(name)).unwrap();
+        }
+    }
+    mux.start_again();
+    let after = all_logs(&mux);
+    for (path, (_, text)) in &before {
+        assert!(after[path].1.starts_with(text), "{path}");
+    }
+    assert!(logs.keys().all(|log| !log.exists()), "each has its number");
 }

@@ -1,8 +1,9 @@
 //! The local node through the seam, on real tmux, without a kernel in between.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use muxfs::tree::{Shape, Tree};
+use muxfs::tree::{Caller, Follow, Log, Place, Shape, Tree};
 
 use crate::support::{Lab, Node, until_true};
 
@@ -194,4 +195,47 @@ fn ids_are_of_one_object_each_and_the_same_after_a_restart() {
     }
     let new: Vec<_> = after.iter().filter(|(path, _)| path.starts_with("other/")).collect();
     assert!(!new.is_empty() && new.iter().all(|(_, id)| !paths.contains_key(id)), "{new:?}");
+}
+
+/// Who followed a log by its id and an offset goes on there, as if the node had not been away.
+#[test]
+fn a_followed_log_goes_on_after_a_restart() {
+    let lab = Lab::new();
+    lab.configure("");
+    let mut node = Node::start_in(lab);
+    node.mkdir("demo").unwrap();
+    let open = |node: &Node, path: &str| {
+        let (who, path) = (Caller::own(), Node::path(path));
+        let follow = node.tree.follow(&who, Place::from(&path));
+        let Ok(Follow::Log(log)) = node.runtime.block_on(follow) else { panic!("{path} is no log") };
+        log
+    };
+    let rest = |node: &Node, log: &Arc<dyn Log>, from: u64| {
+        String::from_utf8(node.runtime.block_on(log.read_at(from, 1 << 20)).unwrap().to_vec()).unwrap()
+    };
+    let mut seen: BTreeMap<&str, (u64, String)> = BTreeMap::new();
+    for round in 0..3 {
+        node.write("demo/input", &format!("echo round-{round}\n")).unwrap();
+        until_true("it is printed", || node.read("demo/logs").contains(&format!("\nround-{round}\n")));
+        for path in ["demo/logs", "demo/raw", "logs", "logs.json"] {
+            let log = open(&node, path);
+            let (id, text) = seen.entry(path).or_insert((log.id(), String::new()));
+            assert_eq!(*id, log.id(), "{path}");
+            text.push_str(&rest(&node, &log, text.len() as u64));
+        }
+        let Node { tree, runtime, place } = node;
+        if round == 0 {
+            runtime.block_on(tree.sessions().close());
+        }
+        drop((tree, runtime)); // the other times without a word, as a crash does
+        node = Node::start_in(place);
+        until_true("the session is there", || node.ls("").contains(&"demo".to_owned()));
+    }
+    for (path, (_, text)) in &seen {
+        let all = rest(&node, &open(&node, path), 0);
+        assert!(all.starts_with(text), "{path}");
+        let starts = |text: &str| text.matches(" starts").count();
+        assert!(path.starts_with("demo") || starts(text) == 3, "{path}: {text}");
+        assert!(*path != "demo/logs" || text.matches("\nround-").count() == 3, "{path}: {text}");
+    }
 }
