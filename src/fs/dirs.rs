@@ -15,7 +15,7 @@ use super::scratch::{AWAY, KEEP, ScratchFile, is_slip, is_temporary, is_unfinish
 use super::vfs::{Entry, Found, Opened, Vfs, valid};
 use crate::error::{Error, Kind, Result, fail};
 use crate::names::MAX_NAME;
-use crate::tree::{Accepts, Access, Caller, Groups, Place, Shape, Stat, TreePath};
+use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, TreePath};
 
 type Dir = (Arc<Inode>, State, Accepts);
 
@@ -91,7 +91,7 @@ impl Vfs {
         let stat = new_stat(who, Shape::Scratch);
         let (inode, file) = {
             let mut inodes = self.inodes.lock();
-            let share = self.door.scratch.share(who.uid);
+            let share = self.door.scratch.share(who.uid());
             let file = ScratchFile::new(inodes.fresh(), Vec::new(), share, stat, Instant::now())?;
             let put = self.scratch.lock().put(dir, name, file.clone());
             if let Err(why) = put {
@@ -391,7 +391,7 @@ impl Vfs {
         let (mut inodes, mut scratch) = (self.inodes.lock(), self.scratch.lock());
         let inode = inodes.at(&from);
         let ino = inode.as_ref().map_or_else(|| inodes.fresh(), |inode| inode.ino);
-        let share = self.door.scratch.share(who.uid);
+        let share = self.door.scratch.share(who.uid());
         let file = ScratchFile::new(ino, text.into(), share, stat, Instant::now())?;
         if let Some(old) = scratch.put(&dir.0, new, file.clone())?
             && let Some(inode) = inodes.get(old.ino)
@@ -414,8 +414,8 @@ impl Vfs {
     fn may_replace(&self, who: &Caller, at: &TreePath, stat: &Stat) -> Result<()> {
         let shown = self.shown(stat);
         // A caller's further groups are not known here, and count for nothing.
-        let judged = Caller { groups: Groups::Known(Vec::new()), ..who.clone() };
-        if who.uid == 0 || judged.may(&shown, Access::Write) {
+        let judged = Caller { here: None, ..who.clone() };
+        if who.uid() == 0 || judged.may(&shown, Access::Write) {
             return Ok(());
         }
         self.refuse(who, at, Kind::Denied, format!("{}: not yours to write, so not to replace", at.name()))
@@ -425,7 +425,7 @@ impl Vfs {
     /// bit: only the owners of the file and of the directory. Else a member of a session's group
     /// could put a text of their own where the owner's editor renames its temporary file from.
     fn may_remove(&self, who: &Caller, dir: &State, at: &TreePath, file: &ScratchFile) -> Result<()> {
-        if [0, file.stat().uid, self.shown(&dir.stat).uid].contains(&who.uid) {
+        if [0, file.stat().uid, self.shown(&dir.stat).uid].contains(&who.uid()) {
             return Ok(());
         }
         self.refuse(who, at, Kind::Never, format!("{}: another user's", at.name()))
@@ -472,5 +472,5 @@ impl Vfs {
 
 /// Of a file that its maker alone may read.
 fn new_stat(who: &Caller, shape: Shape) -> Stat {
-    Stat { shape, id: 0, mode: 0o600, uid: who.uid, gid: who.gid, size: 0, mtime: SystemTime::now() }
+    Stat { shape, id: 0, mode: 0o600, uid: who.uid(), gid: who.gid(), size: 0, mtime: SystemTime::now() }
 }

@@ -36,7 +36,7 @@ impl Draft {
     }
 
     pub fn empty(door: &Door, who: &Caller) -> Self {
-        let (share, writers) = (door.unfinished.share(who.uid), Writers::new(tid(who)));
+        let (share, writers) = (door.unfinished.share(who.uid()), Writers::new(tid(who)));
         let text = Vec::new();
         Draft { text, share, changed: false, emptied: true, spoilt: None, unheard: None, writers }
     }

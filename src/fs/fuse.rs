@@ -26,7 +26,7 @@ use super::stream::Wakeup;
 use super::vfs::{Attr, Opened, SetAttr, Type, Vfs};
 use crate::error::{Error, Result};
 use crate::names::MAX_NAME;
-use crate::tree::{Caller, Groups};
+use crate::tree::Caller;
 
 /// The most one write request carries: the kernel's own bound (fs.fuse.max_pages_limit).
 const MAX_WRITE: u32 = 1 << 20;
@@ -68,13 +68,7 @@ impl Fuse {
 }
 
 fn who(req: &Request) -> Caller {
-    Caller {
-        uid: req.uid(),
-        gid: req.gid(),
-        groups: Groups::CheckedByKernel,
-        pid: (req.pid() != 0).then(|| req.pid()),
-        node: None,
-    }
+    Caller::of_kernel(req.uid(), req.gid(), Some(req.pid()))
 }
 
 fn asker(req: &Request, owner: Option<LockOwner>) -> Asker {

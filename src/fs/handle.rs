@@ -141,7 +141,7 @@ impl Handle {
             _ => {
                 let (path, id) = inode.place()?;
                 let place = Place::new(&path, id);
-                let opened = match inode.computed.text_due(who.uid) {
+                let opened = match inode.computed.text_due(who.uid()) {
                     Some(text) => view(door, who, text),
                     None => open_file(door, who, place, state.stat.shape, mode).await,
                 };
@@ -512,7 +512,7 @@ async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mo
 }
 
 fn view(door: &Door, who: &Caller, text: Bytes) -> Result<File> {
-    let mut share = door.texts.share(who.uid);
+    let mut share = door.texts.share(who.uid());
     share.resize(text.len())?;
     Ok(File::View(View { text, shown: AtomicBool::new(false), _share: share }))
 }
@@ -550,7 +550,7 @@ pub fn part(text: &Bytes, offset: u64, len: usize) -> Bytes {
 
 /// The calling thread of the caller who opened; 0 where the kernel did not say.
 pub fn tid(who: &Caller) -> u32 {
-    who.pid.unwrap_or(0)
+    who.pid().unwrap_or(0)
 }
 
 /// Whether the end is one, for text that `dirty` says there is.

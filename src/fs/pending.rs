@@ -30,7 +30,7 @@ pub struct Message {
 impl Pending {
     /// Of a file that `who` opened.
     pub fn new(door: &Door, who: &Caller) -> Self {
-        let (share, writers) = (door.unfinished.share(who.uid), Writers::new(tid(who)));
+        let (share, writers) = (door.unfinished.share(who.uid()), Writers::new(tid(who)));
         Pending { text: Vec::new(), share, valid: 0, wrote: false, spoilt: None, writers }
     }
 

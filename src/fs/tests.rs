@@ -15,7 +15,7 @@ use super::notify::Notes;
 use super::procs::FakeProcs;
 use super::vfs::{Attr, Look, SetAttr, Vfs};
 use crate::error::{Kind, Result};
-use crate::tree::{Caller, Change, Groups, Tree};
+use crate::tree::{Caller, Change, Tree};
 
 const RDONLY: i32 = libc::O_RDONLY;
 const WRONLY: i32 = libc::O_WRONLY;
@@ -49,7 +49,7 @@ pub struct Kernel {
 
 pub fn who(tid: u32) -> Caller {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    Caller { uid, gid, groups: Groups::CheckedByKernel, pid: Some(tid), node: None }
+    Caller::of_kernel(uid, gid, Some(tid))
 }
 
 pub fn by(tid: u32) -> Asker {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::tests::{Kernel, by, who};
+use super::tests::{Kernel, by};
 use crate::error::{Kind, Result};
 use crate::tree::Caller;
 
@@ -10,7 +10,7 @@ const WRONLY: i32 = libc::O_WRONLY;
 
 /// Another user, whom the kernel let into the directory.
 fn member() -> Caller {
-    Caller { uid: 54_321, gid: 54_321, ..who(2) }
+    Caller::of_kernel(54_321, 54_321, Some(2))
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T>) -> Kind {
@@ -48,7 +48,7 @@ async fn who_may_not_write_a_document_may_not_replace_it() {
     let refusals = k.fake.refusals();
     assert_eq!(refusals.len(), 5, "each leaves a line: {refusals:?}");
     // The owner may, and root.
-    let root = Caller { uid: 0, ..member() };
+    let root = Caller::of_kernel(0, 54_321, Some(2));
     k.rename_as(&root, dir, "mine", "config").await.unwrap();
     assert_eq!(k.fake.text("n/s/config"), "evil = 1\n");
 }

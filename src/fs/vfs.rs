@@ -242,7 +242,8 @@ impl Vfs {
     /// Whether the calling thread has the file open for writing.
     fn is_writing(&self, who: &Caller, inode: &Arc<Inode>) -> bool {
         let is = |h: &Arc<Handle>| {
-            Arc::ptr_eq(&h.inode, inode) && h.access().writes() && h.who.pid.is_some() && h.who.pid == who.pid
+            let its_own = h.who.pid().is_some() && h.who.pid() == who.pid();
+            Arc::ptr_eq(&h.inode, inode) && h.access().writes() && its_own
         };
         self.handles.read().values().any(is)
     }
@@ -292,7 +293,7 @@ impl Vfs {
             }
             Err(Conflict) => {
                 let id = inode.state().stat.id;
-                if self.retries.begin(tid, id, handle.who.uid, handle.text(), now) {
+                if self.retries.begin(tid, id, handle.who.uid(), handle.text(), now) {
                     return fail(Kind::Stale, "other content of it is open");
                 }
                 // Once is enough: it is read, and the kernel keeps no pages of it.
@@ -303,7 +304,7 @@ impl Vfs {
 
     /// Waits for what may be given up at any moment, until a signal ends the wait of its caller.
     pub(super) async fn wait<T>(&self, who: &Caller, work: impl Future<Output = T>) -> Result<T> {
-        self.door.parking.park_call(who.pid.unwrap_or(0), work).await
+        self.door.parking.park_call(who.pid().unwrap_or(0), work).await
     }
 
     /// The same for what is done whole or not at all: it goes on when nobody waits for it any more.

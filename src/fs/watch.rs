@@ -14,7 +14,7 @@ use super::inode::{Inode, What};
 use super::scratch::Swept;
 use super::vfs::{Vfs, comes_and_goes};
 use crate::error::{Error, Kind};
-use crate::tree::{Caller, Change, Groups, TreePath};
+use crate::tree::{Caller, Change, TreePath};
 
 /// Follows `changes` while the mount lives. Subscribe before the first lookup.
 pub async fn watch(vfs: Weak<Vfs>, mut changes: Receiver<Change>) {
@@ -104,13 +104,7 @@ impl Vfs {
             if let Swept::Dropped(_, _, file) = &one {
                 self.inodes.lock().unname_at(&path);
                 let stat = file.stat();
-                let who = Caller {
-                    uid: stat.uid,
-                    gid: stat.gid,
-                    groups: Groups::CheckedByKernel,
-                    pid: None,
-                    node: None,
-                };
+                let who = Caller::of_kernel(stat.uid, stat.gid, None);
                 let why = format!("scratch file {name} was dropped: it became nothing ({} bytes)", stat.size);
                 self.door.tree.refused(&who, &path, &Error::new(Kind::TimedOut, why));
             }

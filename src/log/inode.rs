@@ -6,8 +6,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -302,7 +302,7 @@ fn millis(time: SystemTime) -> u64 {
 
 /// Makes the file of another generation.
 pub(super) fn make(path: &Path) -> io::Result<()> {
-    OpenOptions::new().append(true).mode(0o600).create_new(true).open(path).map(drop)
+    foreign::open_with(OpenOptions::new().append(true).mode(0o600).create_new(true), path).map(drop)
 }
 
 fn open_file(path: &Path, make: bool) -> io::Result<File> {

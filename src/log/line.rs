@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn an_event_is_one_line_in_both_faces() {
         let dir = tempfile::tempdir().unwrap();
-        let open = |name| Arc::new(LogFile::open(dir.path().join(name), "node", LogLimits::default(), text_gap));
+        let open =
+            |name| Arc::new(LogFile::open(dir.path().join(name), "node", LogLimits::default(), text_gap));
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_089);
         let log = NodeLog { text: open("logs"), json: open("logs.json") };
         log.add(now, Level::Warn, "my session", "two\nlines \"q\"");

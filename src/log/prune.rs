@@ -173,7 +173,11 @@ mod tests {
         assert_eq!(names(root.path(), &removed), ["dead/raw.1", "live/raw.9"]);
         let removed = prune(root.path(), DAYS, 0, &live, now);
         assert_eq!(names(root.path(), &removed), ["dead/raw"]);
-        assert!(root.path().join("live/raw.12").exists() && root.path().join("live/logs.9").exists() && !root.path().join("dead").exists());
+        assert!(
+            root.path().join("live/raw.12").exists()
+                && root.path().join("live/logs.9").exists()
+                && !root.path().join("dead").exists()
+        );
         assert_eq!(prune(&root.path().join("nowhere"), DAYS, 0, &live, now), []);
     }
 }

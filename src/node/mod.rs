@@ -363,7 +363,7 @@ impl Tree for LocalNode {
 
     async fn set_mode(&self, who: &Caller, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
         let stat = self.stat(at.path)?;
-        if who.uid != self.uid && who.uid != 0 {
+        if who.uid() != self.uid && who.uid() != 0 {
             let denied = fail(Kind::Denied, format!("{}: not yours", at.path));
             return self.noted(who, at.path, denied);
         }
@@ -385,7 +385,7 @@ impl Tree for LocalNode {
     }
 
     fn refused(&self, who: &Caller, at: &TreePath, why: &Error) {
-        self.sessions.journal.refused(who, at.as_str(), why.text());
+        self.sessions.refused(who, at.as_str(), why.text());
         if let Some((name, _)) = at.split_first()
             && let Some(session) = self.sessions.get(name)
         {

@@ -1,5 +1,6 @@
 //! The texts of views: `status`, `index`, `settings`. From memory alone.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
@@ -130,9 +131,12 @@ pub fn turn_status(t: &TurnAt) -> Fields {
     f.add("sent", time(turn.sent));
     f.add("ended", time(turn.ended));
     f.add("bytes", turn.size);
-    f.add("node", turn.origin.node.as_deref().unwrap_or(t.sessions.journal.node()));
-    f.add("uid", turn.origin.uid);
-    f.add("init", turn.origin.init);
+    let by = t.sessions.journal.by(&turn.origin, None);
+    f.add("node", by.node);
+    f.add("user", by.user.map(Cow::into_owned));
+    f.add("from_session", by.session);
+    f.add("uid", by.uid);
+    f.add("init", by.init);
     f
 }
 

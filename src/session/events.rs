@@ -2,6 +2,8 @@
 //!
 //! Pure. Must not know who reads events, nor how they are kept.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// One event. Beside its own fields each has `event`, `time`, `node`, `seq`, and `session` where it is
@@ -19,7 +21,7 @@ pub enum Event<'a> {
     Delivered(Turn<'a>),
     Suspended(Turn<'a>),
     Done(Turn<'a>),
-    Typed { file: &'a str, pane: &'a str, origin: Origin<'a> },
+    Typed { file: &'a str, pane: &'a str, origin: By<'a> },
     Gap { count: u64 },
 }
 
@@ -41,7 +43,7 @@ pub struct Turn<'a> {
     pub stage: &'a str,
     pub bytes: u64,
     pub why: Option<&'a str>,
-    pub origin: Origin<'a>,
+    pub origin: By<'a>,
 }
 
 /// What happened to a prompt.
@@ -68,11 +70,14 @@ impl Step {
     }
 }
 
-/// Who wrote it.
+/// Who wrote it: names, then numbers of this machine.
 #[derive(Debug, Clone, Serialize)]
-pub struct Origin<'a> {
+pub struct By<'a> {
     pub node: &'a str,
-    pub uid: u32,
+    pub user: Option<Cow<'a, str>>,
+    /// The session whose pane it was written in.
+    pub session: Option<&'a str>,
+    pub uid: Option<u32>,
     pub init: bool,
     pub pid: Option<u32>,
 }
@@ -108,7 +113,9 @@ pub const TABLE: &[Row] = &[
     (
         "accepted",
         TURN,
-        "A prompt is stored and waits for its turn. `origin` has who wrote it: `node`, `uid`, `pid`, `init`.",
+        "A prompt is stored and waits for its turn. `origin` has who wrote it: `node`, `user` and, where it was written in \
+         a session's pane, `session` are names; `uid` and `pid` are numbers of that node; `init` is true of a first prompt \
+         of the settings.",
     ),
     ("turn-renamed", TURN, "A waiting prompt has another name."),
     ("withdrawn", TURN, "A waiting prompt was taken back."),
@@ -124,7 +131,14 @@ mod tests {
     use super::*;
 
     fn every() -> Vec<Event<'static>> {
-        let origin = Origin { node: "honey", uid: 0, init: false, pid: Some(1) };
+        let origin = By {
+            node: "honey",
+            user: Some("root".into()),
+            session: None,
+            uid: Some(0),
+            init: false,
+            pid: Some(1),
+        };
         let turn = Turn { turn: "0001", stage: "queued", bytes: 1, why: None, origin: origin.clone() };
         let change = Change {
             state: "ready",

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
-use super::events::{Event, Origin};
+use super::events::Event;
 use super::pane::Held;
+use super::turns::turn::Author;
 use super::{Pane, Session, Sessions, State, message, shell};
 use crate::error::{Error, Kind, Result, fail};
 use crate::later;
@@ -106,7 +107,7 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.over {
             let why = "the writer was ended while its message waited; it is not sent";
-            self.sessions.journal.refused(self.who, &self.at, why);
+            self.sessions.refused(self.who, &self.at, why);
         }
     }
 }
@@ -160,6 +161,7 @@ impl Sessions {
         who: &Caller,
         message: &Message,
     ) -> Result<()> {
+        let author = self.author(who).await;
         let life = session.life.read().await;
         pane.check_alive()?;
         match message {
@@ -177,7 +179,7 @@ impl Sessions {
                 }
             }
         }
-        self.delivered(session, pane, who, message);
+        self.delivered(session, pane, &author, who.pid(), message);
         self.observer.poke(pane);
         Ok(())
     }
@@ -215,10 +217,16 @@ impl Sessions {
         }
     }
 
-    fn delivered(&self, session: &Session, pane: &Pane, who: &Caller, message: &Message) {
+    fn delivered(
+        &self,
+        session: &Session,
+        pane: &Pane,
+        author: &Author,
+        pid: Option<u32>,
+        message: &Message,
+    ) {
         let name = session.shown();
-        let node = who.node.as_deref().unwrap_or(self.journal.node());
-        let origin = Origin { node, uid: who.uid, init: false, pid: who.pid };
+        let origin = self.journal.by(author, pid);
         let event = Event::Typed { file: message.word(), pane: &pane.id, origin };
         self.journal.report((session.serial, &name), &event);
         if let (Message::Prompt(text), true) = (message, pane.full_screen()) {

@@ -3,6 +3,7 @@
 //! Knows no sessions, only their names and serial numbers. Every line is one line: fields are
 //! percent-encoded, secrets are never handed in.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,12 +12,14 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-use super::events::Event;
+use super::events::{By, Event};
+use super::turns::turn::Author;
 use crate::clock;
 use crate::log::{ErrorLog, LogFile, LogLimits, NodeLog, RotateAt, text_gap};
 use crate::users;
 
 pub use crate::log::Level;
+use crate::tree::caller::{Origin, User};
 use crate::tree::{Caller, Lines};
 
 /// Events kept for a slow reader; one that lags further is told how many it lost.
@@ -64,6 +67,19 @@ impl Journal {
         &self.node
     }
 
+    /// An author as events have it.
+    pub fn by<'a>(&'a self, author: &'a Author, pid: Option<u32>) -> By<'a> {
+        let Origin { node, user, session } = &author.from;
+        By {
+            node: node.as_deref().unwrap_or(&self.node),
+            user: user.as_deref().map(Cow::from).or_else(|| author.uid.map(|uid| by_number(uid).into())),
+            session: session.as_deref(),
+            uid: author.uid,
+            init: author.init,
+            pid,
+        }
+    }
+
     pub fn log(&self, level: Level, session: &str, text: &str) {
         self.logs.add(clock::now(), level, session, text);
     }
@@ -78,13 +94,18 @@ impl Journal {
     /// A refusal or failure: who asked, of which path, and why not.
     pub fn refused(&self, who: &Caller, at: &str, why: &str) {
         let now = clock::now();
-        if let Some(name) = users::known(who.uid) {
+        let known = match &who.identity.user {
+            _ if who.origin().user.is_some() => who.origin().user.clone(),
+            User::Local { uid, .. } => users::known(*uid),
+            User::Named { name, .. } => Some(name.clone()),
+        };
+        if let Some(name) = known {
             return self.errors.add(now, &describe(&name, who), at, why);
         }
         let (errors, who) = (self.errors.clone(), who.clone());
         let (at, why) = (at.to_owned(), why.to_owned());
         self.runtime.spawn(async move {
-            let name = users::name(who.uid).await;
+            let name = users::name(who.uid()).await;
             errors.add(now, &describe(&name, &who), &at, &why);
         });
     }
@@ -115,6 +136,11 @@ impl Journal {
     }
 }
 
+/// A user of whom a book of an earlier version has the number alone.
+fn by_number(uid: u32) -> String {
+    users::known(uid).unwrap_or_else(|| uid.to_string())
+}
+
 /// An event as its line.
 fn line(node: &str, session: Option<&str>, sequence: Option<u64>, event: &Event<'_>) -> Bytes {
     // Texts, numbers and an enum: there is nothing in it that JSON cannot hold.
@@ -133,16 +159,14 @@ fn line(node: &str, session: Option<&str>, sequence: Option<u64>, event: &Event<
     format!("{}\n", Value::Object(object)).into()
 }
 
-/// `user:pid`, or `user@node:pid`: enough to find who it was.
+/// `user@node/session:pid`, as far as it is known: enough to find who it was. A name is never taken for
+/// another part: no session's name has a `:` or `/` as a path shows it.
 fn describe(user: &str, who: &Caller) -> String {
-    let text = match &who.node {
-        Some(node) => format!("{user}@{node}"),
-        None => user.to_owned(),
-    };
-    match who.pid {
-        Some(pid) if pid != 0 => format!("{text}:{pid}"),
-        _ => text,
-    }
+    let Origin { node, session, .. } = who.origin();
+    let part = |mark: char, name: Option<&str>| name.map(|name| format!("{mark}{name}")).unwrap_or_default();
+    let pid = who.pid().map(|pid| pid.to_string());
+    let (node, session) = (part('@', node.as_deref()), part('/', session.as_deref()));
+    format!("{user}{node}{session}{}", part(':', pid.as_deref()))
 }
 
 pub struct EventLines {

@@ -119,7 +119,7 @@ impl Sessions {
         };
         let asked = Asked { set: set.as_ref(), begin: begin.as_ref(), ..Asked::default() };
         // Nobody's process: where the daemon stands says nothing.
-        let who = Caller { pid: None, ..Caller::own() };
+        let who = Caller { here: None, ..Caller::own() };
         match self.make(&who, &shown, asked).await {
             Ok(session) => return Some(session),
             Err(e) if e.kind == Kind::Exists => {} // somebody was faster

@@ -26,6 +26,7 @@ pub mod limit;
 mod login;
 pub mod message;
 pub mod observer;
+mod origin;
 pub mod output;
 pub mod pane;
 pub mod picture;
@@ -158,6 +159,11 @@ impl Session {
         self.face.read().name.clone()
     }
 
+    /// Whether one of its panes is that of this serial.
+    fn has_pane(&self, serial: u64) -> bool {
+        self.face.read().panes.iter().any(|(_, pane)| pane.serial == serial)
+    }
+
     pub fn tmux_id(&self) -> String {
         self.face.read().tmux_id.clone()
     }
@@ -274,6 +280,8 @@ pub struct Sessions {
     making: AtomicUsize,
     serials: AtomicU64,
     reserved: fn(&str) -> bool,
+    /// Where callers' processes sit.
+    origins: origin::Origins,
     /// Directories that are mounts of ours: no session starts in one of them by itself.
     mounts: RwLock<Vec<PathBuf>>,
     /// What the last failure to reach tmux was.

@@ -193,14 +193,21 @@ impl Sessions {
     /// daemon that waits on its own mount waits for ever. None also where the process does not
     /// tell in time; `errors` says so, as its session then starts elsewhere.
     pub(super) async fn caller_dir(&self, who: &Caller, name: &str) -> Option<String> {
-        let pid = local_pid(who)?;
+        let pid = match &who.identity.cwd {
+            Some(dir) if who.origin().node.is_none() => return self.outside(dir.into()),
+            _ => local_pid(who)?,
+        };
         let link = move || std::fs::read_link(format!("/proc/{pid}/cwd"));
         let Some(dir) = CALLERS.ask(pid, ASKED, link).await else {
             let why = format!("the working directory of process {pid} is not known, so the default is used");
             self.journal.trouble(name, &why);
             return None;
         };
-        let dir = dir.ok()?;
+        self.outside(dir.ok()?)
+    }
+
+    /// A directory that is there, and in no mount of ours.
+    fn outside(&self, dir: PathBuf) -> Option<String> {
         let inside = |mount: &PathBuf| dir.starts_with(mount);
         if self.mounts.read().iter().any(inside) {
             return None;
@@ -224,7 +231,7 @@ static CALLERS: Offload = Offload::new("muxfs-callers", 16);
 const ASKED: Duration = Duration::from_secs(1);
 
 fn local_pid(who: &Caller) -> Option<u32> {
-    who.pid.filter(|p| *p != 0 && who.node.is_none())
+    who.pid().filter(|_| who.origin().node.is_none())
 }
 
 /// Whether the agent asks for no approval: the session's word, else the node's of this agent, else

@@ -74,6 +74,7 @@ impl Sessions {
             making: AtomicUsize::new(0),
             serials: AtomicU64::new(first_serial),
             reserved,
+            origins: super::origin::Origins::default(),
             runtime: tokio::runtime::Handle::current(),
             closing: AtomicBool::new(false),
             mounts: RwLock::new(Vec::new()),

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-pub use caller::{Access, Caller, Groups};
+pub use caller::{Access, Caller};
 pub use change::Change;
 pub use path::TreePath;
 pub use shape::{Accepts, Shape, Stat, Unit};

@@ -200,7 +200,8 @@ fn logs_that_cannot_be_made_are_a_state() {
 /// Every log of the node and of its sessions: its inode number and what it holds.
 fn all_logs(mux: &Mount) -> BTreeMap<String, (u64, Vec<u8>)> {
     let mut found = BTreeMap::new();
-    for path in mux.sh("ls -d logs logs.json errors */logs */raw */logs.1 */raw.1 2> /dev/null; true").lines() {
+    for path in mux.sh("ls -d logs logs.json errors */logs */raw */logs.1 */raw.1 2> /dev/null; true").lines()
+    {
         let ino = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(mux.path(path)).unwrap());
         found.insert(path.to_owned(), (ino, std::fs::read(mux.path(path)).unwrap()));
     }
@@ -213,7 +214,9 @@ fn a_logs_id_outlives_a_crash_and_is_never_another_logs() {
     let mut mux = Mount::configured(Lab::new(), "[logs]\nrotate = \"64KiB\"\n");
     for name in ["aa", "bb", "cc"] {
         mux.sh(&format!("mkdir {name}; echo 'echo {name}-here' > {name}/input; cat {name}/wait > /dev/null"));
-        until_true("it is in the log", || mux.read(&format!("{name}/logs")).contains(&format!("\n{name}-here")));
+        until_true("it is in the log", || {
+            mux.read(&format!("{name}/logs")).contains(&format!("\n{name}-here"))
+        });
     }
     mux.sh("echo bad 2> /dev/null > ctl || :; echo 'seq 1 40000' > aa/input; cat aa/wait > /dev/null");
     until_true("a rotation", || mux.path("aa/logs.1").exists() && mux.path("aa/raw.1").exists());

@@ -39,6 +39,7 @@ mod mounting;
 mod newcomer;
 mod node;
 mod order;
+mod origins;
 mod outcomes;
 mod real;
 mod rights;

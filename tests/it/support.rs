@@ -248,7 +248,7 @@ impl Mount {
         Mount::start_in_with(Lab::new(), "", words)
     }
 
-    fn start_in_with(lab: Lab, more: &str, words: &[&str]) -> Self {
+    pub fn start_in_with(lab: Lab, more: &str, words: &[&str]) -> Self {
         lab.configure(more);
         let dir = lab.path("mux");
         std::fs::create_dir(&dir).unwrap();

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use super::beside::{self, Damage};
 use super::pages::{self, Pages};
 use super::row::{self, Row};
-use super::turn::{Origin, Span, Stage, Turn};
+use super::turn::{Author, Span, Stage, Turn};
 use crate::config::file;
 use crate::error::{Error, Kind, Result, fail};
 use crate::foreign::{self, Links};
@@ -85,7 +85,7 @@ impl Book {
         &self,
         name: Option<&str>,
         text: &str,
-        origin: Origin,
+        origin: Author,
         most: usize,
         at: u64,
     ) -> Result<Turn> {

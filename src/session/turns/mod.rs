@@ -31,8 +31,10 @@ use crate::config::session::Turns as Setting;
 use crate::error::{Error, Kind, Result, fail};
 use crate::later::on_disk;
 use crate::tree::Caller;
+use crate::tree::caller::Origin;
+use crate::users;
 use book::Book;
-use turn::{Origin, Stage, Turn};
+use turn::{Author, Stage, Turn};
 
 /// A session's turns. The book is opened when there is something to write, or to read.
 pub struct Turns {
@@ -164,8 +166,8 @@ impl Sessions {
             return Ok(None);
         }
         message::has_words(&text)?;
-        let origin = Origin { node: who.node.clone(), uid: who.uid, init: false };
-        let (sessions, session, pid) = (self.clone(), session.clone(), who.pid);
+        let origin = self.author(who).await;
+        let (sessions, session, pid) = (self.clone(), session.clone(), who.pid());
         on_disk(move || sessions.accept_as(&session, name.as_deref(), &text, origin, pid).map(Some)).await?
     }
 
@@ -182,8 +184,9 @@ impl Sessions {
 
     fn accept_init_now(self: &Arc<Self>, session: &Arc<Session>, prompts: &[String]) {
         let uid = nix::unistd::getuid().as_raw();
+        let from = Origin { user: users::known(uid), ..Origin::default() };
         for text in prompts {
-            let origin = Origin { node: None, uid, init: true };
+            let origin = Author { from: from.clone(), uid: Some(uid), init: true };
             let clean = message::clean(text.as_bytes());
             let accepted =
                 clean.and_then(|text| self.accept_as(session, None, &text, origin, None).map(drop));
@@ -199,7 +202,7 @@ impl Sessions {
         session: &Arc<Session>,
         name: Option<&str>,
         text: &str,
-        origin: Origin,
+        origin: Author,
         pid: Option<u32>,
     ) -> Result<Turn> {
         if session.is_over() {
@@ -372,14 +375,12 @@ impl Sessions {
     fn report_turn_of(&self, session: &Session, turn: &Turn, pid: Option<u32>, step: Step) {
         let name = session.shown();
         self.tell_moved(Moved::Turn { session: name.clone(), name: turn.name.clone() });
-        let Origin { node, uid, init } = &turn.origin;
-        let node = node.as_deref().unwrap_or(self.journal.node());
         let fields = events::Turn {
             turn: &turn.name,
             stage: turn.stage.word(),
             bytes: turn.size,
             why: turn.why.as_deref(),
-            origin: events::Origin { node, uid: *uid, init: *init, pid },
+            origin: self.journal.by(&turn.origin, pid),
         };
         self.journal.report((session.serial, &name), &step.event(fields));
     }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::turn::{Origin, Span, Stage};
+use super::turn::{Author, Span, Stage};
 use crate::error::{Error, Kind, Result};
 
 /// Of the rows that are written here.
@@ -28,7 +28,7 @@ pub enum Row {
         number: u64,
         name: String,
         at: u64,
-        origin: Origin,
+        origin: Author,
         text: String,
     },
     /// Another stage; with the answer where it ended.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::tree::caller::Origin;
+
 /// Where a prompt is. A closed set: [`Stage::TABLE`] is what the manual prints of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,12 +76,14 @@ impl Stage {
     }
 }
 
-/// Who wrote it.
+/// Who wrote it. Rows of earlier versions have the uid alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct Author {
+    #[serde(flatten)]
+    pub from: Origin,
+    /// Of a user of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    pub uid: u32,
+    pub uid: Option<u32>,
     /// A first prompt of the settings: before all others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub init: bool,
@@ -102,7 +106,7 @@ pub struct Turn {
     pub stage: Stage,
     /// Why it failed or was ended, where the stage alone does not say.
     pub why: Option<String>,
-    pub origin: Origin,
+    pub origin: Author,
     pub accepted: u64,
     pub sent: Option<u64>,
     pub ended: Option<u64>,
