@@ -74,12 +74,12 @@ fn tail_follows_across_rotations_and_shows_each_line_once() {
         let out = std::fs::File::create(mux.lab.path(name)).unwrap();
         let err = std::fs::File::create(mux.lab.path(&format!("{name}.err"))).unwrap();
         let script = format!("exec tail {flag} -n +1 {}/{glob}", mux.dir.display());
-        mux.command("timeout")
-            .args(["300", "bash", "-c", &script])
+        // Longer than other programs of tests may: two rotations are 15 s apart.
+        std::process::Command::new("timeout")
+            .args(["-k", "1", "300", "bash", "-c", &script])
             .stdout(out)
             .stderr(err)
             .stdin(Stdio::null())
-            .env("TERM", "xterm")
             .process_group_of_its_own()
             .spawn()
             .unwrap()
@@ -106,7 +106,12 @@ fn tail_follows_across_rotations_and_shows_each_line_once() {
     let second = until("a new inode", || Some(inode()).filter(|i| *i != first));
     until_true("another one", || inode() != second);
     until_true("the program is done", || mux.read("demo/logs").contains("done\n"));
-    until_true("tail -F shows it", || lines("F").last() == Some(&2400));
+    let said = || std::fs::read_to_string(mux.lab.path("F.err")).unwrap();
+    until_true("tail -F shows it", || {
+        let ended = by_name.try_wait().unwrap();
+        assert!(ended.is_none(), "tail -F: {ended:?} {}", said());
+        lines("F").last() == Some(&2400)
+    });
     let all: Vec<usize> = (1..=2400).collect();
     assert_eq!(lines("F"), all, "each line once, in order");
     let held = lines("f");
