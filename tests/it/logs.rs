@@ -136,12 +136,12 @@ impl OwnGroup for std::process::Command {
     }
 }
 
-/// A small disk at the logs' place, unmounted when dropped.
+/// A small disk at the place of what a node keeps, unmounted when dropped.
 struct Disk(PathBuf);
 
 impl Disk {
-    fn new(lab: &Lab, options: &str) -> Disk {
-        let at = lab.path("state/muxfs/logs");
+    fn new(lab: &Lab, of: &str, options: &str) -> Disk {
+        let at = lab.path("state/muxfs").join(of);
         std::fs::create_dir_all(&at).unwrap();
         let disk = Disk(at);
         disk.mount(&["-t", "tmpfs", "-o", options, "muxfs-test"]);
@@ -162,7 +162,7 @@ impl Drop for Disk {
 #[test]
 fn a_full_disk_is_a_state_and_the_gap_is_stated() {
     let lab = Lab::new();
-    let disk = Disk::new(&lab, "size=256k");
+    let disk = Disk::new(&lab, "logs", "size=256k");
     let mux = Mount::start_in(lab);
     let file = numbered(&mux.lab, "big", 1 << 20);
     mux.sh("mkdir demo; echo 'PS1=' > demo/input; cat demo/wait > /dev/null");
@@ -185,7 +185,7 @@ fn a_full_disk_is_a_state_and_the_gap_is_stated() {
 #[test]
 fn logs_that_cannot_be_made_are_a_state() {
     let lab = Lab::new();
-    let disk = Disk::new(&lab, "size=8m,ro");
+    let disk = Disk::new(&lab, "logs", "size=8m,ro");
     let mux = Mount::start_in(lab);
     mux.sh("mkdir demo; echo 'echo $((6*7))' > demo/input; cat demo/wait > /dev/null");
     assert!(mux.read("demo/output").contains("\n42\n"));
@@ -286,4 +286,30 @@ fn logs_without_numbers_are_taken_over() {
         assert!(after[path].1.starts_with(text), "{path}");
     }
     assert!(logs.keys().all(|log| !log.exists()), "each has its number");
+}
+
+#[test]
+fn errors_tell_of_refusals_while_the_disk_is_full() {
+    let lab = Lab::new();
+    let disk = Disk::new(&lab, "node", "size=128k");
+    let mux = Mount::start_in(lab);
+    mux.sh("mkdir demo; cat demo/wait > /dev/null");
+    let filler = disk.0.join("filler");
+    assert!(std::fs::write(&filler, vec![0; 1 << 20]).is_err(), "the disk is full");
+    // More than the file's last block has room for.
+    mux.run("for n in $(seq 100); do echo nonsense$n > demo/ctl; done");
+    let told = |text: &str| (1..=100).all(|n| text.contains(&format!("nonsense{n}\":")));
+    let said = mux.read("errors");
+    assert!(told(&said), "{said}");
+    let stored = || {
+        let files = std::fs::read_dir(&disk.0).unwrap().map(|e| e.unwrap().path());
+        let errors = files.filter(|path| path.file_stem().is_some_and(|name| name == "errors"));
+        errors.map(|path| std::fs::read_to_string(path).unwrap()).collect::<String>()
+    };
+    assert!(!told(&stored()), "from memory");
+    std::fs::remove_file(&filler).unwrap();
+    until_true("what was late is stored", || {
+        mux.run("echo more > demo/ctl");
+        told(&stored())
+    });
 }
