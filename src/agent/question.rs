@@ -295,7 +295,7 @@ impl Question {
             None => Step::Impossible("it takes no words of one's own"),
             Some(Own::Field | Own::Typed) if now.id == self.id => Step::Confirm(Vec::new()),
             Some(Own::Field | Own::Typed) => Step::Impossible("it is another question now"),
-            Some(Own::Option(number, opens)) => match self.next(now, *number) {
+            Some(Own::Option(number, opens)) => match self.by_mark(now, *number) {
                 Step::Confirm(_) if now.options.iter().any(|o| o.number == *number && o.ticked.is_some()) => {
                     Step::Impossible("it is a list of boxes to tick: send its keys")
                 }
@@ -311,6 +311,14 @@ impl Question {
     /// Enter comes only once the wanted option is seen selected, and nothing at all if another
     /// question is there.
     pub fn next(&self, now: &Question, wanted: usize) -> Step {
+        // Whatever is selected. In a narrow terminal copilot writes its label otherwise once it is.
+        if now.id == self.id && now.by_escape == Some(wanted) {
+            return Step::Confirm(vec![Key::Name("Escape".into())]);
+        }
+        self.by_mark(now, wanted)
+    }
+
+    fn by_mark(&self, now: &Question, wanted: usize) -> Step {
         if now.id != self.id {
             return Step::Impossible("it is another question now");
         }
@@ -325,7 +333,6 @@ impl Question {
                 if at == wanted {
                     let ticked = to.and_then(|to| now.options[to].ticked);
                     return match (ticked, tick) {
-                        (None, _) if now.by_escape == Some(wanted) => Step::Confirm(vec![name("Escape")]),
                         (None, _) => Step::Confirm(vec![name("Enter")]),
                         (Some(_), Some(key)) => Step::Confirm(vec![name(key)]),
                         (Some(_), None) => Step::Impossible("it is a box to tick: send its keys"),

@@ -106,7 +106,9 @@ fn enter_comes_only_once_the_wanted_option_is_seen_selected() {
         assert_eq!(first.id, down.id, "{agent}");
         assert!(first.id.len() == 8 && first.id.bytes().all(|b| b.is_ascii_hexdigit()), "{}", first.id);
         assert_eq!(first.next(&first, 2), go("Down", 2), "{agent}");
-        assert_eq!(first.next(&first, 3), go("Down", 3), "{agent}");
+        if agent == "continue" {
+            assert_eq!(first.next(&first, 3), go("Down", 3), "{agent}");
+        }
         assert_eq!(first.next(&down, 1), go("Up", 1), "{agent}");
         assert_eq!(first.next(&down, 2), Step::Confirm(keys(&["Enter"])), "{agent}");
         for none in [0, 9, usize::MAX] {
@@ -137,6 +139,21 @@ fn enter_comes_only_once_the_wanted_option_is_seen_selected() {
     let marked = shown.replace("❯ 1. Yes", "  1. Yes").replace("  3. No,", "❯ 3. No,");
     let no = question(catalogue.get("copilot").unwrap(), &Screen::parse(&marked)).unwrap();
     assert_eq!(no.next(&no, 3), Step::Confirm(keys(&["Escape"])));
+    // Without a way there: in a narrow terminal its label reads otherwise once it is selected.
+    let first = ask("copilot/120x40-approval.txt");
+    assert_eq!(first.next(&first, 3), Step::Confirm(keys(&["Escape"])));
+    let narrow = "╭──────────────────────────────────────╮\n\
+        │ Do you want to run this command?     │\n\
+        │                                      │\n\
+        │   1. Yes                             │\n\
+        │ ❯2. No, and tell Copilot   (Esc to   │\n\
+        │     what to do differentlystop)      │\n\
+        │                                      │\n\
+        │ ↑/↓ to navigate · enter to select ·  │\n\
+        │ esc to cancel                        │\n\
+        ╰──────────────────────────────────────╯\n";
+    let no = question(catalogue.get("copilot").unwrap(), &Screen::parse(narrow)).unwrap();
+    assert_eq!(no.next(&no, 2), Step::Confirm(keys(&["Escape"])));
 
     let letters = ask("aider/120x40-approval.txt");
     let no = Step::Confirm(vec![Key::Text("n".into()), Key::Name("Enter".into())]);
