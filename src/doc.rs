@@ -63,6 +63,9 @@ pub struct DocEvent<'a> {
     pub about: &'a str,
 }
 
+/// Fields that all lines of a file have, and the kinds of lines.
+pub type DocLines<'a> = (&'a [(&'a str, &'a str)], Vec<DocEvent<'a>>);
+
 fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
@@ -212,15 +215,25 @@ pub fn muxfs_1(line: &CommandLine<'_>) -> String {
     page.finish()
 }
 
+fn lines(page: &mut Page, each: &str, (fields, kinds): &DocLines<'_>) {
+    page.list(fields.iter().map(|(name, about)| (*name, (*about).to_owned())));
+    page.paragraph();
+    page.text(each);
+    page.list(kinds.iter().map(|e| {
+        let own = if e.fields.is_empty() { String::new() } else { format!(" Fields: {}.", quoted(e.fields)) };
+        (e.name, format!("{}{own}", e.about))
+    }));
+}
+
 /// muxfs-tree(5): every file.
 ///
-/// `stages`: what may become of a prompt, each a word and its meaning. `fields` are those of every
-/// event.
+/// `stages`: what may become of a prompt, each a word and its meaning. Of `events` and `audit` the fields
+/// of every line come first.
 pub fn muxfs_tree_5(
     rows: &[DocRow<'_>],
     stages: &[(&str, &str)],
-    fields: &[(&str, &str)],
-    events: &[DocEvent<'_>],
+    events: &DocLines<'_>,
+    audit: &DocLines<'_>,
     verbs: &[DocVerb<'_>],
 ) -> String {
     let mut page = Page::new("muxfs-tree", 5, DATE, "the files of a muxfs mount");
@@ -290,13 +303,10 @@ pub fn muxfs_tree_5(
     page.list(stages.iter().map(|(word, about)| (*word, (*about).to_owned())));
     page.section("EVENTS");
     page.text("A line of `events` is a JSON object. Each has these fields:");
-    page.list(fields.iter().map(|(name, about)| (*name, (*about).to_owned())));
-    page.paragraph();
-    page.text("The events, each with the fields of its own:");
-    page.list(events.iter().map(|e| {
-        let own = if e.fields.is_empty() { String::new() } else { format!(" Fields: {}.", quoted(e.fields)) };
-        (e.name, format!("{}{own}", e.about))
-    }));
+    lines(&mut page, "The events, each with the fields of its own:", events);
+    page.section("AUDIT");
+    page.text("What others than the node's owner did is a line of `logs` with the level `audit`. Each has these fields:");
+    lines(&mut page, "What may have been done, each with the fields of its own:", audit);
     page.section("REFUSALS");
     page.list(ERRORS.iter().map(|(name, about)| (*name, (*about).to_owned())));
     page.see_also(&[("muxfs", 1), ("tmux", 1), ("muxfs-agent", 5), ("muxfs.toml", 5)]);

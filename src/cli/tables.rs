@@ -7,12 +7,12 @@ use crate::agent::catalogue::Catalogue;
 use crate::agent::manual;
 use crate::config;
 use crate::config::schema::{Key, Kind};
-use crate::doc::{self, CommandLine, DocEvent, DocRow, DocSetting, DocVerb};
+use crate::doc::{self, CommandLine, DocEvent, DocLines, DocRow, DocSetting, DocVerb};
 use crate::node::dir::{Described, Line};
 use crate::node::row::Verb;
 use crate::node::{root, rows_node, rows_session};
-use crate::session::events;
 use crate::session::turns::turn::Stage;
+use crate::session::{audit, events};
 
 /// The command line's own tables.
 pub fn command_line() -> CommandLine<'static> {
@@ -54,13 +54,17 @@ pub fn turn_states() -> Vec<(&'static str, &'static str)> {
 }
 
 /// What may be read in `events`.
-pub fn events() -> Vec<DocEvent<'static>> {
-    events::TABLE.iter().map(|(name, fields, about)| DocEvent { name, fields, about }).collect()
+pub fn events() -> DocLines<'static> {
+    (events::COMMON, kinds(events::TABLE))
 }
 
-/// The fields of every event.
-pub fn event_fields() -> &'static [(&'static str, &'static str)] {
-    events::COMMON
+/// What may be read in `logs` of what others did.
+pub fn audit() -> DocLines<'static> {
+    (audit::COMMON, kinds(audit::TABLE))
+}
+
+fn kinds(table: &'static [events::Row]) -> Vec<DocEvent<'static>> {
+    table.iter().map(|(name, fields, about)| DocEvent { name, fields, about }).collect()
 }
 
 /// Every key of `muxfs.toml` and of a session's `config`.

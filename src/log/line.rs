@@ -16,6 +16,8 @@ use crate::clock::rfc3339;
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Info,
+    /// Who did what.
+    Audit,
     Warn,
     Error,
 }
@@ -24,6 +26,7 @@ impl Level {
     pub fn name(self) -> &'static str {
         match self {
             Level::Info => "info",
+            Level::Audit => "audit",
             Level::Warn => "warn",
             Level::Error => "error",
         }

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use crate::error::{Error, Kind, Result, fail};
+use crate::session::audit::Deed;
 use crate::session::{Moved, Sessions};
 use crate::tree::id::Ids;
 use crate::tree::{Access, Caller, Change, Entry, Follow, Place, Shape, Stat, Tree, TreePath};
@@ -132,12 +133,23 @@ impl LocalNode {
         result
     }
 
+    /// The same of what counts where others than the owner do it.
+    fn done<T>(&self, who: &Caller, at: &TreePath, deed: Deed, result: Result<T>) -> Result<T> {
+        if result.is_ok() {
+            self.sessions.audit(who, at.as_str(), deed);
+        }
+        self.noted(who, at, result)
+    }
+
     async fn write_until(&self, who: &Caller, at: Place<'_>, body: Bytes, until: Until) -> Result<()> {
-        let written = match self.open(who, at, Access::Write) {
-            Ok(file) => file.write(who, body, until).await,
-            Err(e) => Err(e),
+        let (written, deed) = match self.open(who, at, Access::Write) {
+            Ok(file) => {
+                let deed = deed_of(file.shape(), &body);
+                (file.write(who, body, until).await, deed)
+            }
+            Err(e) => (Err(e), Deed::Write { bytes: 0 }),
         };
-        self.noted(who, at.path, written)
+        self.done(who, at.path, deed, written)
     }
 
     async fn make_dir(&self, who: &Caller, at: &TreePath) -> Result<Stat> {
@@ -196,6 +208,15 @@ impl LocalNode {
         let (_, may) = self.walk_to_dir(who, &at.parent())?;
         allow(may, at)?;
         change.await
+    }
+}
+
+/// What a write is to those who look back.
+fn deed_of(shape: Shape, body: &[u8]) -> Deed {
+    let verb = || String::from_utf8_lossy(body).split_ascii_whitespace().next().map(str::to_owned);
+    match shape {
+        Shape::Ctl => Deed::Command { verb: verb().unwrap_or_default() },
+        _ => Deed::Write { bytes: body.len() },
     }
 }
 
@@ -330,11 +351,12 @@ impl Tree for LocalNode {
     }
 
     async fn ask(&self, who: &Caller, at: Place<'_>, question: Bytes) -> Result<Bytes> {
+        let bytes = question.len();
         let answered = match self.open(who, at, Access::Both) {
             Ok(file) => file.ask(who, question).await,
             Err(e) => Err(e),
         };
-        self.noted(who, at.path, answered)
+        self.done(who, at.path, Deed::Ask { bytes }, answered)
     }
 
     async fn make(&self, who: &Caller, at: &TreePath, body: Option<Bytes>) -> Result<Stat> {
@@ -342,7 +364,7 @@ impl Tree for LocalNode {
             None => self.make_dir(who, at).await,
             Some(body) => self.make_item(who, at, body).await,
         };
-        self.noted(who, at, made)
+        self.done(who, at, Deed::Make, made)
     }
 
     async fn delivered(&self, who: &Caller, at: &TreePath) -> Result<()> {
@@ -353,12 +375,12 @@ impl Tree for LocalNode {
 
     async fn remove(&self, who: &Caller, at: &TreePath) -> Result<()> {
         let removed = self.remove_found(who, at).await;
-        self.noted(who, at, removed)
+        self.done(who, at, Deed::Remove, removed)
     }
 
     async fn rename(&self, who: &Caller, from: &TreePath, to: &TreePath) -> Result<()> {
         let renamed = self.rename_found(who, from, to).await;
-        self.noted(who, from, renamed)
+        self.done(who, from, Deed::Rename { to: to.as_str().to_owned() }, renamed)
     }
 
     async fn set_mode(&self, who: &Caller, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
@@ -374,10 +396,12 @@ impl Tree for LocalNode {
         let session = at.path.split_first().and_then(|(name, file)| Some((self.sessions.get(name)?, file)));
         match session {
             Some((session, file)) => {
-                self.sessions.records.set_mode(&session.record, file.as_str(), mode, gid).wait().await
+                self.sessions.records.set_mode(&session.record, file.as_str(), mode, gid).wait().await?;
             }
-            None => self.modes.set(&self.sessions.records, at.path.as_str(), mode, gid).wait().await,
+            None => self.modes.set(&self.sessions.records, at.path.as_str(), mode, gid).wait().await?,
         }
+        self.sessions.audit(who, at.path.as_str(), Deed::Mode { mode, gid });
+        Ok(())
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {

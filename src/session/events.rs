@@ -22,7 +22,7 @@ pub enum Event<'a> {
     Suspended(Turn<'a>),
     Done(Turn<'a>),
     Typed { file: &'a str, pane: &'a str, origin: By<'a> },
-    Gap { count: u64 },
+    Gap { count: Option<u64> },
 }
 
 /// A session is in another state.
@@ -123,7 +123,12 @@ pub const TABLE: &[Row] = &[
     ("suspended", TURN, "A turn waits for a person, or for the end of a limit."),
     ("done", TURN, "A turn is over; `stage` says how, a word of TURNS, and `why` more."),
     ("typed", &["file", "pane", "origin"], "A message that waits for no turn was typed into a pane."),
-    ("gap", &["count"], "`count` events were left out: this reader was too slow."),
+    (
+        "gap",
+        &["count"],
+        "`count` events of the node are left out here, as they are no longer kept: this reader was too slow, or came back \
+         too late. `null` where nobody knows how many: the node has started anew.",
+    ),
 ];
 
 #[cfg(test)]
@@ -160,7 +165,7 @@ mod tests {
             Event::Suspended(turn.clone()),
             Event::Done(turn),
             Event::Typed { file: "text", pane: "%1", origin },
-            Event::Gap { count: 1 },
+            Event::Gap { count: Some(1) },
         ]
     }
 

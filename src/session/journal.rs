@@ -10,9 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
-use tokio::sync::broadcast;
+use tokio::sync::watch;
 
+use super::audit::Deed;
 use super::events::{By, Event};
+use super::ring::{Found, Line, Ring};
 use super::turns::turn::Author;
 use crate::clock;
 use crate::log::{ErrorLog, LogFile, LogLimits, NodeLog, RotateAt, text_gap};
@@ -22,27 +24,15 @@ pub use crate::log::Level;
 use crate::tree::caller::{Origin, User};
 use crate::tree::{Caller, Lines};
 
-/// Events kept for a slow reader; one that lags further is told how many it lost.
-const EVENTS: usize = 4096;
-
-/// One event, already a line of JSON.
-#[derive(Debug, Clone)]
-struct Line {
-    /// Serial of the session it is about; 0: the node.
-    session: u64,
-    last: bool,
-    text: Bytes,
-}
-
 pub struct Journal {
     node: String,
     pub logs: NodeLog,
     pub errors: ErrorLog,
     /// The size at which every log of the node rotates, those of panes as well.
     pub rotate_at: RotateAt,
-    events: broadcast::Sender<Line>,
-    /// Of the last event.
-    sequence: Mutex<u64>,
+    events: Arc<Mutex<Ring>>,
+    /// The number of the newest event, for readers that wait.
+    newest: watch::Sender<u64>,
     /// For a user's name that has to be asked for: refusals come from threads that serve requests.
     runtime: tokio::runtime::Handle,
 }
@@ -57,8 +47,8 @@ impl Journal {
             logs: NodeLog { text: open("logs"), json: open("logs.json") },
             errors: ErrorLog(open("errors")),
             rotate_at: limits.rotate_at.clone(),
-            events: broadcast::channel(EVENTS).0,
-            sequence: Mutex::new(0),
+            events: Arc::default(),
+            newest: watch::Sender::new(0),
             runtime: tokio::runtime::Handle::current(),
         }
     }
@@ -93,21 +83,29 @@ impl Journal {
 
     /// A refusal or failure: who asked, of which path, and why not.
     pub fn refused(&self, who: &Caller, at: &str, why: &str) {
-        let now = clock::now();
+        let (now, errors, at, why) = (clock::now(), self.errors.clone(), at.to_owned(), why.to_owned());
+        self.named(who, move |by| errors.add(now, by, &at, &why));
+    }
+
+    /// Something was done at a path, of this session or (empty) of the node.
+    pub fn audit(&self, who: &Caller, session: &str, at: &str, deed: Deed) {
+        let (now, logs) = (clock::now(), self.logs.clone());
+        let (session, at) = (session.to_owned(), at.to_owned());
+        self.named(who, move |by| logs.add(now, Level::Audit, &session, &deed.line(by, &at)));
+    }
+
+    /// Calls `tell` with who somebody is; later where their name has to be asked for.
+    fn named(&self, who: &Caller, tell: impl FnOnce(&str) + Send + 'static) {
         let known = match &who.identity.user {
             _ if who.origin().user.is_some() => who.origin().user.clone(),
             User::Local { uid, .. } => users::known(*uid),
             User::Named { name, .. } => Some(name.clone()),
         };
         if let Some(name) = known {
-            return self.errors.add(now, &describe(&name, who), at, why);
+            return tell(&describe(&name, who));
         }
-        let (errors, who) = (self.errors.clone(), who.clone());
-        let (at, why) = (at.to_owned(), why.to_owned());
-        self.runtime.spawn(async move {
-            let name = users::name(who.uid()).await;
-            errors.add(now, &describe(&name, &who), &at, &why);
-        });
+        let who = who.clone();
+        self.runtime.spawn(async move { tell(&describe(&users::name(who.uid()).await, &who)) });
     }
 
     /// A failure that nobody asked for: of the daemon itself.
@@ -121,18 +119,30 @@ impl Journal {
     pub fn report(&self, session: (u64, &str), event: &Event<'_>) {
         let last = matches!(event, Event::Ended {});
         // Numbers are in the order in which readers see them.
-        let mut sequence = self.sequence.lock();
-        *sequence += 1;
-        if self.events.receiver_count() == 0 {
-            return; // nobody listens, and what was is not said again
-        }
-        let text = line(&self.node, Some(session.1), Some(*sequence), event);
-        let _ = self.events.send(Line { session: session.0, last, text }); // nobody may listen
+        let mut events = self.events.lock();
+        let sequence = events.last() + 1;
+        let text = line(&self.node, Some(session.1), Some(sequence), event);
+        events.push(Line { session: session.0, last, text });
+        drop(events);
+        self.newest.send_if_modified(|newest| {
+            let newer = *newest < sequence;
+            *newest = sequence.max(*newest);
+            newer
+        });
     }
 
     /// The events from now on: all (`None`), or those of one session until its last.
     pub fn follow(&self, session: Option<u64>) -> EventLines {
-        EventLines { events: self.events.subscribe(), session, over: false, node: self.node.clone() }
+        let next = self.events.lock().last() + 1;
+        self.follow_from(session, next)
+    }
+
+    /// The same from number `from` on; where the first of them are no longer kept, a `gap` stands for
+    /// them. Numbers are those of one life of the node: one that is not given yet is of an earlier life.
+    pub fn follow_from(&self, session: Option<u64>, from: u64) -> EventLines {
+        let newest = self.newest.subscribe();
+        let (events, node) = (self.events.clone(), self.node.clone());
+        EventLines { events, newest, next: from, session, over: false, node }
     }
 }
 
@@ -170,7 +180,10 @@ fn describe(user: &str, who: &Caller) -> String {
 }
 
 pub struct EventLines {
-    events: broadcast::Receiver<Line>,
+    events: Arc<Mutex<Ring>>,
+    newest: watch::Receiver<u64>,
+    /// The number of the next event.
+    next: u64,
     session: Option<u64>,
     over: bool,
     node: String,
@@ -180,18 +193,79 @@ pub struct EventLines {
 impl Lines for EventLines {
     async fn next(&mut self) -> Option<Bytes> {
         while !self.over {
-            match self.events.recv().await {
-                Ok(event) if self.session.is_none_or(|s| s == event.session) => {
+            let found = self.events.lock().find(self.next, self.session);
+            match found {
+                Found::Line(event, next) => {
+                    self.next = next;
                     self.over = event.last && self.session.is_some();
                     return Some(event.text);
                 }
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(count)) => {
+                Found::Lost(count, next) => {
+                    self.next = next;
                     return Some(line(&self.node, None, None, &Event::Gap { count }));
                 }
-                Err(broadcast::error::RecvError::Closed) => return None,
+                Found::Nothing(next) => {
+                    self.next = next;
+                    // An error: the node has ended.
+                    self.newest.changed().await.ok()?;
+                }
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(dir: &Path) -> Journal {
+        Journal::open(dir, "honey", LogLimits::default())
+    }
+
+    async fn number(lines: &mut EventLines) -> Value {
+        let line = lines.next().await.unwrap();
+        let event: Value = serde_json::from_slice(&line).unwrap();
+        if event["event"] == "gap" { event["count"].clone() } else { event["seq"].clone() }
+    }
+
+    #[tokio::test]
+    async fn events_are_kept_though_nobody_listens() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = journal(dir.path());
+        for _ in 0..3 {
+            journal.report((1, "a"), &Event::Renamed { from: "x" });
+        }
+        journal.report((2, "b"), &Event::Ended {});
+        let mut all = journal.follow_from(None, 2);
+        for wanted in [2, 3, 4] {
+            assert_eq!(number(&mut all).await, wanted);
+        }
+        let mut now = journal.follow(None);
+        let waiting = tokio::spawn(async move { number(&mut now).await });
+        tokio::task::yield_now().await;
+        journal.report((1, "a"), &Event::Renamed { from: "y" });
+        assert_eq!(waiting.await.unwrap(), 5);
+        let mut one = journal.follow_from(Some(2), 1);
+        assert_eq!(number(&mut one).await, 4);
+        assert_eq!(one.next().await, None, "its last");
+        drop(journal);
+        assert_eq!(number(&mut all).await, 5);
+        assert_eq!(all.next().await, None, "the node has ended");
+    }
+
+    #[tokio::test]
+    async fn one_gap_stands_for_what_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = journal(dir.path());
+        let mut slow = journal.follow(None);
+        for _ in 0..10_007 {
+            journal.report((1, "a"), &Event::Renamed { from: "x" });
+        }
+        assert_eq!(number(&mut slow).await, 7, "lost");
+        assert_eq!(number(&mut slow).await, 8);
+        // A number of an earlier life of the node.
+        let mut late = journal.follow_from(None, 1_000_000);
+        assert_eq!((number(&mut late).await, number(&mut late).await), (Value::Null, 8.into()));
     }
 }

@@ -7,6 +7,7 @@
 //! leaves of a session or pane; `saving` comes before all leaves. No leaf lock is held across a wait.
 
 pub mod answer;
+pub mod audit;
 pub mod capture;
 pub mod engine;
 pub mod env;
@@ -35,6 +36,7 @@ pub mod reap;
 pub mod reconcile;
 pub mod record;
 pub mod records;
+mod ring;
 pub mod screen_log;
 pub mod settings;
 pub mod shell;

@@ -35,8 +35,8 @@ fn manual_pages_are_the_tables() {
             doc::muxfs_tree_5(
                 &tables::rows(),
                 &tables::turn_states(),
-                tables::event_fields(),
                 &tables::events(),
+                &tables::audit(),
                 &tables::verbs(),
             ),
         ),

@@ -185,6 +185,17 @@ fn another_user_is_known_by_name() {
     typed(&f, "api", &as_nobody("from the pane"));
     let turn = turn_of(&f, "from the pane");
     assert_eq!((f.turn(&turn, "user"), f.turn(&turn, "from_session")), ("nobody".into(), "api".into()));
+    // What others than the owner did is kept, without what it was.
+    let audit = |by: &str, bytes: usize| {
+        let logs = f.mount.read("logs");
+        let line = logs.lines().find(|l| l.contains(&format!(" audit fake write by={by}:")))?.to_owned();
+        assert!(line.ends_with(&format!(" at=fake/input bytes={bytes}")), "{line}");
+        Some(())
+    };
+    until("the audit line", || audit("nobody", "from nobody\n".len()));
+    until("the audit line of the pane", || audit("nobody/api", "from the pane\n".len()));
+    let logs = f.mount.read("logs");
+    assert!(!logs.contains("from nobody") && !logs.contains("by=root"), "{logs}");
     // Of a book of an earlier version the number alone is there.
     let mut f = f;
     drop(events);
