@@ -109,18 +109,32 @@ impl LocalNode {
             Err(e) if e.kind == Kind::NotFound && at.id.is_some() => return fail(Kind::Gone, e.text()),
             found => found?,
         };
-        let stat = self.stat_of(&found);
-        let What::File(file) = found.what else {
+        let mut stat = self.stat_of(&found);
+        let What::File(mut file) = found.what else {
             return fail(Kind::IsDir, format!("{} is a directory", at.path));
         };
-        if at.id.is_some_and(|id| id != stat.id) && !is_log(stat.shape) {
-            return fail(Kind::Gone, format!("{}: what was opened is gone", at.path));
+        if let Some(id) = at.id.filter(|id| *id != stat.id) {
+            match self.rotated(at.path, stat.shape).filter(|(_, older)| older.id == id) {
+                Some(older) => (file, stat) = older,
+                None => return fail(Kind::Gone, format!("{}: what was opened is gone", at.path)),
+            }
         }
         let can = (!access.reads() || stat.shape.readable()) && (!access.writes() || stat.shape.writable());
         if !can || !who.may(&stat, access) {
             return fail(Kind::Denied, format!("{}: not for {}", at.path, verb(access)));
         }
         Ok(file)
+    }
+
+    /// The log that was called `at` before its last rotation.
+    fn rotated(&self, at: &TreePath, shape: Shape) -> Option<(Box<dyn Bound>, Stat)> {
+        if shape != Shape::Log {
+            return None;
+        }
+        let found = self.walk(&at.parent().join(&format!("{}.1", at.name()))).ok()?;
+        let stat = self.stat_of(&found);
+        let What::File(file) = found.what else { return None };
+        Some((file, stat))
     }
 
     /// Records a refusal; a name that is simply not there is an answer.
@@ -222,10 +236,6 @@ fn deed_of(shape: Shape, body: &[u8]) -> Deed {
 
 fn allow(may: bool, at: &TreePath) -> Result<()> {
     if may { Ok(()) } else { fail(Kind::Denied, format!("{at}: its directory is not yours to change")) }
-}
-
-fn is_log(shape: Shape) -> bool {
-    matches!(shape, Shape::Log | Shape::Append)
 }
 
 fn verb(access: Access) -> &'static str {

@@ -239,3 +239,33 @@ fn a_followed_log_goes_on_after_a_restart() {
         assert!(*path != "demo/logs" || text.matches("\nround-").count() == 3, "{path}: {text}");
     }
 }
+
+/// Whoever saw a log before its rotation and opens it after it gets what they saw, or nothing.
+#[test]
+fn a_log_that_is_opened_by_its_id_is_no_other() {
+    let lab = Lab::new();
+    lab.configure("[logs]\nrotate = \"64KiB\"\n");
+    let node = Node::start_in(lab);
+    node.mkdir("demo").unwrap();
+    let path = Node::path("demo/raw");
+    let id = |name: &str| node.tree.stat(&Node::path(name)).unwrap().id;
+    let first = id("demo/raw");
+    let open = || {
+        let who = Caller::own();
+        node.runtime.block_on(node.tree.follow(&who, Place::new(&path, first)))
+    };
+    let rotate = |gone: u64| {
+        until_true("a rotation", || {
+            node.write("demo/input", "seq 1 40000\n").unwrap();
+            node.read("demo/wait");
+            node.ls("demo").contains(&"raw.1".to_owned()) && id("demo/raw.1") != gone
+        });
+    };
+    rotate(0);
+    let Ok(Follow::Log(log)) = open() else { panic!("it is raw.1 now") };
+    assert_eq!((log.id(), id("demo/raw.1")), (first, first));
+    assert_ne!(id("demo/raw"), first);
+    rotate(first);
+    assert_eq!(open().err().map(|e| e.kind), Some(muxfs::error::Kind::Gone));
+    assert_eq!(node.runtime.block_on(log.read_at(0, 1)).unwrap().len(), 1, "a reader keeps it");
+}
