@@ -4,8 +4,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What went wrong, as a caller can act on it. A closed set: TREE.md, "Errors".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// No such name.
     NotFound,
@@ -15,6 +18,9 @@ pub enum Kind {
     Stale,
     /// The node that holds it cannot be reached.
     Unreachable,
+    /// It is not known here yet: `Tree::look` fetches it. An answer between a tree and a door; no
+    /// user ever sees it.
+    Unknown,
     /// A deadline passed.
     TimedOut,
     /// The caller may not.

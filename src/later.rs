@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -35,10 +35,48 @@ pub fn run(rt: &Handle, mut work: Work) {
 }
 
 /// Runs what must not be left half done: where the result is dropped before it is there, the work
-/// goes on by itself. Within a runtime.
-pub async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+/// goes on by itself. Work that was never polled has not begun, and is dropped. Within a runtime.
+pub fn whole<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = T> + Send {
+    Whole { work: Some(Box::pin(work)), begun: false }
+}
+
+/// The same in a task of its own: for work that may occupy its thread.
+pub async fn apart<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let done = tokio::spawn(work).await;
     done.unwrap_or_else(|e| Err(Error::new(Kind::Bug, "it ended before it was done").because(e)))
+}
+
+struct Whole<T: Send + 'static> {
+    work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    begun: bool,
+}
+
+impl<T: Send + 'static> Future for Whole<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        self.begun = true;
+        // Taken out meanwhile, so that work which panics is not gone on with.
+        let Some(mut work) = self.work.take() else { return Poll::Pending };
+        let polled = work.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.work = Some(work);
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for Whole<T> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take()
+            && self.begun
+            && let Ok(rt) = Handle::try_current()
+        {
+            rt.spawn(async move { drop(work.await) });
+        }
+    }
 }
 
 /// Runs what waits for a disk on a thread that may wait. Within a runtime.
@@ -91,15 +129,18 @@ mod tests {
     async fn what_must_be_whole_goes_on_when_nobody_waits_for_it() {
         let (go, gone) = oneshot::channel::<()>();
         let (said, heard) = oneshot::channel();
-        let mut work = Box::pin(whole(async move {
+        let work = || async move {
             let _ = gone.await;
             let _ = said.send(7);
-            Ok(())
-        }));
+        };
+        let mut work = Box::pin(whole(work()));
         assert!(tokio::time::timeout(std::time::Duration::ZERO, &mut work).await.is_err());
         drop(work);
         go.send(()).unwrap();
         assert_eq!(heard.await, Ok(7));
+        let (said, heard) = oneshot::channel();
+        drop(whole(async move { said.send(7) }));
+        assert!(heard.await.is_err(), "what was never polled has not begun");
     }
 
     #[tokio::test]

@@ -13,9 +13,9 @@ use super::manifest::Manifest;
 
 /// An agent, and its program where `path` has it.
 pub struct Found<'a> {
-    key: &'a str,
+    pub key: &'a str,
     agent: &'a Manifest,
-    program: Option<PathBuf>,
+    pub program: Option<PathBuf>,
 }
 
 /// Every agent, or only those installed, in the order of their keys.

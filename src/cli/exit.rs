@@ -6,7 +6,7 @@ use crate::error::Kind;
 pub fn code(kind: Kind) -> u8 {
     match kind {
         Kind::Invalid | Kind::NotUtf8 => 2,
-        Kind::NotFound | Kind::Gone | Kind::Stale | Kind::Unreachable => 3,
+        Kind::NotFound | Kind::Gone | Kind::Stale | Kind::Unreachable | Kind::Unknown => 3,
         Kind::Denied | Kind::Never | Kind::ReadOnly => 4,
         Kind::Busy | Kind::Exists | Kind::NotEmpty => 5,
         Kind::TooLarge | Kind::Full | Kind::NoSpace => 6,
@@ -28,6 +28,7 @@ pub fn code_for_mount8(kind: Kind) -> u8 {
         | Kind::Gone
         | Kind::Stale
         | Kind::Unreachable
+        | Kind::Unknown
         | Kind::TimedOut
         | Kind::Busy
         | Kind::TooLarge

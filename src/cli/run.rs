@@ -13,9 +13,12 @@ use crate::config::{NodeConfig, agents, file};
 use crate::error::{Error, Kind, Result, fail};
 use crate::foreign::Links;
 use crate::fs::mount::{Device, MountOptions, guard, serve};
+use crate::later;
 use crate::node::{LocalNode, NODE_SERIAL, modes::NodeModes, root::Root, rows_node};
+use crate::session::journal::Refusals;
 use crate::session::{Dirs, Sessions, settings};
 use crate::tmux::{OwnProgram, Socket, process};
+use crate::tree::nodes::Nodes;
 use crate::tree::union::Union;
 
 /// Threads that answer what takes longer than memory; the machine's other cores are the agents'.
@@ -50,7 +53,7 @@ pub fn mount(job: MountJob) -> Result<()> {
         node.sessions.avoid(dir.clone());
         // Listened for before the mount answers: a signal from then on unmounts.
         let told_to_end = told_to_end()?;
-        let mounted = serve(device, node.root, tokio::runtime::Handle::current())?;
+        let mounted = serve(device, node.root.clone(), tokio::runtime::Handle::current())?;
         tracing::info!("mounted on {}", dir.display());
         if let Err(e) = ready.ok() {
             mounted.unmount().await?;
@@ -60,7 +63,7 @@ pub fn mount(job: MountJob) -> Result<()> {
             () = mounted.wait() => {}
             () = told_to_end => mounted.unmount().await?,
         }
-        node.sessions.close().await;
+        node.close().await;
         Ok(())
     })
 }
@@ -73,7 +76,7 @@ pub fn node(job: NodeJob) -> Result<()> {
         let told_to_end = told_to_end()?;
         ready.ok()?;
         told_to_end.await;
-        node.sessions.close().await;
+        node.close().await;
         Ok(())
     })
 }
@@ -94,6 +97,15 @@ fn run(work: impl Future<Output = Result<()>>) -> Result<()> {
 struct Node {
     root: Arc<Union>,
     sessions: Arc<Sessions>,
+    errors: Refusals,
+}
+
+impl Node {
+    async fn close(&self) {
+        self.sessions.close().await;
+        let errors = self.errors.clone();
+        let _ = later::on_disk(move || errors.end()).await; // the process ends anyway
+    }
 }
 
 async fn start_node(paths: &Paths) -> Result<Node> {
@@ -108,9 +120,13 @@ async fn start_node(paths: &Paths) -> Result<Node> {
     }
     let modes = Arc::new(modes);
     let name = sessions.config().name.clone();
-    let root = Union::new(Root::new(&name, tables::help(), modes.clone(), sessions.clone()));
-    root.add(&name, LocalNode::new(sessions.clone(), modes))?;
-    Ok(Node { root, sessions })
+    let nodes = Nodes::new();
+    let errors = sessions.journal.refusals_in(&paths.state.join("root"), "errors");
+    let front =
+        Root::new(&name, tables::help(), modes.clone(), nodes.clone(), errors.clone(), sessions.clone());
+    nodes.add(&name, LocalNode::new(sessions.clone(), modes))?;
+    let root = Union::new(front, nodes);
+    Ok(Node { root, sessions, errors })
 }
 
 /// SIGTERM, SIGINT or SIGHUP, from this call on.

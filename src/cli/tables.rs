@@ -8,9 +8,9 @@ use crate::agent::manual;
 use crate::config;
 use crate::config::schema::{Key, Kind};
 use crate::doc::{self, CommandLine, DocEvent, DocLines, DocRow, DocSetting, DocVerb};
-use crate::node::dir::{Described, Line};
+use crate::node::dir::Line;
 use crate::node::row::Verb;
-use crate::node::{root, rows_node, rows_session};
+use crate::node::{self, root, rows_node, rows_session};
 use crate::session::turns::turn::Stage;
 use crate::session::{audit, events};
 
@@ -27,12 +27,10 @@ pub fn command_line() -> CommandLine<'static> {
 
 /// Every file of the tree.
 pub fn rows() -> Vec<DocRow<'static>> {
-    let mut described = Described::default();
-    described.dir("", &rows_node::DIR);
     let of_root = |r: &root::RootRow| DocRow {
         dir: "".into(),
         name: r.name.into(),
-        shape: r.shape.word(),
+        shape: r.shape().word(),
         mode: r.mode,
         about: r.about,
     };
@@ -40,11 +38,11 @@ pub fn rows() -> Vec<DocRow<'static>> {
     let of_node = |l: Line| DocRow {
         dir: l.dir.into(),
         name: l.name.into(),
-        shape: l.shape,
+        shape: l.shape.word(),
         mode: l.mode,
         about: l.about,
     };
-    all.extend(described.finish().into_iter().map(of_node));
+    all.extend(node::described().into_iter().map(of_node));
     all
 }
 

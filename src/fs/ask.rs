@@ -14,7 +14,7 @@ use super::handle::{Door, End, Handle, gone, part};
 use super::pending::{Message, Pending};
 use super::stream::{Ready, Wakeup};
 use crate::error::{Kind, Result, fail};
-use crate::tree::{Caller, Place};
+use crate::tree::{Caller, Gesture, Place};
 
 type Answer = watch::Receiver<Option<Result<Bytes>>>;
 
@@ -97,10 +97,10 @@ impl Exchange {
             *state.wakeup.lock() = wakeup;
             // It may have been answered between the two looks.
             if state.answer.as_ref().is_some_and(|a| a.borrow().is_some()) {
-                return Ready { readable: true, end: false };
+                return Ready { readable: true, end: false, failed: false };
             }
         }
-        Ready { readable: !waits, end: false }
+        Ready { readable: !waits, end: false, failed: false }
     }
 }
 
@@ -121,7 +121,8 @@ impl State {
         self.cursor = 0;
         let (tree, who, wakeup) = (door.tree.clone(), handle.who.clone(), self.wakeup.clone());
         door.rt.spawn(async move {
-            let answer = tree.ask(&who, Place::new(&path, id), question.text.clone()).await.map_err(gone);
+            let asked = tree.ask(&Gesture::of(&who), Place::new(&path, id), question.text.clone()).await;
+            let answer = asked.map(|(answer, _)| answer).map_err(gone);
             let _ = tx.send_replace(Some(answer));
             let wakeup = wakeup.lock().take();
             if let Some(wakeup) = wakeup {

@@ -15,13 +15,29 @@ use super::scratch::{AWAY, KEEP, ScratchFile, is_slip, is_temporary, is_unfinish
 use super::vfs::{Entry, Found, Opened, Vfs, valid};
 use crate::error::{Error, Kind, Result, fail};
 use crate::names::MAX_NAME;
-use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, TreePath};
+use crate::tree::{Accepts, Access, Caller, Gesture, Intent, Place, Shape, Stat, TreePath, Until};
 
 type Dir = (Arc<Inode>, State, Accepts);
 
 impl Vfs {
     /// `open` with O_CREAT of a name that the kernel does not know.
     pub async fn create(
+        &self,
+        who: &Caller,
+        parent: u64,
+        name: &OsStr,
+        flags: i32,
+    ) -> Result<(Entry, Opened)> {
+        match self.create_known(who, parent, name, flags).await {
+            Ok(made) => Ok(made),
+            Err(e) => {
+                self.learn(who, &self.path(parent)?, e).await?;
+                self.create_known(who, parent, name, flags).await
+            }
+        }
+    }
+
+    async fn create_known(
         &self,
         who: &Caller,
         parent: u64,
@@ -56,7 +72,8 @@ impl Vfs {
             }
             Accepts::Items => {
                 let at = state.path.join(name);
-                match self.door.tree.admit(who, (&at).into(), Access::Write) {
+                match self.door.tree.admit(who, Intent::Make(&at)) {
+                    Err(e) if e.kind == Kind::Unknown => Err(e),
                     Err(e) if e.kind != Kind::NotFound => self.refuse(who, &at, e.kind, e.text().to_owned()),
                     _ if is_unfinished(name) => self.create_scratch(who, inode, state, name, flags),
                     _ => Ok(self.create_item(who, state, name, flags)),
@@ -134,34 +151,54 @@ impl Vfs {
         if accepts != Accepts::Dirs {
             return self.refuse(who, &path, Kind::Never, format!("{name}: no directory can be made here"));
         }
-        let stat = self.wait(who, self.door.tree.make(who, &path, None)).await??;
+        let (gesture, _canceller) = Gesture::cancellable(who);
+        let made = self.door.tree.make(&gesture, &path, None, Until::Accepted);
+        let (stat, _) = self.wait(who, made).await??;
         Ok(self.enter(tid(who), path, &Found::Tree(stat)))
     }
 
     pub async fn rmdir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
         let (vfs, by, name) = (self.me()?, who.clone(), name.to_owned());
-        self.gesture(who, async move { vfs.remove_dir(&by, parent, &name).await }).await
+        let work = async move {
+            match vfs.remove_dir(&by, parent, &name).await {
+                Ok(()) => Ok(()),
+                Err(e) => {
+                    vfs.learn(&by, &vfs.path(parent)?, e).await?;
+                    vfs.remove_dir(&by, parent, &name).await
+                }
+            }
+        };
+        self.gesture(who, work).await
     }
 
     async fn remove_dir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
         let Some(name) = valid(name) else { return fail(Kind::NotFound, "no such name") };
         let dir = self.dir(parent)?;
         let (path, found) = self.find(&dir, name)?;
-        match found {
-            Found::Tree(stat) if stat.shape.is_dir() && dir.2 == Accepts::Dirs => {}
+        let id = match found {
+            Found::Tree(stat) if stat.shape.is_dir() && dir.2 == Accepts::Dirs => stat.id,
             Found::Tree(stat) if stat.shape.is_dir() => {
                 return self.fixed(who, &path);
             }
             _ => return fail(Kind::NotDir, format!("{name} is no directory")),
-        }
-        self.door.tree.remove(who, &path).await?;
+        };
+        self.door.tree.remove(&Gesture::of(who), Place::new(&path, id)).await?;
         self.unname(&path);
         Ok(())
     }
 
     pub async fn unlink(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
         let (vfs, by, name) = (self.me()?, who.clone(), name.to_owned());
-        self.gesture(who, async move { vfs.remove_file(&by, parent, &name).await }).await
+        let work = async move {
+            match vfs.remove_file(&by, parent, &name).await {
+                Ok(()) => Ok(()),
+                Err(e) => {
+                    vfs.learn(&by, &vfs.path(parent)?, e).await?;
+                    vfs.remove_file(&by, parent, &name).await
+                }
+            }
+        };
+        self.gesture(who, work).await
     }
 
     async fn remove_file(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
@@ -181,7 +218,7 @@ impl Vfs {
                 self.unname(&path);
             }
             (Found::Tree(stat), Accepts::Items) if matches!(stat.shape, Shape::Item | Shape::Document) => {
-                self.door.tree.remove(who, &path).await?;
+                self.door.tree.remove(&Gesture::of(who), Place::new(&path, stat.id)).await?;
                 self.unname(&path);
             }
             _ => return self.fixed(who, &path),
@@ -206,7 +243,16 @@ impl Vfs {
     ) -> Result<()> {
         let (vfs, by) = (self.me()?, who.clone());
         let (from, to) = ((from.0, from.1.to_owned()), (to.0, to.1.to_owned()));
-        let work = async move { vfs.give_name(&by, (from.0, &from.1), (to.0, &to.1), flags).await };
+        let work = async move {
+            let (from, to) = ((from.0, from.1.as_os_str()), (to.0, to.1.as_os_str()));
+            match vfs.give_name(&by, from, to, flags).await {
+                Ok(()) => Ok(()),
+                Err(e) => {
+                    vfs.learn(&by, &vfs.path(from.0)?, e).await?;
+                    vfs.give_name(&by, from, to, flags).await
+                }
+            }
+        };
         self.gesture(who, work).await
     }
 
@@ -234,7 +280,7 @@ impl Vfs {
         let replace = flags & libc::RENAME_NOREPLACE == 0;
         match (dir.2, found) {
             (Accepts::Dirs, Found::Tree(stat)) if stat.shape.is_dir() => {
-                self.rename_in_tree(who, &dir.1, &from, new).await
+                self.rename_in_tree(who, &dir.1, Place::new(&from, stat.id), new).await
             }
             (Accepts::Scratch | Accepts::Items, Found::Scratch(file)) => {
                 self.rename_scratch(who, &dir, (name, file), new, replace).await
@@ -244,7 +290,7 @@ impl Vfs {
                     let why = format!("{name} waits for its turn; {new} is a name for what is not finished");
                     return self.refuse(who, &from, Kind::Never, why);
                 }
-                self.rename_in_tree(who, &dir.1, &from, new).await
+                self.rename_in_tree(who, &dir.1, Place::new(&from, stat.id), new).await
             }
             (Accepts::Scratch, Found::Tree(stat)) if stat.shape == Shape::Document => {
                 self.move_away(who, &dir, (name, stat), new, replace).await
@@ -253,14 +299,14 @@ impl Vfs {
         }
     }
 
-    async fn rename_in_tree(&self, who: &Caller, dir: &State, from: &TreePath, new: &str) -> Result<()> {
+    async fn rename_in_tree(&self, who: &Caller, dir: &State, from: Place<'_>, new: &str) -> Result<()> {
         let to = dir.path.join(new);
         // The kernel does not look whether a directory may be replaced; no session ever is.
         if self.door.tree.stat(&to).is_ok() {
-            return self.refuse(who, from, Kind::Exists, format!("{new} is there already"));
+            return self.refuse(who, from.path, Kind::Exists, format!("{new} is there already"));
         }
-        self.door.tree.rename(who, from, &to).await?;
-        self.inodes.lock().renamed(from, &to);
+        self.door.tree.rename(&Gesture::of(who), from, &to).await?;
+        self.inodes.lock().renamed(from.path, &to);
         Ok(())
     }
 
@@ -285,7 +331,8 @@ impl Vfs {
             Ok(stat) if stat.shape == Shape::Document => {
                 self.may_replace(who, &to, &stat)?;
                 let body = Bytes::from(file.bytes());
-                self.door.tree.write(who, Place::new(&to, stat.id), body).await?;
+                let place = Place::new(&to, stat.id);
+                self.door.tree.write(&Gesture::of(who), place, body, Until::Accepted).await?;
                 self.becomes_document(dir, (name, file), (new, &to), stat)
             }
             Ok(_) => self.refuse(who, &to, Kind::Never, format!("{name} cannot take the place of {new}")),
@@ -328,7 +375,8 @@ impl Vfs {
         (name, file): (&str, Arc<ScratchFile>),
         to: TreePath,
     ) -> Result<()> {
-        let stat = self.door.tree.make(who, &to, Some(file.bytes().into())).await?;
+        let (gesture, body) = (Gesture::of(who), Some(file.bytes().into()));
+        let (stat, _) = self.door.tree.make(&gesture, &to, body, Until::Accepted).await?;
         {
             let (mut inodes, mut scratch) = (self.inodes.lock(), self.scratch.lock());
             scratch.remove(dir.1.stat.id, name);

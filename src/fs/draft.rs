@@ -8,7 +8,7 @@ use super::gesture::{Asker, Close, Writers};
 use super::handle::{Door, End, Handle, gone, tid, verdict};
 use super::scratch::{fits, resize, slice, write_at};
 use crate::error::{Error, Result};
-use crate::tree::{Caller, Place};
+use crate::tree::{Caller, Gesture, Place, Until};
 
 pub struct Draft {
     text: Vec<u8>,
@@ -120,6 +120,8 @@ impl Draft {
     async fn save(&self, door: &Door, handle: &Handle) -> Result<()> {
         let (path, id) = handle.inode.place().inspect_err(|e| handle.refused(door, e))?;
         let text = Bytes::copy_from_slice(&self.text);
-        door.tree.write(&handle.who, Place::new(&path, id), text).await.map_err(gone)
+        let (gesture, _canceller) = Gesture::cancellable(&handle.who);
+        let saved = door.tree.write(&gesture, Place::new(&path, id), text, Until::Accepted).await;
+        saved.map(drop).map_err(gone)
     }
 }

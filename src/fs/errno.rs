@@ -10,7 +10,8 @@ pub fn errno(kind: Kind) -> i32 {
         Kind::Gone => libc::ENXIO,
         Kind::Stale => libc::ESTALE,
         Kind::Unreachable => libc::EHOSTDOWN,
-        Kind::TimedOut => libc::ETIMEDOUT,
+        // The door looks first; what is unknown after that is not to be had.
+        Kind::Unknown | Kind::TimedOut => libc::ETIMEDOUT,
         Kind::Denied => libc::EACCES,
         Kind::Never => libc::EPERM,
         Kind::Busy => libc::EBUSY,

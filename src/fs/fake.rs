@@ -5,8 +5,8 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -15,9 +15,14 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use crate::error::{Error, Kind, Result, fail};
+use crate::later::whole;
 use crate::tree::{
-    Accepts, Access, Caller, Change, Entry, Follow, Lines, Log, Place, Shape, Stat, Tree, TreePath, Unit,
+    Accepts, Caller, Change, Entry, Follow, Gesture, Intent, Lines, Log, Place, Receipt, Shape, Stat, Tree,
+    TreePath, Unit, Until,
 };
+
+#[path = "fake_node.rs"]
+mod node;
 
 /// A session's files: name, shape, mode, text.
 const SESSION: &[(&str, Shape, u32, &str)] = &[
@@ -44,18 +49,24 @@ pub struct Fake {
     stalled: watch::Sender<HashSet<String>>,
     /// Operations that wait there.
     waiting: AtomicUsize,
+    /// Directories that are unknown until they are looked at.
+    unknown: Mutex<HashSet<String>>,
+    /// Directories that were looked at, in this order.
+    looks: Mutex<Vec<String>>,
+    me: Weak<Fake>,
 }
 
 struct Inner {
-    nodes: BTreeMap<TreePath, Node>,
+    nodes: BTreeMap<TreePath, Object>,
     next: u64,
     sent: Vec<(String, String)>,
     refusals: Vec<String>,
     refuse: HashMap<String, Kind>,
     used: HashSet<TreePath>,
+    states: HashMap<String, &'static str>,
 }
 
-struct Node {
+struct Object {
     stat: Stat,
     text: Bytes,
     /// What `size` says, where it does not know better.
@@ -84,11 +95,11 @@ impl Log for FakeLog {
         let start = (offset as usize).min(text.len());
         Ok(Bytes::copy_from_slice(&text[start..(start + len).min(text.len())]))
     }
-    async fn grown(&self, past: u64) -> bool {
+    async fn grown(&self, past: u64) -> Result<bool> {
         while self.size() <= past {
             self.more.notified().await;
         }
-        true
+        Ok(true)
     }
 }
 
@@ -96,8 +107,8 @@ struct Reader(mpsc::UnboundedReceiver<Bytes>);
 
 #[async_trait]
 impl Lines for Reader {
-    async fn next(&mut self) -> Option<Bytes> {
-        self.0.recv().await
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.0.recv().await)
     }
 }
 
@@ -115,14 +126,19 @@ impl Fake {
             refusals: Vec::new(),
             refuse: HashMap::new(),
             used: HashSet::new(),
+            states: HashMap::new(),
         };
-        let fake = Fake {
+        let fake = |me: &Weak<Fake>| Fake {
             inner: Mutex::new(inner),
             changes: broadcast::channel(64).0,
             answering: watch::channel(true).0,
             stalled: watch::channel(HashSet::new()).0,
             waiting: AtomicUsize::new(0),
+            unknown: Mutex::default(),
+            looks: Mutex::default(),
+            me: me.clone(),
         };
+        let fake = Arc::new_cyclic(fake);
         {
             let mut inner = fake.inner.lock();
             inner.add(&TreePath::root(), Shape::Dir(Accepts::Nothing), 0o700, "");
@@ -131,7 +147,39 @@ impl Fake {
             inner.add(&path("n/index"), Shape::View, 0o400, "s - ready\n");
             inner.session(&path("n/s"));
         }
-        Arc::new(fake)
+        fake
+    }
+
+    /// A node's own tree, with a session `s`.
+    pub fn node() -> Arc<Self> {
+        let fake = Fake::new();
+        {
+            let mut inner = fake.inner.lock();
+            inner.nodes.clear();
+            inner.add(&TreePath::root(), Shape::Dir(Accepts::Dirs), 0o700, "");
+            inner.session(&path("s"));
+        }
+        fake
+    }
+
+    /// A session is in another state, as [`Node`] says it.
+    pub fn state(&self, session: &str, state: &'static str) {
+        self.inner.lock().states.insert(session.to_owned(), state);
+        self.tell(&path(session));
+    }
+
+    fn me(&self) -> Arc<Fake> {
+        self.me.upgrade().unwrap()
+    }
+
+    /// From now on nothing is known of the names in `dir`, until somebody looks.
+    pub fn forget(&self, dir: &str) {
+        self.unknown.lock().insert(dir.to_owned());
+    }
+
+    /// The directories that were looked at since the last call.
+    pub fn looks(&self) -> Vec<String> {
+        std::mem::take(&mut self.looks.lock())
     }
 
     /// What was delivered, as (path, text), since the last call.
@@ -273,7 +321,7 @@ impl Inner {
         let stat = Stat { shape, id: self.next, mode, uid, gid, size: 0, mtime };
         let log = Arc::new(FakeLog { id: stat.id, ..FakeLog::default() });
         let text = Bytes::from(text.to_owned());
-        self.nodes.insert(at.clone(), Node { stat, text, bound: None, log, readers: Vec::new() });
+        self.nodes.insert(at.clone(), Object { stat, text, bound: None, log, readers: Vec::new() });
         stat
     }
 
@@ -306,7 +354,7 @@ impl Inner {
         Ok(Stat { size, ..node.stat })
     }
 
-    fn place(&mut self, at: Place<'_>) -> Result<&mut Node> {
+    fn place(&mut self, at: Place<'_>) -> Result<&mut Object> {
         match self.nodes.get_mut(at.path) {
             None => fail(Kind::NotFound, format!("{}: no such", at.path)),
             Some(node) if at.id.is_some_and(|id| id != node.stat.id) => fail(Kind::Gone, "another"),
@@ -315,53 +363,16 @@ impl Inner {
     }
 }
 
-#[async_trait]
-impl Tree for Fake {
-    fn stat(&self, at: &TreePath) -> Result<Stat> {
-        self.inner.lock().stat(at)
-    }
-
-    fn size(&self, at: &TreePath) -> Result<u64> {
-        let inner = self.inner.lock();
-        let Some(node) = inner.nodes.get(at) else { return fail(Kind::NotFound, "no such") };
-        Ok(node.bound.unwrap_or(node.text.len() as u64))
-    }
-
-    fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {
-        let inner = self.inner.lock();
-        inner.stat(at)?;
-        let children = inner.nodes.keys().filter(|p| !p.is_root() && p.parent() == *at);
-        children.map(|p| Ok(Entry { name: p.name().into(), stat: inner.stat(p)? })).collect()
-    }
-
-    fn admit(&self, _: &Caller, at: Place<'_>, _: Access) -> Result<()> {
-        let mut inner = self.inner.lock();
-        inner.place(at)?;
-        match inner.refuse.get(at.path.as_str()) {
-            Some(kind) => fail(*kind, "not admitted"),
-            None => Ok(()),
+impl Fake {
+    /// What is in `dir` is known; the root itself always is.
+    fn known(&self, dir: &TreePath) -> Result<()> {
+        match self.unknown.lock().contains(dir.as_str()) {
+            true => fail(Kind::Unknown, format!("{dir} was not looked at")),
+            false => Ok(()),
         }
     }
 
-    async fn read(&self, _: &Caller, at: Place<'_>) -> Result<Bytes> {
-        self.pass(at.path).await;
-        Ok(self.inner.lock().place(at)?.text.clone())
-    }
-
-    async fn follow(&self, _: &Caller, at: Place<'_>) -> Result<Follow> {
-        let mut inner = self.inner.lock();
-        let node = inner.place(at)?;
-        Ok(match node.stat.shape {
-            Shape::Log | Shape::Append => Follow::Log(node.log.clone()),
-            _ => {
-                let (tx, rx) = mpsc::unbounded_channel();
-                node.readers.push(tx);
-                Follow::Lines(Box::new(Reader(rx)))
-            }
-        })
-    }
-
-    async fn write(&self, _: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
+    async fn write_now(&self, at: Place<'_>, body: Bytes) -> Result<()> {
         self.pass(at.path).await;
         let mut inner = self.inner.lock();
         let text = String::from_utf8_lossy(&body).into_owned();
@@ -389,14 +400,7 @@ impl Tree for Fake {
         verdict
     }
 
-    async fn ask(&self, who: &Caller, at: Place<'_>, question: Bytes) -> Result<Bytes> {
-        self.write(who, at, question.clone()).await?;
-        let mut answering = self.answering.subscribe();
-        let _ = answering.wait_for(|on| *on).await;
-        Ok([b"re: ".as_slice(), &question].concat().into())
-    }
-
-    async fn make(&self, _: &Caller, at: &TreePath, body: Option<Bytes>) -> Result<Stat> {
+    async fn make_now(&self, at: &TreePath, body: Option<Bytes>) -> Result<Stat> {
         self.pass(at).await;
         let stat = {
             let mut inner = self.inner.lock();
@@ -417,26 +421,26 @@ impl Tree for Fake {
         self.stat(at).or(Ok(stat))
     }
 
-    async fn remove(&self, _: &Caller, at: &TreePath) -> Result<()> {
-        self.pass(at).await;
+    async fn remove_now(&self, at: Place<'_>) -> Result<()> {
+        self.pass(at.path).await;
         {
             let mut inner = self.inner.lock();
-            inner.stat(at)?;
-            inner.drop_below(at);
-            inner.used.remove(at);
+            inner.place(at)?;
+            inner.drop_below(at.path);
+            inner.used.remove(at.path);
         }
-        self.tell(at);
+        self.tell(at.path);
         Ok(())
     }
 
-    async fn rename(&self, _: &Caller, from: &TreePath, to: &TreePath) -> Result<()> {
-        self.pass(from).await;
-        self.inner.lock().stat(from)?;
-        self.rename_session(from.as_str(), to.as_str());
+    async fn rename_now(&self, from: Place<'_>, to: &TreePath) -> Result<()> {
+        self.pass(from.path).await;
+        self.inner.lock().place(from)?;
+        self.rename_session(from.path.as_str(), to.as_str());
         Ok(())
     }
 
-    async fn set_mode(&self, _: &Caller, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
+    async fn set_mode_now(&self, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
         self.pass(at.path).await;
         let mut inner = self.inner.lock();
         let node = inner.place(at)?;
@@ -446,6 +450,128 @@ impl Tree for Fake {
         node.stat.mode = mode.unwrap_or(node.stat.mode);
         node.stat.gid = gid.unwrap_or(node.stat.gid);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Tree for Fake {
+    fn stat(&self, at: &TreePath) -> Result<Stat> {
+        self.known(&at.parent())?;
+        self.inner.lock().stat(at)
+    }
+
+    fn size(&self, at: &TreePath) -> Result<u64> {
+        self.known(&at.parent())?;
+        let inner = self.inner.lock();
+        let Some(node) = inner.nodes.get(at) else { return fail(Kind::NotFound, "no such") };
+        Ok(node.bound.unwrap_or(node.text.len() as u64))
+    }
+
+    fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {
+        self.known(at)?;
+        let inner = self.inner.lock();
+        inner.stat(at)?;
+        let children = inner.nodes.keys().filter(|p| !p.is_root() && p.parent() == *at);
+        children.map(|p| Ok(Entry { name: p.name().into(), stat: inner.stat(p)? })).collect()
+    }
+
+    async fn look(&self, dir: &TreePath) -> Result<()> {
+        self.looks.lock().push(dir.to_string());
+        self.pass(dir).await;
+        self.unknown.lock().remove(dir.as_str());
+        Ok(())
+    }
+
+    fn admit(&self, _: &Caller, intent: Intent<'_>) -> Result<()> {
+        let mut inner = self.inner.lock();
+        let path = match intent {
+            Intent::Open(at, _) => {
+                inner.place(at)?;
+                at.path
+            }
+            Intent::Make(at) => at,
+        };
+        match inner.refuse.get(path.as_str()) {
+            Some(kind) => fail(*kind, "not admitted"),
+            None => Ok(()),
+        }
+    }
+
+    async fn read(&self, _: &Caller, at: Place<'_>) -> Result<Bytes> {
+        self.pass(at.path).await;
+        Ok(self.inner.lock().place(at)?.text.clone())
+    }
+
+    async fn follow(&self, _: &Caller, at: Place<'_>) -> Result<Follow> {
+        let mut inner = self.inner.lock();
+        let node = inner.place(at)?;
+        Ok(match node.stat.shape {
+            Shape::Log | Shape::Append => Follow::Log(node.log.clone()),
+            _ => {
+                let (tx, rx) = mpsc::unbounded_channel();
+                node.readers.push(tx);
+                Follow::Lines(Box::new(Reader(rx)))
+            }
+        })
+    }
+
+    async fn write(&self, gesture: &Gesture, at: Place<'_>, body: Bytes, _: Until) -> Result<Receipt> {
+        let (me, gesture, path, id) = (self.me(), gesture.clone(), at.path.clone(), at.id);
+        let work = async move {
+            let place = Place { path: &path, id };
+            // A command that has begun is done whole; a message that waits is taken back.
+            if me.stat(&path).is_ok_and(|stat| stat.shape == Shape::Ctl) {
+                me.write_now(place, body).await
+            } else {
+                gesture.until_cancelled(me.write_now(place, body)).await
+            }
+        };
+        whole(work).await.map(|()| Receipt::default())
+    }
+
+    async fn ask(&self, gesture: &Gesture, at: Place<'_>, question: Bytes) -> Result<(Bytes, Receipt)> {
+        let receipt = self.write(gesture, at, question.clone(), Until::Accepted).await?;
+        let mut answering = self.answering.subscribe();
+        let _ = answering.wait_for(|on| *on).await;
+        Ok(([b"re: ".as_slice(), &question].concat().into(), receipt))
+    }
+
+    async fn make(
+        &self,
+        gesture: &Gesture,
+        at: &TreePath,
+        body: Option<Bytes>,
+        _: Until,
+    ) -> Result<(Stat, Receipt)> {
+        let (me, gesture, at) = (self.me(), gesture.clone(), at.clone());
+        let work = async move { gesture.until_cancelled(me.make_now(&at, body)).await };
+        whole(work).await.map(|stat| (stat, Receipt::default()))
+    }
+
+    async fn remove(&self, _: &Gesture, at: Place<'_>) -> Result<Receipt> {
+        let (me, path, id) = (self.me(), at.path.clone(), at.id);
+        let work = async move { me.remove_now(Place { path: &path, id }).await };
+        whole(work).await.map(|()| Receipt::default())
+    }
+
+    async fn rename(&self, _: &Gesture, from: Place<'_>, to: &TreePath) -> Result<Receipt> {
+        let (me, path, id, to) = (self.me(), from.path.clone(), from.id, to.clone());
+        let work = async move { me.rename_now(Place { path: &path, id }, &to).await };
+        whole(work).await.map(|()| Receipt::default())
+    }
+
+    async fn set_mode(
+        &self,
+        gesture: &Gesture,
+        at: Place<'_>,
+        mode: Option<u32>,
+        gid: Option<u32>,
+    ) -> Result<Receipt> {
+        let (me, gesture, path, id) = (self.me(), gesture.clone(), at.path.clone(), at.id);
+        let work = async move {
+            gesture.until_cancelled(me.set_mode_now(Place { path: &path, id }, mode, gid)).await
+        };
+        whole(work).await.map(|()| Receipt::default())
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {

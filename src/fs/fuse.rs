@@ -24,9 +24,9 @@ use super::gesture::Asker;
 use super::notify::Queue;
 use super::stream::Wakeup;
 use super::vfs::{Attr, Opened, SetAttr, Type, Vfs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::names::MAX_NAME;
-use crate::tree::Caller;
+use crate::tree::{Caller, TreePath};
 
 /// The most one write request carries: the kernel's own bound (fs.fuse.max_pages_limit).
 const MAX_WRITE: u32 = 1 << 20;
@@ -57,6 +57,25 @@ impl Fuse {
         self.go(async move {
             work.await;
             drop(call);
+        });
+    }
+
+    /// Answers a question about the names in `dir` that the tree could not answer from memory: after
+    /// one look, and off this thread.
+    fn after_look<T>(
+        &self,
+        req: &Request,
+        dir: Result<TreePath>,
+        ask: impl FnOnce(&Vfs) -> Result<T> + Send + 'static,
+        answer: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let (vfs, who) = (self.vfs.clone(), who(req));
+        self.go(async move {
+            let looked = match dir {
+                Ok(dir) => vfs.look(&who, &dir).await,
+                Err(e) => Err(e),
+            };
+            answer(looked.and_then(|()| ask(&vfs)));
         });
     }
 
@@ -135,6 +154,20 @@ fn entry(reply: ReplyEntry, result: Result<super::vfs::Entry>) {
     }
 }
 
+fn attributes(reply: ReplyAttr, result: Result<(Attr, Duration)>) {
+    match result {
+        Ok((attr, ttl)) => reply.attr(&ttl, &file_attr(&attr)),
+        Err(e) => reply.error(code(&e)),
+    }
+}
+
+fn directory(reply: ReplyOpen, result: Result<u64>) {
+    match result {
+        Ok(fh) => reply.opened(FileHandle(fh), FopenFlags::empty()),
+        Err(e) => reply.error(code(&e)),
+    }
+}
+
 impl Filesystem for Fuse {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
         // O_TRUNC comes with the open then, so it belongs to that handle. A kernel without one of
@@ -147,7 +180,14 @@ impl Filesystem for Fuse {
     }
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.now(|vfs| entry(reply, vfs.lookup(req.pid(), parent.0, name)));
+        self.now(|vfs| match vfs.lookup(req.pid(), parent.0, name) {
+            Err(e) if e.kind == Kind::Unknown => {
+                let (tid, name) = (req.pid(), name.to_owned());
+                let ask = move |vfs: &Vfs| vfs.lookup(tid, parent.0, &name);
+                self.after_look(req, vfs.path(parent.0), ask, |found| entry(reply, found));
+            }
+            found => entry(reply, found),
+        });
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
@@ -155,9 +195,13 @@ impl Filesystem for Fuse {
     }
 
     fn getattr(&self, req: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.now(|vfs| match vfs.getattr(req.pid(), ino.0) {
-            Ok((attr, ttl)) => reply.attr(&ttl, &file_attr(&attr)),
-            Err(e) => reply.error(code(&e)),
+        let tid = req.pid();
+        self.now(|vfs| match vfs.getattr(tid, ino.0) {
+            Err(e) if e.kind == Kind::Unknown => {
+                let ask = move |vfs: &Vfs| vfs.getattr(tid, ino.0);
+                self.after_look(req, vfs.parent(ino.0), ask, |got| attributes(reply, got));
+            }
+            got => attributes(reply, got),
         });
     }
 
@@ -336,10 +380,13 @@ impl Filesystem for Fuse {
         reply.ok();
     }
 
-    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, req: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         self.now(|vfs| match vfs.opendir(ino.0) {
-            Ok(fh) => reply.opened(FileHandle(fh), FopenFlags::empty()),
-            Err(e) => reply.error(code(&e)),
+            Err(e) if e.kind == Kind::Unknown => {
+                let ask = move |vfs: &Vfs| vfs.opendir(ino.0);
+                self.after_look(req, vfs.path(ino.0), ask, |fh| directory(reply, fh));
+            }
+            fh => directory(reply, fh),
         });
     }
 
@@ -415,6 +462,7 @@ impl Filesystem for Fuse {
                     let input = PollEvents::POLLIN | PollEvents::POLLRDNORM;
                     events.set(input, access.reads() && (ready.readable || ready.end));
                     events.set(PollEvents::POLLHUP, ready.end);
+                    events.set(PollEvents::POLLERR, ready.failed);
                     events.set(PollEvents::POLLOUT | PollEvents::POLLWRNORM, access.writes());
                     reply.poll(events);
                 }

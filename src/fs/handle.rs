@@ -23,8 +23,7 @@ use super::procs::Procs;
 use super::scratch::{ScratchFile, slice};
 use super::stream::{Ready, Stream, Wakeup};
 use crate::error::{Error, Kind, Result, fail};
-use crate::later::whole;
-use crate::tree::{Access, Caller, Follow, Log, Place, Shape, Tree, TreePath, Unit};
+use crate::tree::{Access, Caller, Follow, Gesture, Intent, Log, Place, Shape, Tree, TreePath, Unit, Until};
 
 /// What every open file works with.
 pub struct Door {
@@ -245,13 +244,13 @@ impl Handle {
             File::View(view) => Ok(part(&view.text, offset, len)),
             File::Log(log) | File::Message(Some(log), _) => log.read_at(offset, len).await.map_err(gone),
             File::Wait(stream, _) if by.owner == 0 => match stream.try_first() {
-                Some(line) => Ok(part(&line, offset, len)),
-                None if block => Ok(part(&door.parking.park(by.tid, stream.first()).await?, offset, len)),
+                Some(line) => Ok(part(&line?, offset, len)),
+                None if block => Ok(part(&door.parking.park(by.tid, stream.first()).await??, offset, len)),
                 None => fail(Kind::Full, "nothing to read yet"),
             },
             File::Stream(stream) | File::Wait(stream, _) => match stream.try_read(len) {
-                Some(bytes) => Ok(bytes),
-                None if block => door.parking.park(by.tid, stream.read(len)).await,
+                Some(read) => read,
+                None if block => door.parking.park(by.tid, stream.read(len)).await?,
                 None => fail(Kind::Full, "nothing to read yet"),
             },
             File::Document(draft) => Ok(draft.lock().await.read(offset, len)),
@@ -264,7 +263,7 @@ impl Handle {
     /// A page of the line that is waited for was given to the kernel: read(2) finds its end.
     pub fn was_read(&self) {
         if let File::Wait(stream, _) = &self.file {
-            stream.try_read(usize::MAX);
+            let _ = stream.try_read(usize::MAX); // an error is there for the next read, too
         }
     }
 
@@ -318,20 +317,18 @@ impl Handle {
                 let text = message.text.clone();
                 if let End::Fsync(_) = end {
                     drop(pending); // it may take a minute, which holds up no other's close
-                    return self.wait(door, end, self.write_through(door, text)).await?;
+                    return self.wait(door, end, self.write_until(door, text, Until::Delivered)).await?;
                 }
-                self.wait(door, end, self.write_whole(door, text)).await?
+                self.wait(door, end, self.write_until(door, text, Until::Accepted)).await?
             }
             File::Item(pending) => {
                 let mut pending = self.wait(door, end, pending.lock()).await?;
                 let Some(message) = pending.end(door, self, end)? else { return Ok(()) };
-                self.make(door, end, message.text.clone()).await?;
                 if let End::Fsync(_) = end {
-                    drop(pending);
-                    let path = self.inode.path();
-                    self.wait(door, end, door.tree.delivered(&self.who, &path)).await??;
+                    drop(pending); // as above
+                    return self.make(door, end, message.text.clone(), Until::Delivered).await;
                 }
-                Ok(())
+                self.make(door, end, message.text.clone(), Until::Accepted).await
             }
             File::Document(draft) => {
                 let mut draft = self.wait(door, end, draft.lock()).await?;
@@ -377,7 +374,7 @@ impl Handle {
             File::Stream(stream) | File::Wait(stream, _) => stream.poll(wakeup),
             File::Ask(exchange) => exchange.poll(door, self, wakeup),
             // Like files on a disk: a read or write would not wait.
-            _ => Ready { readable: true, end: false },
+            _ => Ready { readable: true, end: false, failed: false },
         }
     }
 
@@ -407,40 +404,38 @@ impl Handle {
         }
     }
 
-    /// One message, command or entry. A command that has begun is done whole, also when nobody
-    /// waits for it any more; a message that has not begun is taken back then.
-    pub async fn write_whole(&self, door: &Door, text: Bytes) -> Result<()> {
+    /// One message, command or entry. What has not begun when nobody waits for it any more is taken
+    /// back.
+    pub async fn write_until(&self, door: &Door, text: Bytes, until: Until) -> Result<()> {
         let (path, id) = self.inode.place().inspect_err(|e| self.refused(door, e))?;
-        if self.inode.state().stat.shape != Shape::Ctl {
-            return door.tree.write(&self.who, Place::new(&path, id), text).await.map_err(gone);
-        }
-        let (tree, who) = (door.tree.clone(), self.who.clone());
-        whole(async move { tree.write(&who, Place::new(&path, id), text).await }).await.map_err(gone)
+        let (gesture, _canceller) = Gesture::cancellable(&self.who);
+        door.tree.write(&gesture, Place::new(&path, id), text, until).await.map(drop).map_err(gone)
     }
 
-    async fn write_through(&self, door: &Door, text: Bytes) -> Result<()> {
-        let (path, id) = self.inode.place().inspect_err(|e| self.refused(door, e))?;
-        door.tree.write_through(&self.who, Place::new(&path, id), text).await.map_err(gone)
-    }
-
-    async fn make(&self, door: &Door, end: End, text: Bytes) -> Result<()> {
+    async fn make(&self, door: &Door, end: End, text: Bytes, until: Until) -> Result<()> {
         let path = self.inode.path();
-        match self.wait(door, end, door.tree.make(&self.who, &path, Some(text))).await {
-            Ok(Ok(stat)) => {
-                self.inode.becomes(TreePath::clone(&path), stat, What::Tree);
-                Ok(())
+        let (gesture, _canceller) = Gesture::cancellable(&self.who);
+        let made = self.wait(door, end, door.tree.make(&gesture, &path, Some(text), until)).await;
+        let (stat, result) = match made {
+            Ok(Ok((stat, _))) => (Some(stat), Ok(())),
+            // It may be there all the same, and wait for its turn.
+            Ok(Err(e)) if until == Until::Delivered && e.kind == Kind::TimedOut => {
+                (door.tree.stat(&path).ok(), Err(e))
             }
-            Ok(Err(e)) | Err(e) => {
-                self.inode.stale();
-                Err(e)
-            }
+            Err(e) => (door.tree.stat(&path).ok(), Err(e)),
+            Ok(Err(e)) => (None, Err(e)),
+        };
+        match stat {
+            Some(stat) => self.inode.becomes(TreePath::clone(&path), stat, What::Tree),
+            None => self.inode.stale(),
         }
+        result
     }
 
     /// Whether a write begun now would be refused; if so it says so where the user can read it.
     pub fn admit(&self, door: &Door) -> Result<()> {
         let (path, id) = self.inode.place()?;
-        door.tree.admit(&self.who, Place::new(&path, id), Access::Write).map_err(gone)
+        door.tree.admit(&self.who, Intent::Open(Place::new(&path, id), Access::Write)).map_err(gone)
     }
 
     pub fn refused(&self, door: &Door, why: &Error) {
@@ -465,7 +460,7 @@ async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mo
         return fail(kind, format!("a {} cannot be opened like this", shape.word()));
     }
     if writes {
-        door.tree.admit(who, place, mode.access)?;
+        door.tree.admit(who, Intent::Open(place, mode.access))?;
     }
     let pending = || Mutex::new(Pending::new(door, who));
     Ok(match shape {
@@ -478,7 +473,7 @@ async fn open_file(door: &Door, who: &Caller, place: Place<'_>, shape: Shape, mo
             File::Message(log, pending())
         }
         Shape::Events | Shape::Wait => {
-            door.tree.admit(who, place, Access::Read)?;
+            door.tree.admit(who, Intent::Open(place, Access::Read))?;
             match door.tree.follow(who, place).await? {
                 Follow::Lines(lines) => {
                     let stream = Arc::new(Stream::new(lines, &door.rt));

@@ -18,6 +18,7 @@ mod fuse;
 mod gesture;
 mod handle;
 mod inode;
+mod listing;
 pub mod mount;
 pub mod mounts;
 mod notify;

@@ -7,7 +7,7 @@ use super::budget::Share;
 use super::gesture::{Asker, Close, Writers};
 use super::handle::{Door, End, Handle, tid, verdict};
 use crate::error::{Error, Kind, Result};
-use crate::tree::{Caller, MAX_MESSAGE};
+use crate::tree::{Caller, MAX_MESSAGE, Until};
 
 pub struct Pending {
     text: Vec<u8>,
@@ -126,7 +126,7 @@ impl Pending {
         if line.text.trim_ascii().is_empty() {
             return Ok(());
         }
-        handle.write_whole(door, line.text.clone()).await
+        handle.write_until(door, line.text.clone(), Until::Accepted).await
     }
 
     /// What to deliver at this end, if it is one. Taken out first, so nothing is delivered twice,

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::error::Result;
 use crate::tree::Lines;
 
 /// A reader that stands still holds this much; then nothing more is pulled, and the tree decides
@@ -39,7 +40,8 @@ struct State {
     first: Option<Bytes>,
     /// Bytes that ever came.
     total: u64,
-    end: bool,
+    /// Nothing more comes: there is no more, or nobody here will know.
+    end: Option<Result<()>>,
     wakeup: Option<Wakeup>,
 }
 
@@ -48,6 +50,8 @@ struct State {
 pub struct Ready {
     pub readable: bool,
     pub end: bool,
+    /// The end is an error, which the next read gives.
+    pub failed: bool,
 }
 
 impl Stream {
@@ -60,42 +64,42 @@ impl Stream {
     /// Bytes of the one line that is waited for, once it is there.
     pub fn length(&self) -> Option<u64> {
         let state = self.shared.state.lock();
-        (state.total > 0 || state.end).then_some(state.total)
+        (state.total > 0 || state.end.is_some()).then_some(state.total)
     }
 
     /// Up to `len` bytes; empty at the end; `None` while there is nothing.
-    pub fn try_read(&self, len: usize) -> Option<Bytes> {
+    pub fn try_read(&self, len: usize) -> Option<Result<Bytes>> {
         let mut state = self.shared.state.lock();
         if state.lines.is_empty() {
-            return state.end.then(Bytes::new);
+            return state.end.clone().map(|end| end.map(|()| Bytes::new()));
         }
         let bytes = take(&mut state.lines, len);
         state.len -= bytes.len();
         self.shared.room.notify_one();
-        Some(bytes)
+        Some(Ok(bytes))
     }
 
     /// The first line, whether it was read or not; empty where none came; `None` while one may.
-    pub fn try_first(&self) -> Option<Bytes> {
+    pub fn try_first(&self) -> Option<Result<Bytes>> {
         let state = self.shared.state.lock();
-        state.first.clone().or_else(|| state.end.then(Bytes::new))
+        state.first.clone().map(Ok).or_else(|| state.end.clone().map(|end| end.map(|()| Bytes::new())))
     }
 
-    pub async fn read(&self, len: usize) -> Bytes {
+    pub async fn read(&self, len: usize) -> Result<Bytes> {
         self.wait(|| self.try_read(len)).await
     }
 
-    pub async fn first(&self) -> Bytes {
+    pub async fn first(&self) -> Result<Bytes> {
         self.wait(|| self.try_first()).await
     }
 
-    async fn wait(&self, look: impl Fn() -> Option<Bytes>) -> Bytes {
+    async fn wait(&self, look: impl Fn() -> Option<Result<Bytes>>) -> Result<Bytes> {
         loop {
             let more = self.shared.more.notified();
             tokio::pin!(more);
             more.as_mut().enable(); // before looking, so that nothing is missed in between
-            if let Some(bytes) = look() {
-                return bytes;
+            if let Some(read) = look() {
+                return read;
             }
             more.await;
         }
@@ -104,7 +108,8 @@ impl Stream {
     /// Keeps `wakeup` (the last one alone: it is the same file's) if there is nothing yet.
     pub fn poll(&self, wakeup: Option<Wakeup>) -> Ready {
         let mut state = self.shared.state.lock();
-        let ready = Ready { readable: !state.lines.is_empty(), end: state.end };
+        let failed = matches!(state.end, Some(Err(_)));
+        let ready = Ready { readable: !state.lines.is_empty(), end: state.end.is_some(), failed };
         if !ready.readable && !ready.end && wakeup.is_some() {
             state.wakeup = wakeup;
         }
@@ -143,18 +148,19 @@ async fn pump(mut lines: Box<dyn Lines>, shared: Arc<Shared>) {
             shared.room.notified().await;
         }
         let line = lines.next().await;
-        let done = line.is_none();
+        let done = !matches!(line, Ok(Some(_)));
         let wakeup = {
             let mut state = shared.state.lock();
             match line {
-                Some(line) if line.is_empty() => continue,
-                Some(line) => {
+                Ok(Some(line)) if line.is_empty() => continue,
+                Ok(Some(line)) => {
                     state.len += line.len();
                     state.total += line.len() as u64;
                     state.first.get_or_insert_with(|| line.clone());
                     state.lines.push_back(line);
                 }
-                None => state.end = true,
+                Ok(None) => state.end = Some(Ok(())),
+                Err(why) => state.end = Some(Err(why)),
             }
             state.wakeup.take()
         };
@@ -171,6 +177,7 @@ async fn pump(mut lines: Box<dyn Lines>, shared: Arc<Shared>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Kind, fail};
     use async_trait::async_trait;
     use tokio::sync::mpsc;
 
@@ -178,8 +185,11 @@ mod tests {
 
     #[async_trait]
     impl Lines for Channel {
-        async fn next(&mut self) -> Option<Bytes> {
-            self.0.recv().await
+        async fn next(&mut self) -> Result<Option<Bytes>> {
+            match self.0.recv().await {
+                Some(line) if line == "cut" => fail(Kind::Unreachable, "the link is down"),
+                line => Ok(line),
+            }
         }
     }
 
@@ -187,7 +197,7 @@ mod tests {
     async fn lines_come_in_order_and_end() {
         let (tx, rx) = mpsc::channel(8);
         let stream = Stream::new(Box::new(Channel(rx)), &Handle::current());
-        assert_eq!(stream.try_read(10), None);
+        assert!(stream.try_read(10).is_none());
         let (woken, wake) = tokio::sync::oneshot::channel();
         let ready = stream.poll(Some(Box::new(move || {
             let _ = woken.send(());
@@ -195,19 +205,32 @@ mod tests {
         assert!(!ready.readable && !ready.end);
         tx.send(Bytes::from_static(b"one\n")).await.unwrap();
         wake.await.unwrap();
-        assert_eq!(stream.read(2).await, "on");
+        assert_eq!(stream.read(2).await.unwrap(), "on");
         tx.send(Bytes::from_static(b"two\n")).await.unwrap();
         drop(tx);
         let mut rest = BytesMut::new();
         loop {
-            let part = stream.read(3).await;
+            let part = stream.read(3).await.unwrap();
             if part.is_empty() {
                 break;
             }
             rest.extend_from_slice(&part);
         }
         assert_eq!(rest, "e\ntwo\n");
-        assert_eq!(stream.poll(None), Ready { readable: false, end: true });
+        assert_eq!(stream.poll(None), Ready { readable: false, end: true, failed: false });
+    }
+
+    #[tokio::test]
+    async fn a_source_that_fails_is_no_end() {
+        let (tx, rx) = mpsc::channel(8);
+        let stream = Stream::new(Box::new(Channel(rx)), &Handle::current());
+        tx.send(Bytes::from_static(b"one\n")).await.unwrap();
+        tx.send(Bytes::from_static(b"cut")).await.unwrap();
+        assert_eq!(stream.read(10).await.unwrap(), "one\n", "what came before is read");
+        for _ in 0..2 {
+            assert_eq!(stream.read(10).await.unwrap_err().kind, Kind::Unreachable);
+        }
+        assert_eq!(stream.poll(None), Ready { readable: false, end: true, failed: true });
     }
 
     #[tokio::test]
@@ -222,7 +245,7 @@ mod tests {
         }
         // Four fill the buffer; one or two more wait in the channel and the pump's hand.
         assert!((4..=6).contains(&sent), "{sent}");
-        assert_eq!(stream.read(1 << 20).await.len(), 256 << 10);
+        assert_eq!(stream.read(1 << 20).await.unwrap().len(), 256 << 10);
         tx.send(line).await.unwrap();
     }
 }

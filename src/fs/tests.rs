@@ -15,7 +15,7 @@ use super::notify::Notes;
 use super::procs::FakeProcs;
 use super::vfs::{Attr, Look, SetAttr, Vfs};
 use crate::error::{Kind, Result};
-use crate::tree::{Caller, Change, Tree};
+use crate::tree::{Caller, Change, Tree, TreePath};
 
 const RDONLY: i32 = libc::O_RDONLY;
 const WRONLY: i32 = libc::O_WRONLY;
@@ -377,7 +377,7 @@ async fn names_change_and_only_then_is_the_kernel_told() {
     changed("s");
     // Names of sessions are asked for anew in a moment.
     assert_eq!(std::mem::take(&mut *k.noted.0.lock()), [dir.to_string()]);
-    k.vfs.changed_all();
+    k.vfs.changed_below(&TreePath::root());
     let mut noted = std::mem::take(&mut *k.noted.0.lock());
     noted.sort();
     assert_eq!(noted, [dir.to_string(), dir.to_string()], "after a lag all is looked at");

@@ -23,9 +23,9 @@ use super::procs::{Procs, killed};
 use super::scratch::{AWAY, KEEP, Scratch, ScratchFile};
 use super::stream::{Ready, Wakeup};
 use crate::error::{Error, Kind, Result, fail};
-use crate::later::whole;
+use crate::later::apart;
 use crate::tree::path::is_name;
-use crate::tree::{Accepts, Access, Caller, Place, Shape, Stat, Tree, TreePath};
+use crate::tree::{Accepts, Access, Caller, Gesture, Place, Shape, Stat, Tree, TreePath};
 
 /// Directories change by our own notice alone, and so do names but those of [`comes_and_goes`]: the
 /// kernel may keep them long.
@@ -114,9 +114,9 @@ pub struct Vfs {
     pub(super) notes: Arc<dyn Notes>,
     look: Look,
     handles: RwLock<HashMap<u64, Arc<Handle>>>,
-    dirs: RwLock<HashMap<u64, Arc<Vec<DirEntry>>>>,
+    pub(super) dirs: RwLock<HashMap<u64, Arc<Vec<DirEntry>>>>,
     retries: Retries,
-    next: AtomicU64,
+    pub(super) next: AtomicU64,
     me: Weak<Vfs>,
 }
 
@@ -202,7 +202,16 @@ impl Vfs {
 
     /// Answers from memory unless a mode, group or document's size really changes.
     pub async fn setattr(&self, who: &Caller, ino: u64, set: SetAttr, fh: Option<u64>) -> Result<Attr> {
-        self.wait(who, self.set_attributes(who, ino, set, fh)).await?
+        let work = async {
+            match self.set_attributes(who, ino, set, fh).await {
+                Ok(attr) => Ok(attr),
+                Err(e) => {
+                    self.learn(who, &self.parent(ino)?, e).await?;
+                    self.set_attributes(who, ino, set, fh).await
+                }
+            }
+        };
+        self.wait(who, work).await?
     }
 
     async fn set_attributes(&self, who: &Caller, ino: u64, set: SetAttr, fh: Option<u64>) -> Result<Attr> {
@@ -229,7 +238,8 @@ impl Vfs {
             What::Scratch(file) => file.change(mode, gid, set.mtime),
             What::Tree if mode.is_some() || gid.is_some() => {
                 let (path, id) = inode.place()?;
-                self.door.tree.set_mode(who, Place::new(&path, id), mode, gid).await?;
+                let (gesture, _canceller) = Gesture::cancellable(who);
+                self.door.tree.set_mode(&gesture, Place::new(&path, id), mode, gid).await?;
             }
             // An item that is being written takes its mode when it is there.
             What::Tree | What::Pending | What::Stale => {}
@@ -313,7 +323,7 @@ impl Vfs {
         who: &Caller,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.wait(who, whole(work)).await?
+        self.wait(who, apart(work)).await?
     }
 
     pub(super) fn me(&self) -> Result<Arc<Vfs>> {
@@ -401,40 +411,6 @@ impl Vfs {
         Ok((handle.poll(&self.door, wakeup), handle.access()))
     }
 
-    /// A snapshot, so that offsets stay true while it is read.
-    pub fn opendir(&self, ino: u64) -> Result<u64> {
-        let (inode, state, _) = self.dir(ino)?;
-        let listed = self.door.tree.list(&state.path)?;
-        let (inodes, scratch) = (self.inodes.lock(), self.scratch.lock());
-        let up = inodes.at(&state.path.parent()).map_or(inode.ino, |p| p.ino);
-        let mut entries = vec![
-            DirEntry { name: ".".into(), ino: inode.ino, kind: Type::Dir },
-            DirEntry { name: "..".into(), ino: up, kind: Type::Dir },
-        ];
-        let own = scratch.list(state.stat.id);
-        let own = own.into_iter().filter(|(name, _)| !listed.iter().any(|e| e.name == *name));
-        let own: Vec<_> =
-            own.map(|(name, file)| DirEntry { name, ino: file.ino, kind: Type::File }).collect();
-        entries.extend(listed.into_iter().filter(|e| !scratch.is_away(state.stat.id, &e.name)).map(|e| {
-            let ino = inodes.number(&state.path.join(&e.name), &e.stat);
-            DirEntry { name: e.name, ino, kind: kind(e.stat.shape) }
-        }));
-        entries.extend(own);
-        let fh = self.next.fetch_add(1, Ordering::Relaxed);
-        self.dirs.write().insert(fh, Arc::new(entries));
-        Ok(fh)
-    }
-
-    /// All names of an opened directory; an offset is an index into them.
-    pub fn readdir(&self, fh: u64) -> Result<Arc<Vec<DirEntry>>> {
-        let dirs = self.dirs.read();
-        dirs.get(&fh).cloned().ok_or_else(|| Error::new(Kind::Bug, "no such open directory"))
-    }
-
-    pub fn releasedir(&self, fh: u64) {
-        self.dirs.write().remove(&fh);
-    }
-
     /// The directories whose locks the kernel holds while a call on `name` in `parent` is out: the
     /// name's own too, where it is one.
     pub fn locked(&self, parent: u64, name: &OsStr) -> Vec<u64> {
@@ -476,8 +452,10 @@ impl Vfs {
             if let Some(file) = scratch.get(dir.stat.id, name) {
                 drop(scratch);
                 // A name the tree took meanwhile is the tree's.
-                let stat = self.door.tree.stat(&path);
-                return Ok((path, stat.map_or(Found::Scratch(file), Found::Tree)));
+                return match self.door.tree.stat(&path) {
+                    Err(e) if e.kind == Kind::Unknown => Err(e),
+                    stat => Ok((path, stat.map_or(Found::Scratch(file), Found::Tree))),
+                };
             }
         }
         let stat = self.door.tree.stat(&path)?;
@@ -586,7 +564,7 @@ pub(super) fn valid(name: &OsStr) -> Option<&str> {
     name.to_str().filter(|name| is_name(name))
 }
 
-fn kind(shape: Shape) -> Type {
+pub(super) fn kind(shape: Shape) -> Type {
     match shape {
         Shape::Dir(_) => Type::Dir,
         Shape::Link => Type::Link,

@@ -23,7 +23,7 @@ pub async fn watch(vfs: Weak<Vfs>, mut changes: Receiver<Change>) {
         let Some(vfs) = vfs.upgrade() else { return };
         match change {
             Ok(change) => vfs.changed(change),
-            Err(RecvError::Lagged(_)) => vfs.changed_all(),
+            Err(RecvError::Lagged(_)) => vfs.changed_below(&TreePath::root()),
             Err(RecvError::Closed) => return,
         }
     }
@@ -34,14 +34,21 @@ impl Vfs {
         match change {
             Change::Name { dir, name } => self.changed_name(&dir.join(&name)),
             Change::Renamed { dir, from, to } => self.renamed(&dir, &from, &to),
+            Change::Attributes { at } => {
+                let inode = self.inodes.lock().at(&at);
+                if let Some(inode) = inode {
+                    self.notes.attributes(inode.ino);
+                }
+            }
+            Change::Everything { below } => self.changed_below(&below),
         }
     }
 
-    /// Changes were missed: everything the kernel may know is looked at again.
-    pub fn changed_all(&self) {
+    /// Changes were missed: what the kernel may know of `dir` and below it is looked at again.
+    pub fn changed_below(&self, dir: &TreePath) {
         let names = self.inodes.lock().names();
-        for path in names {
-            self.changed_name(&path);
+        for path in names.iter().filter(|path| path.strip(dir).is_some()) {
+            self.changed_name(path);
         }
     }
 
@@ -53,7 +60,10 @@ impl Vfs {
         // The kernel keeps no names that are not there, so what is unknown needs no word.
         let (Some(inode), Some(parent)) = (inode, parent) else { return };
         let state = inode.state();
-        let now = self.door.tree.stat(path).ok();
+        let now = match self.door.tree.stat(path) {
+            Err(e) if e.kind == Kind::Unknown => return, // asked for again, it is looked for
+            now => now.ok(),
+        };
         let same = match state.what {
             What::Tree => now.is_some_and(|now| now.id == state.stat.id),
             What::Scratch(_) => now.is_none(),

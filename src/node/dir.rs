@@ -11,7 +11,7 @@ use super::row::{Answer, At, Bound, File, Row};
 use crate::error::Result;
 use crate::session::ModeSet;
 use crate::tree::id::Ids;
-use crate::tree::{Accepts, Caller, Shape};
+use crate::tree::{Accepts, Gesture, Shape, Until};
 
 /// What rows act on.
 pub trait Subject: Clone + Send + Sync + 'static {
@@ -21,6 +21,10 @@ pub trait Subject: Clone + Send + Sync + 'static {
     fn modes(&self, path: &str) -> ModeSet;
     /// When it came; `None`: with the node.
     fn made(&self) -> Option<SystemTime>;
+    /// The gesture that made it, as [`Gesture::key`] has it.
+    fn maker(&self) -> Option<(String, String)> {
+        None
+    }
 }
 
 /// A directory of every object of kind `S`.
@@ -45,29 +49,40 @@ impl<S> DirRow<S> {
     }
 }
 
+impl<S> DirRow<S> {
+    fn accepts(&self) -> Accepts {
+        match self.makes {
+            Makes::Nothing => Accepts::Nothing,
+            Makes::Scratch => Accepts::Scratch,
+            Makes::Dirs(_) => Accepts::Dirs,
+            Makes::Items(_) => Accepts::Items,
+        }
+    }
+}
+
 /// What may be made in a directory.
 pub enum Makes<S> {
     Nothing,
     /// Editors' scratch files, which a door keeps.
     Scratch,
-    Dirs(fn(S, Caller, String) -> Answer<()>),
+    Dirs(fn(S, Gesture, String) -> Answer<()>),
     Items(MakesItems<S>),
 }
-
-type MakeItem<S> = fn(S, Caller, String, Bytes) -> Answer<Box<dyn Made>>;
 
 pub struct MakesItems<S> {
     /// Whether one of this name would be taken now.
     pub admit: fn(&S, &str) -> Result<()>,
     /// What was made; it may be on its way already.
-    pub make: MakeItem<S>,
-    /// Waits until the item of this name is delivered.
-    pub delivered: fn(S, String) -> Answer<()>,
+    pub make: fn(S, Gesture, String, Bytes, Until) -> Answer<Box<dyn Made>>,
 }
+
+pub type MadeItem = Answer<Box<dyn Made>>;
 
 /// An item that was just made, under whatever name it has now.
 pub trait Made: Send {
     fn found(&self, ids: &Ids) -> Found;
+    /// The turn that it is.
+    fn turn(&self) -> String;
 }
 
 /// A part of what a directory holds.
@@ -80,6 +95,18 @@ pub enum Holds<S: 'static> {
 /// What has names of its own, or belongs to another object.
 pub trait Others<S>: Sync {
     fn names(&self, of: &S) -> Vec<String>;
+    /// Whether what is no longer called `name` was removed.
+    fn has_lost(&self, _: &S, _: &str) -> bool {
+        true
+    }
+    /// The names that stand there for good: another object's rows.
+    fn file_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// Fetches names that only the disk knows; none where memory has them all.
+    fn look(&self, _: &S) -> Option<Answer<()>> {
+        None
+    }
     /// `path` is that of the directory, as [`Subject::modes`] takes it.
     fn find(&self, of: &S, ids: &Ids, path: &str, name: &str) -> Option<Found>;
     /// Its rows for the manual: those shown in `dir`, then those below.
@@ -104,13 +131,20 @@ pub trait Directory: Send + Sync {
     fn accepts(&self) -> Accepts;
     fn made(&self) -> Option<SystemTime>;
     fn names(&self) -> Vec<String>;
+    /// Those of the tables: what stands in it for good.
+    fn file_names(&self) -> Vec<String>;
     fn find(&self, ids: &Ids, name: &str) -> Option<Found>;
     /// What a name that is not there is said to be.
     fn lacks(&self) -> &'static str;
-    fn make_dir(&self, who: &Caller, name: &str) -> Option<Answer<()>>;
+    fn make_dir(&self, gesture: &Gesture, name: &str) -> Option<Answer<()>>;
+    /// Whether it was this gesture that made the directory itself.
+    fn was_made_by(&self, gesture: &Gesture) -> bool;
+    /// Whether what is no longer called `name` was removed.
+    fn has_lost(&self, name: &str) -> bool;
     fn admit_item(&self, name: &str) -> Option<Result<()>>;
-    fn make_item(&self, who: &Caller, name: &str, body: Bytes) -> Option<Answer<Box<dyn Made>>>;
-    fn delivered(&self, name: &str) -> Option<Answer<()>>;
+    fn make_item(&self, gesture: &Gesture, name: &str, body: Bytes, until: Until) -> Option<MadeItem>;
+    /// Fetches names that only the disk knows.
+    fn look(&self) -> Option<Answer<()>>;
     fn remove(&self) -> Option<Answer<()>>;
     fn rename(&self, to: &str) -> Option<Answer<()>>;
 }
@@ -177,12 +211,7 @@ impl<S: Subject> Directory for DirAt<S> {
     }
 
     fn accepts(&self) -> Accepts {
-        match self.row.makes {
-            Makes::Nothing => Accepts::Nothing,
-            Makes::Scratch => Accepts::Scratch,
-            Makes::Dirs(_) => Accepts::Dirs,
-            Makes::Items(_) => Accepts::Items,
-        }
+        self.row.accepts()
     }
 
     fn made(&self) -> Option<SystemTime> {
@@ -199,6 +228,15 @@ impl<S: Subject> Directory for DirAt<S> {
             }
         }
         all
+    }
+
+    fn file_names(&self) -> Vec<String> {
+        let names = |part: &Holds<S>| match part {
+            Holds::Files(rows) => file_names(rows).collect(),
+            Holds::Dir(_) => Vec::new(),
+            Holds::Others(others) => others.file_names(),
+        };
+        self.row.holds.iter().flat_map(names).collect()
     }
 
     fn find(&self, ids: &Ids, name: &str) -> Option<Found> {
@@ -218,11 +256,22 @@ impl<S: Subject> Directory for DirAt<S> {
         self.row.lacks
     }
 
-    fn make_dir(&self, who: &Caller, name: &str) -> Option<Answer<()>> {
+    fn make_dir(&self, gesture: &Gesture, name: &str) -> Option<Answer<()>> {
         match &self.row.makes {
-            Makes::Dirs(make) => Some(make(self.subject.clone(), who.clone(), name.to_owned())),
+            Makes::Dirs(make) => Some(make(self.subject.clone(), gesture.clone(), name.to_owned())),
             _ => None,
         }
+    }
+
+    fn was_made_by(&self, gesture: &Gesture) -> bool {
+        gesture.key().is_some_and(|key| self.subject.maker() == Some(key))
+    }
+
+    fn has_lost(&self, name: &str) -> bool {
+        self.row.holds.iter().all(|part| match part {
+            Holds::Files(_) | Holds::Dir(_) => true,
+            Holds::Others(others) => others.has_lost(&self.subject, name),
+        })
     }
 
     fn admit_item(&self, name: &str) -> Option<Result<()>> {
@@ -232,20 +281,21 @@ impl<S: Subject> Directory for DirAt<S> {
         }
     }
 
-    fn make_item(&self, who: &Caller, name: &str, body: Bytes) -> Option<Answer<Box<dyn Made>>> {
+    fn make_item(&self, gesture: &Gesture, name: &str, body: Bytes, until: Until) -> Option<MadeItem> {
         match &self.row.makes {
             Makes::Items(items) => {
-                Some((items.make)(self.subject.clone(), who.clone(), name.to_owned(), body))
+                let (subject, name) = (self.subject.clone(), name.to_owned());
+                Some((items.make)(subject, gesture.clone(), name, body, until))
             }
             _ => None,
         }
     }
 
-    fn delivered(&self, name: &str) -> Option<Answer<()>> {
-        match &self.row.makes {
-            Makes::Items(items) => Some((items.delivered)(self.subject.clone(), name.to_owned())),
-            _ => None,
-        }
+    fn look(&self) -> Option<Answer<()>> {
+        self.row.holds.iter().find_map(|part| match part {
+            Holds::Others(others) => others.look(&self.subject),
+            Holds::Files(_) | Holds::Dir(_) => None,
+        })
     }
 
     fn remove(&self) -> Option<Answer<()>> {
@@ -262,7 +312,7 @@ pub struct Line {
     /// As a person names it: `<node>/<session>/queue`.
     pub dir: String,
     pub name: String,
-    pub shape: &'static str,
+    pub shape: Shape,
     pub mode: u32,
     pub about: &'static str,
 }
@@ -275,19 +325,19 @@ pub struct Described {
 }
 
 impl Described {
-    fn add(&mut self, dir: &str, name: String, shape: &'static str, mode: u32, about: &'static str) {
+    fn add(&mut self, dir: &str, name: String, shape: Shape, mode: u32, about: &'static str) {
         self.lines.push(Line { dir: dir.to_owned(), name, shape, mode, about });
     }
 
     pub fn files<S>(&mut self, dir: &str, rows: &'static [Row<S>]) {
         for row in rows {
-            self.add(dir, row.name.to_owned(), row.file.shape().word(), row.mode, row.about);
+            self.add(dir, row.name.to_owned(), row.file.shape(), row.mode, row.about);
         }
     }
 
     /// A directory of `dir`, and later what it holds.
     pub fn dir<S>(&mut self, dir: &str, row: &'static DirRow<S>) {
-        self.add(dir, format!("{}/", row.name), Shape::Dir(Accepts::Nothing).word(), row.mode, row.about);
+        self.add(dir, format!("{}/", row.name), Shape::Dir(row.accepts()), row.mode, row.about);
         let inner = join(dir, row.name);
         let mut below = Described::default();
         for part in row.holds {

@@ -22,6 +22,12 @@ impl Inode {
     }
 }
 
+impl Inode {
+    pub fn changed_at(&self) -> Option<std::time::SystemTime> {
+        self.inode.changed_at()
+    }
+}
+
 /// The id of the log inode that is called `key` for good.
 pub fn id(ids: &Ids, key: &str) -> u64 {
     ids.of(&["log", key])
@@ -42,9 +48,9 @@ impl Log for Inode {
         self.inode.read_at(offset, len).map(Bytes::from).map_err(|e| Error::io("log", e))
     }
 
-    async fn grown(&self, past: u64) -> bool {
+    async fn grown(&self, past: u64) -> Result<bool> {
         let mut progress = self.inode.changed();
         // An error means that the file object is gone: it grows no more.
-        progress.wait_for(|p| p.size > past || p.closed).await.is_ok_and(|p| p.size > past)
+        Ok(progress.wait_for(|p| p.size > past || p.closed).await.is_ok_and(|p| p.size > past))
     }
 }

@@ -3,9 +3,13 @@
 //! What a file or a directory means stands in the tables of rows; here is what the tree's operations
 //! do with any of them. Does not know doors, kernels or other nodes.
 
+mod changes;
 pub mod dir;
+mod feed;
+mod info;
 mod logs;
 pub mod modes;
+mod once;
 pub mod root;
 pub mod row;
 pub mod rows_node;
@@ -15,11 +19,12 @@ pub mod rows_turn;
 pub mod subject;
 pub mod talks;
 mod text;
+mod tree;
 pub mod turns;
 
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
@@ -27,11 +32,17 @@ use crate::error::{Error, Kind, Result, fail};
 use crate::session::audit::Deed;
 use crate::session::{Moved, Sessions};
 use crate::tree::id::Ids;
-use crate::tree::{Access, Caller, Change, Entry, Follow, Place, Shape, Stat, Tree, TreePath};
-use dir::{DirAt, Directory, Found, Subject, What, file_names};
+use crate::tree::node::{Feed, Node, NodeInfo, SessionInfo};
+use crate::tree::{Access, Caller, Change, Gesture, Place, Receipt, Shape, Stat, Tree, TreePath, Until};
+pub use changes::described;
+use changes::{changes_of, pass_on};
+use dir::{DirAt, Directory, Found, Subject, What};
+use feed::LocalFeed;
+use info::Installed;
 use modes::NodeModes;
-use row::{Answer, Bound, Until};
-use subject::NodeAt;
+use once::Once;
+use row::{Answer, Bound};
+use subject::{NodeAt, SessionAt};
 
 /// Changes kept for a door that is slow.
 const CHANGES: usize = 4096;
@@ -45,6 +56,9 @@ pub struct LocalNode {
     changes: broadcast::Sender<Change>,
     uid: u32,
     gid: u32,
+    installed: Arc<Installed>,
+    once: Once,
+    me: Weak<LocalNode>,
 }
 
 impl LocalNode {
@@ -54,15 +68,39 @@ impl LocalNode {
         tokio::spawn(pass_on(Arc::downgrade(&sessions), sessions.moves(), changes.clone()));
         let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
         let ids = sessions.ids.clone();
-        Arc::new(LocalNode { sessions, modes, ids, changes, uid, gid })
+        let installed = Arc::default();
+        let once = Once::open(sessions.dirs.state.join("node/gestures"), SystemTime::now());
+        Arc::new_cyclic(|me| LocalNode {
+            sessions,
+            modes,
+            ids,
+            changes,
+            uid,
+            gid,
+            installed,
+            once,
+            me: me.clone(),
+        })
     }
 
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
     }
 
+    fn me(&self) -> Result<Arc<LocalNode>> {
+        self.me.upgrade().ok_or_else(|| Error::new(Kind::Gone, "the node ends"))
+    }
+
+    fn at(&self) -> NodeAt {
+        NodeAt { sessions: self.sessions.clone(), modes: self.modes.clone() }
+    }
+
+    fn receipt(&self, turn: Option<String>) -> Receipt {
+        Receipt { turn, at: self.sessions.position() }
+    }
+
     fn walk(&self, at: &TreePath) -> Result<Found> {
-        let node = NodeAt { sessions: self.sessions.clone(), modes: self.modes.clone() };
+        let node = self.at();
         let modes = node.modes("");
         let mut found = DirAt::found(&rows_node::DIR, node, &self.ids, String::new(), modes);
         for name in at.names() {
@@ -137,10 +175,10 @@ impl LocalNode {
         Some((file, stat))
     }
 
-    /// Records a refusal; a name that is simply not there is an answer.
+    /// Records a refusal. A name that is simply not there is an answer, and who gave up knows it.
     fn noted<T>(&self, who: &Caller, at: &TreePath, result: Result<T>) -> Result<T> {
         if let Err(e) = &result
-            && e.kind != Kind::NotFound
+            && !matches!(e.kind, Kind::NotFound | Kind::Interrupted)
         {
             self.refused(who, at, e);
         }
@@ -155,23 +193,32 @@ impl LocalNode {
         self.noted(who, at, result)
     }
 
-    async fn write_until(&self, who: &Caller, at: Place<'_>, body: Bytes, until: Until) -> Result<()> {
-        let (written, deed) = match self.open(who, at, Access::Write) {
-            Ok(file) => {
-                let deed = deed_of(file.shape(), &body);
-                (file.write(who, body, until).await, deed)
-            }
-            Err(e) => (Err(e), Deed::Write { bytes: 0 }),
-        };
-        self.done(who, at.path, deed, written)
+    /// Writes under the gesture's id, where it has one: at most once.
+    async fn write_once(
+        &self,
+        gesture: &Gesture,
+        file: &dyn Bound,
+        body: Bytes,
+        until: Until,
+    ) -> Result<Option<String>> {
+        let write = gesture.until_cancelled(file.write(gesture, body.clone(), until));
+        let Some((by, id)) = gesture.key().filter(|_| !file.remembers()) else { return write.await };
+        // Of a document it can be seen whether it was saved.
+        let saved =
+            async || file.shape() == Shape::Document && file.read().await.is_ok_and(|now| now == body);
+        // What is remembered has no turn.
+        self.once.run((&by, &id), saved, async { write.await.map(drop) }).await.map(|()| None)
     }
 
-    async fn make_dir(&self, who: &Caller, at: &TreePath) -> Result<Stat> {
-        let (parent, may) = self.walk_to_dir(who, &at.parent())?;
-        let Some(make) = parent.make_dir(who, at.name()) else {
+    async fn make_dir(&self, gesture: &Gesture, at: &TreePath) -> Result<Stat> {
+        let (parent, may) = self.walk_to_dir(&gesture.who, &at.parent())?;
+        let Some(make) = parent.make_dir(gesture, at.name()) else {
             return fail(Kind::Never, format!("{at}: directories are made for sessions only"));
         };
-        if self.walk(at).is_ok() {
+        if let Ok(there) = self.walk(at) {
+            if matches!(&there.what, What::Dir(dir) if dir.was_made_by(gesture)) {
+                return Ok(self.stat_of(&there)); // sent before
+            }
             return fail(Kind::Exists, format!("{at} is there already"));
         }
         allow(may, at)?;
@@ -179,35 +226,99 @@ impl LocalNode {
         self.stat(at)
     }
 
-    async fn make_item(&self, who: &Caller, at: &TreePath, body: Bytes) -> Result<Stat> {
-        let (parent, may) = self.walk_to_dir(who, &at.parent())?;
-        let Some(make) = parent.make_item(who, at.name(), body) else {
+    async fn make_item(
+        &self,
+        gesture: &Gesture,
+        at: &TreePath,
+        body: Bytes,
+        until: Until,
+    ) -> Result<(Stat, Option<String>)> {
+        let (parent, may) = self.walk_to_dir(&gesture.who, &at.parent())?;
+        let Some(make) = parent.make_item(gesture, at.name(), body, until) else {
             return fail(Kind::Never, format!("{at}: no files are made here"));
         };
         allow(may, at)?;
-        Ok(self.stat_of(&make.await?.found(&self.ids)))
+        let made = make.await?;
+        Ok((self.stat_of(&made.found(&self.ids)), Some(made.turn())))
     }
 
-    async fn remove_found(&self, who: &Caller, at: &TreePath) -> Result<()> {
-        let remove = match self.walk(at)?.what {
+    async fn remove_found(&self, gesture: &Gesture, at: Place<'_>) -> Result<()> {
+        let who = &gesture.who;
+        let found = match self.walk_to(at) {
+            Err(e) if gesture.id.is_some() && at.id.is_some() => {
+                let (parent, may) = self.walk_to_dir(who, &at.path.parent())?;
+                allow(may, at.path)?;
+                // Sent before, or as good as that: what was meant is gone.
+                return if parent.has_lost(at.path.name()) { Ok(()) } else { Err(e) };
+            }
+            found => found?,
+        };
+        let remove = match found.what {
             What::Dir(dir) => dir.remove(),
             What::File(file) => file.remove(),
         };
-        self.change_names(who, at, remove, "goes with its session").await
+        self.change_names(who, at.path, remove, "goes with its session").await
     }
 
-    async fn rename_found(&self, who: &Caller, from: &TreePath, to: &TreePath) -> Result<()> {
-        if from.parent() != to.parent() {
-            return fail(Kind::Never, format!("{from}: cannot move to another directory"));
+    async fn rename_found(&self, gesture: &Gesture, from: Place<'_>, to: &TreePath) -> Result<()> {
+        let who = &gesture.who;
+        if from.path.parent() != to.parent() {
+            return fail(Kind::Never, format!("{}: cannot move to another directory", from.path));
         }
-        let rename = match self.walk(from)?.what {
+        let found = match self.walk_to(from) {
+            // Sent before: what was meant has the name already.
+            Err(_) if gesture.id.is_some() && self.walk(to).is_ok_and(|now| Some(now.id) == from.id) => {
+                return Ok(());
+            }
+            found => found?,
+        };
+        let rename = match found.what {
             What::Dir(dir) => dir.rename(to.name()),
             What::File(file) => file.rename(to.name()),
         };
         if rename.is_some() && self.walk(to).is_ok() {
             return fail(Kind::Exists, format!("{to} is there already"));
         }
-        self.change_names(who, from, rename, "its name is fixed").await
+        self.change_names(who, from.path, rename, "its name is fixed").await
+    }
+
+    /// What is at a place, if it is what is meant.
+    fn walk_to(&self, at: Place<'_>) -> Result<Found> {
+        let found = self.walk(at.path)?;
+        if at.id.is_some_and(|id| id != found.id) {
+            return fail(Kind::Gone, format!("{}: what was meant is gone", at.path));
+        }
+        Ok(found)
+    }
+
+    async fn set_mode_of(
+        &self,
+        who: &Caller,
+        at: Place<'_>,
+        mode: Option<u32>,
+        gid: Option<u32>,
+    ) -> Result<()> {
+        let stat = self.stat(at.path)?;
+        if who.uid() != self.uid && who.uid() != 0 {
+            return fail(Kind::Denied, format!("{}: not yours", at.path));
+        }
+        if at.id.is_some_and(|id| id != stat.id) {
+            return fail(Kind::Gone, format!("{}: what was opened is gone", at.path));
+        }
+        let mode = mode.map(|m| m & 0o777);
+        let session = at.path.split_first().and_then(|(name, file)| Some((self.sessions.get(name)?, file)));
+        match &session {
+            Some((session, file)) => {
+                self.sessions.records.set_mode(&session.record, file.as_str(), mode, gid).wait().await?;
+            }
+            None => self.modes.set(&self.sessions.records, at.path.as_str(), mode, gid).wait().await?,
+        }
+        let (session, path) = match session {
+            Some((session, file)) => (Some(session.shown()), file.to_string()),
+            None => (None, at.path.to_string()),
+        };
+        self.sessions.tell_moved(Moved::Attributes { session, path });
+        Ok(())
     }
 
     /// Does what changes the names of a directory, for who may. `never`: why nobody may.
@@ -246,184 +357,23 @@ fn verb(access: Access) -> &'static str {
     }
 }
 
-async fn pass_on(
-    sessions: Weak<Sessions>,
-    mut moves: broadcast::Receiver<Moved>,
-    changes: broadcast::Sender<Change>,
-) {
-    let root = TreePath::root;
-    loop {
-        let change = match moves.recv().await {
-            Ok(Moved::Session(name)) => Change::Name { dir: root(), name },
-            Ok(Moved::Renamed { from, to }) => Change::Renamed { dir: root(), from, to },
-            Ok(Moved::Asks(_)) => continue, // the root's
-            Ok(Moved::Talk { session, name }) => {
-                Change::Name { dir: root().join(&session).join(talks::HISTORY.name), name }
-            }
-            Ok(Moved::Turn { session, name }) => {
-                for row in [&turns::QUEUE, &turns::TURNS] {
-                    let dir = root().join(&session).join(row.name);
-                    let _ = changes.send(Change::Name { dir, name: name.clone() });
-                }
-                continue;
-            }
-            Ok(Moved::Panes { session, name: Some(name) }) => {
-                Change::Name { dir: root().join(&session).join(rows_pane::PANES.name), name }
-            }
-            Ok(Moved::Panes { session, name: None }) => {
-                for name in file_names(rows_pane::ROWS) {
-                    let _ = changes.send(Change::Name { dir: root().join(&session), name });
-                }
-                continue;
-            }
-            Ok(Moved::Log { pane, name }) => {
-                let Some(sessions) = sessions.upgrade() else { return };
-                for dir in dirs_of_log(&sessions, pane) {
-                    for name in [name.to_owned(), format!("{name}.1")] {
-                        let _ = changes.send(Change::Name { dir: dir.clone(), name });
-                    }
-                }
-                continue;
-            }
-            Err(broadcast::error::RecvError::Lagged(_)) => continue, // the next listing tells
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
-        let _ = changes.send(change); // nobody may listen
-    }
-}
-
-/// Where the logs of a pane (by its serial), or of the node, are shown.
-fn dirs_of_log(sessions: &Sessions, pane: Option<u64>) -> Vec<TreePath> {
-    let Some(serial) = pane else { return vec![TreePath::root()] };
-    let mut dirs = Vec::new();
-    for session in sessions.all() {
-        let dir = TreePath::root().join(&session.shown());
-        let panes = session.panes().into_iter().filter(|(_, p)| p.serial == serial);
-        dirs.extend(panes.map(|(name, _)| dir.join(rows_pane::PANES.name).join(&name)));
-        if session.main().serial == serial {
-            dirs.push(dir);
-        }
-    }
-    dirs
-}
-
-#[async_trait]
-impl Tree for LocalNode {
-    fn stat(&self, at: &TreePath) -> Result<Stat> {
-        self.walk(at).map(|found| self.stat_of(&found))
+impl Node for LocalNode {
+    fn about(&self) -> NodeInfo {
+        info::node(&self.at(), &self.installed)
     }
 
-    fn size(&self, at: &TreePath) -> Result<u64> {
-        match self.walk(at)?.what {
-            What::File(file) => Ok(file.read_size()),
-            What::Dir(_) => Ok(0),
-        }
+    fn sessions(&self) -> Vec<SessionInfo> {
+        let names = self.sessions.all().into_iter().map(|session| session.shown());
+        names.filter_map(|name| self.session(&name)).collect()
     }
 
-    fn list(&self, at: &TreePath) -> Result<Vec<Entry>> {
-        let What::Dir(dir) = self.walk(at)?.what else {
-            return fail(Kind::NotDir, format!("{at} is no directory"));
-        };
-        // A name that went meanwhile, or a log that never rotated, is left out.
-        let entry = |name: String| {
-            let stat = self.stat_of(&dir.find(&self.ids, &name)?);
-            Some(Entry { stat, name })
-        };
-        Ok(dir.names().into_iter().filter_map(entry).collect())
+    fn session(&self, name: &str) -> Option<SessionInfo> {
+        let session = SessionAt { sessions: self.sessions.clone(), session: self.sessions.get(name)? };
+        let found = rows_node::session(session.clone(), &self.ids);
+        Some(info::session(&session, &found, &self.ids))
     }
 
-    fn admit(&self, who: &Caller, at: Place<'_>, access: Access) -> Result<()> {
-        // An item that is to be made is not there yet.
-        if access.writes()
-            && !at.path.is_root()
-            && let What::Dir(dir) = self.walk(&at.path.parent())?.what
-            && let Some(admitted) = dir.admit_item(at.path.name())
-        {
-            return admitted;
-        }
-        self.open(who, at, access)?.admit(access)
-    }
-
-    async fn read(&self, who: &Caller, at: Place<'_>) -> Result<Bytes> {
-        self.open(who, at, Access::Read)?.read().await
-    }
-
-    async fn follow(&self, who: &Caller, at: Place<'_>) -> Result<Follow> {
-        self.open(who, at, Access::Read)?.follow(&self.ids)
-    }
-
-    async fn write(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
-        self.write_until(who, at, body, Until::Accepted).await
-    }
-
-    async fn write_through(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
-        self.write_until(who, at, body, Until::Delivered).await
-    }
-
-    async fn ask(&self, who: &Caller, at: Place<'_>, question: Bytes) -> Result<Bytes> {
-        let bytes = question.len();
-        let answered = match self.open(who, at, Access::Both) {
-            Ok(file) => file.ask(who, question).await,
-            Err(e) => Err(e),
-        };
-        self.done(who, at.path, Deed::Ask { bytes }, answered)
-    }
-
-    async fn make(&self, who: &Caller, at: &TreePath, body: Option<Bytes>) -> Result<Stat> {
-        let made = match body {
-            None => self.make_dir(who, at).await,
-            Some(body) => self.make_item(who, at, body).await,
-        };
-        self.done(who, at, Deed::Make, made)
-    }
-
-    async fn delivered(&self, who: &Caller, at: &TreePath) -> Result<()> {
-        let (parent, _) = self.walk_to_dir(who, &at.parent())?;
-        let Some(delivered) = parent.delivered(at.name()) else { return Ok(()) };
-        self.noted(who, at, delivered.await)
-    }
-
-    async fn remove(&self, who: &Caller, at: &TreePath) -> Result<()> {
-        let removed = self.remove_found(who, at).await;
-        self.done(who, at, Deed::Remove, removed)
-    }
-
-    async fn rename(&self, who: &Caller, from: &TreePath, to: &TreePath) -> Result<()> {
-        let renamed = self.rename_found(who, from, to).await;
-        self.done(who, from, Deed::Rename { to: to.as_str().to_owned() }, renamed)
-    }
-
-    async fn set_mode(&self, who: &Caller, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()> {
-        let stat = self.stat(at.path)?;
-        if who.uid() != self.uid && who.uid() != 0 {
-            let denied = fail(Kind::Denied, format!("{}: not yours", at.path));
-            return self.noted(who, at.path, denied);
-        }
-        if at.id.is_some_and(|id| id != stat.id) {
-            return fail(Kind::Gone, format!("{}: what was opened is gone", at.path));
-        }
-        let mode = mode.map(|m| m & 0o777);
-        let session = at.path.split_first().and_then(|(name, file)| Some((self.sessions.get(name)?, file)));
-        match session {
-            Some((session, file)) => {
-                self.sessions.records.set_mode(&session.record, file.as_str(), mode, gid).wait().await?;
-            }
-            None => self.modes.set(&self.sessions.records, at.path.as_str(), mode, gid).wait().await?,
-        }
-        self.sessions.audit(who, at.path.as_str(), Deed::Mode { mode, gid });
-        Ok(())
-    }
-
-    fn changes(&self) -> broadcast::Receiver<Change> {
-        self.changes.subscribe()
-    }
-
-    fn refused(&self, who: &Caller, at: &TreePath, why: &Error) {
-        self.sessions.refused(who, at.as_str(), why.text());
-        if let Some((name, _)) = at.split_first()
-            && let Some(session) = self.sessions.get(name)
-        {
-            session.set_last_error(why.text());
-        }
+    fn feed(&self) -> Box<dyn Feed> {
+        Box::new(LocalFeed::new(self.me.clone(), &self.sessions))
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{Kind, Result, fail};
 use crate::later;
 use crate::log::LogFile;
 use crate::tree::id::Ids;
-use crate::tree::{Access, Caller, Follow, Lines, Shape, Unit};
+use crate::tree::{Access, Caller, Follow, Gesture, Lines, Shape, Unit, Until};
 
 pub type Answer<T> = BoxFuture<'static, Result<T>>;
 
@@ -65,22 +65,20 @@ pub enum File<S: 'static> {
     Wait(fn(&S) -> Box<dyn Lines>),
     Sink(Unit, fn(S, Caller, Bytes) -> Answer<()>),
     /// Prompts, of which each waits for its turn; a writer may wait for that too.
-    Prompts(fn(S, Caller, Bytes, Until) -> Answer<()>),
+    Prompts(Prompts<S>),
     Ctl(&'static [Verb<S>]),
     Document(Document<S>),
-    /// A question, and its answer.
-    Ask(fn(S, Caller, Bytes) -> Answer<Bytes>),
+    /// A question, and its answer with the turn's name.
+    Ask(fn(S, Gesture, Bytes) -> Answer<(Bytes, Option<String>)>),
     /// Text that was written at its creation.
     Item(Item<S>),
 }
 
-/// When a write returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// It is stored, or on its way.
-    Accepted,
-    /// A prompt that waits for its turn was delivered.
-    Delivered,
+pub struct Prompts<S> {
+    /// Whether they are stored and wait now; else they are typed at once.
+    pub queues: fn(&S) -> bool,
+    /// The turn's name.
+    pub write: fn(S, Gesture, Bytes, Until) -> Answer<Option<String>>,
 }
 
 /// A text with a name of its own.
@@ -173,8 +171,11 @@ pub trait Bound: Send + Sync {
     fn admit(&self, access: Access) -> Result<()>;
     async fn read(&self) -> Result<Bytes>;
     fn follow(&self, ids: &Ids) -> Result<Follow>;
-    async fn write(&self, who: &Caller, body: Bytes, until: Until) -> Result<()>;
-    async fn ask(&self, who: &Caller, question: Bytes) -> Result<Bytes>;
+    /// The turn that it became, if it did.
+    async fn write(&self, gesture: &Gesture, body: Bytes, until: Until) -> Result<Option<String>>;
+    async fn ask(&self, gesture: &Gesture, question: Bytes) -> Result<(Bytes, Option<String>)>;
+    /// What is written now says by itself which gesture it came by.
+    fn remembers(&self) -> bool;
     /// Takes an item away; none for what is no item.
     fn remove(&self) -> Option<Answer<()>>;
     fn rename(&self, to: &str) -> Option<Answer<()>>;
@@ -277,22 +278,34 @@ impl<S: Clone + Send + Sync + 'static> Bound for At<S> {
         }
     }
 
-    async fn write(&self, who: &Caller, body: Bytes, until: Until) -> Result<()> {
+    async fn write(&self, gesture: &Gesture, body: Bytes, until: Until) -> Result<Option<String>> {
+        let subject = self.subject.clone();
         match &self.row.file {
-            File::Prompts(write) => write(self.subject.clone(), who.clone(), body, until).await,
-            File::Sink(_, write) => write(self.subject.clone(), who.clone(), body).await,
-            File::Ctl(verbs) => command(verbs, &self.subject, who, &body).await,
-            File::Document(doc) => {
-                let (save, subject) = (doc.save, self.subject.clone());
-                later::on_disk(move || save(&subject, &body)).await?
+            File::Prompts(prompts) => {
+                return (prompts.write)(subject, gesture.clone(), body, until).await;
             }
-            _ => fail(Kind::Denied, format!("{}: cannot be written", self.row.name)),
+            File::Sink(_, write) => write(subject, gesture.who.clone(), body).await?,
+            File::Ctl(verbs) => {
+                // A command that has begun is done whole.
+                let (verbs, who) = (*verbs, gesture.who.clone());
+                later::apart(async move { command(verbs, &subject, &who, &body).await }).await?;
+            }
+            File::Document(doc) => {
+                let save = doc.save;
+                later::on_disk(move || save(&subject, &body)).await??;
+            }
+            _ => return fail(Kind::Denied, format!("{}: cannot be written", self.row.name)),
         }
+        Ok(None)
     }
 
-    async fn ask(&self, who: &Caller, question: Bytes) -> Result<Bytes> {
+    fn remembers(&self) -> bool {
+        matches!(&self.row.file, File::Prompts(prompts) if (prompts.queues)(&self.subject))
+    }
+
+    async fn ask(&self, gesture: &Gesture, question: Bytes) -> Result<(Bytes, Option<String>)> {
         match &self.row.file {
-            File::Ask(ask) => ask(self.subject.clone(), who.clone(), question).await,
+            File::Ask(ask) => ask(self.subject.clone(), gesture.clone(), question).await,
             _ => fail(Kind::Denied, format!("{}: answers nothing", self.row.name)),
         }
     }

@@ -7,8 +7,8 @@ use super::{rows_session, text};
 use crate::config::session;
 use crate::error::{Error, Kind};
 use crate::session::life::Asked;
-use crate::tree::Caller;
 use crate::tree::id::Ids;
+use crate::tree::{Caller, Gesture};
 
 /// The most that the catalogue's tables take, in bytes: the disk knows what is installed where.
 const CATALOGUE: u64 = 1 << 20;
@@ -116,10 +116,7 @@ impl Others<NodeAt> for All {
     }
 
     fn find(&self, n: &NodeAt, ids: &Ids, _: &str, name: &str) -> Option<Found> {
-        let session = SessionAt { sessions: n.sessions.clone(), session: n.sessions.get(name)? };
-        // From here on paths are those of the session's own record.
-        let modes = session.modes("");
-        Some(DirAt::found(&rows_session::DIR, session, ids, String::new(), modes))
+        Some(session(SessionAt { sessions: n.sessions.clone(), session: n.sessions.get(name)? }, ids))
     }
 
     fn describe(&self, dir: &str, to: &mut Described) {
@@ -127,9 +124,18 @@ impl Others<NodeAt> for All {
     }
 }
 
+/// A session's directory. From here on paths are those of the session's own record.
+pub(super) fn session(session: SessionAt, ids: &Ids) -> Found {
+    let modes = session.modes("");
+    DirAt::found(&rows_session::DIR, session, ids, String::new(), modes)
+}
+
 /// `mkdir NAME`.
-fn make(n: NodeAt, who: Caller, name: String) -> Answer<()> {
-    Box::pin(async move { n.sessions.make(&who, &name, Asked::default()).await.map(drop) })
+fn make(n: NodeAt, gesture: Gesture, name: String) -> Answer<()> {
+    Box::pin(async move {
+        let asked = Asked { maker: gesture.key(), ..Asked::default() };
+        n.sessions.make(&gesture.who, &name, asked).await.map(drop)
+    })
 }
 
 pub static VERBS: &[Verb<NodeAt>] = &[

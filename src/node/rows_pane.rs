@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use super::dir::{Described, DirAt, DirRow, Found, Holds, Others, Subject, file_names, find_file, join};
-use super::row::{Answer, Fetched, File, Row, Until};
+use super::row::{Answer, Fetched, File, Prompts, Row};
 use super::subject::{PaneAt, SessionAt};
 use super::{text, turns};
 use crate::error::Result;
 use crate::session::input::Message;
 use crate::tmux::Capture;
 use crate::tree::id::Ids;
-use crate::tree::{Caller, Unit};
+use crate::tree::{Caller, Gesture, Unit, Until};
 
 /// The files that a pane has wherever it is shown.
 pub static ROWS: &[Row<PaneAt>] = &[
@@ -18,7 +18,7 @@ pub static ROWS: &[Row<PaneAt>] = &[
         "input",
         0o200,
         "A prompt: pasted as one, then Enter. At most 1 MiB of UTF-8. With turns on it is stored and waits for its turn.",
-        File::Prompts(input),
+        File::Prompts(Prompts { queues: PaneAt::queues, write: input }),
     )
     .needs(PaneAt::takes_prompts),
     Row::new(
@@ -134,14 +134,15 @@ pub(super) struct OfMain;
 
 impl Others<SessionAt> for OfMain {
     fn names(&self, _: &SessionAt) -> Vec<String> {
+        self.file_names()
+    }
+
+    fn file_names(&self) -> Vec<String> {
         file_names(ROWS).collect()
     }
 
     fn find(&self, s: &SessionAt, ids: &Ids, path: &str, name: &str) -> Option<Found> {
-        let main = s.main();
-        // Another main pane is another file: handles and ids belong to the pane.
-        let id = ids.of(&["main", &s.session.id, &main.pane.identity]);
-        find_file(ROWS, &main, ids, id, path, name)
+        find_file(ROWS, &s.main(), ids, s.main_id(ids), path, name)
     }
 
     fn describe(&self, dir: &str, to: &mut Described) {
@@ -149,16 +150,15 @@ impl Others<SessionAt> for OfMain {
     }
 }
 
-fn input(p: PaneAt, who: Caller, body: Bytes, until: Until) -> Answer<()> {
-    if !p.queues() {
-        return deliver(p, who, body, Message::prompt);
-    }
+fn input(p: PaneAt, gesture: Gesture, body: Bytes, until: Until) -> Answer<Option<String>> {
     Box::pin(async move {
-        let at = SessionAt { sessions: p.sessions, session: p.session };
-        match until {
-            Until::Accepted => turns::accept(&at, &who, None, body).await.map(drop),
-            Until::Delivered => turns::deliver(&at, &who, body).await,
+        if !p.queues() {
+            deliver(p, gesture.who, body, Message::prompt).await?;
+            return Ok(None);
         }
+        let at = SessionAt { sessions: p.sessions, session: p.session };
+        let turn = turns::accept(&at, &gesture, None, body, until).await?;
+        Ok(turn.map(|turn| turn.name))
     })
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Kind, Result, fail};
 use crate::session::answer;
 use crate::session::turns::turn::Turn;
 use crate::session::wait::Wait;
-use crate::tree::Caller;
+use crate::tree::{Caller, Gesture, Until};
 
 pub static ROWS: &[Row<SessionAt>] = &[
     Row::new(
@@ -160,14 +160,17 @@ fn reply(s: SessionAt) -> Answer<Vec<u8>> {
     }
 }
 
-fn ask(s: SessionAt, who: Caller, question: Bytes) -> Answer<Bytes> {
+fn ask(s: SessionAt, gesture: Gesture, question: Bytes) -> Answer<(Bytes, Option<String>)> {
     Box::pin(async move {
         if !s.sessions.turns_on(&s.session) {
             return fail(Kind::Never, format!("{}: its turns are off", s.session.shown()));
         }
-        match turns::accept(&s, &who, None, question).await? {
-            Some(turn) => Ok(rows_turn::ended_line(s.sessions.answer(&s.session, &turn).await?).into()),
-            None => Ok(Bytes::new()),
+        match turns::accept(&s, &gesture, None, question, Until::Accepted).await? {
+            Some(turn) => {
+                let answer = s.sessions.answer(&s.session, &turn).await?;
+                Ok((rows_turn::ended_line(answer).into(), Some(turn.name)))
+            }
+            None => Ok((Bytes::new(), None)),
         }
     })
 }

@@ -71,6 +71,10 @@ impl Subject for SessionAt {
     fn made(&self) -> Option<SystemTime> {
         Some(self.session.made)
     }
+
+    fn maker(&self) -> Option<(String, String)> {
+        self.session.record.get(|r| r.maker.clone())
+    }
 }
 
 /// A pane may be shown by several sessions: in each its files are other ones.
@@ -123,6 +127,12 @@ impl SessionAt {
         let (sessions, session) = (self.sessions.clone(), self.session.clone());
         let pane = session.main();
         PaneAt { sessions, session, pane }
+    }
+
+    /// What the files of the main pane belong to: another main pane makes them other files, since
+    /// handles and ids belong to the pane.
+    pub fn main_id(&self, ids: &Ids) -> u64 {
+        ids.of(&["main", &self.session.id, &self.session.main().identity])
     }
 
     pub fn turn(&self, turn: Turn) -> TurnAt {

@@ -56,6 +56,11 @@ impl Others<SessionAt> for All {
         s.session.history.list().iter().map(|c| c.id.clone()).collect()
     }
 
+    fn look(&self, s: &SessionAt) -> Option<Answer<()>> {
+        let s = s.clone();
+        Some(Box::pin(async move { s.sessions.refresh_history(&s.session).await }))
+    }
+
     fn find(&self, s: &SessionAt, ids: &Ids, path: &str, name: &str) -> Option<Found> {
         let list = s.session.history.list();
         let Some(talk) = list.iter().find(|c| c.id == name) else {

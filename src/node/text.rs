@@ -140,7 +140,7 @@ pub fn turn_status(t: &TurnAt) -> Fields {
     f
 }
 
-fn agent(pane: &Pane) -> Option<String> {
+pub(super) fn agent(pane: &Pane) -> Option<String> {
     pane.agent().or_else(|| pane.is_shell().then(|| program::SHELL.to_owned()))
 }
 
@@ -204,7 +204,7 @@ pub fn index(n: &NodeAt) -> String {
 }
 
 /// Prompts that wait: on disk, and those about to be typed.
-fn queued(session: &Session, pane: &Pane) -> usize {
+pub(super) fn queued(session: &Session, pane: &Pane) -> usize {
     session.turns.load().0 + pane.waiting.load(std::sync::atomic::Ordering::Relaxed)
 }
 

@@ -14,11 +14,11 @@ use crate::error::{Kind, Result, fail};
 use crate::session::ModeSet;
 use crate::session::record::from_millis;
 use crate::session::turns::turn::{Stage, Turn};
-use crate::tree::Caller;
 use crate::tree::id::Ids;
+use crate::tree::{Gesture, Until};
 
 pub static QUEUE: DirRow<SessionAt> = DirRow {
-    makes: Makes::Items(MakesItems { admit, make, delivered }),
+    makes: Makes::Items(MakesItems { admit, make }),
     ..DirRow::new(
         "queue",
         0o700,
@@ -56,6 +56,12 @@ impl Others<SessionAt> for Waiting {
     fn find(&self, s: &SessionAt, ids: &Ids, path: &str, name: &str) -> Option<Found> {
         let turn = s.session.turns.book()?.get(name).filter(|turn| turn.stage == Stage::Queued)?;
         Some(item(s.turn(turn), ids, s.modes(&join(path, name))))
+    }
+
+    fn has_lost(&self, s: &SessionAt, name: &str) -> bool {
+        // One that is under way was not taken back.
+        let turn = s.session.turns.book().and_then(|book| book.get(name));
+        turn.is_none_or(|turn| turn.stage == Stage::Withdrawn)
     }
 
     fn describe(&self, dir: &str, to: &mut Described) {
@@ -122,11 +128,13 @@ fn admit(s: &SessionAt, name: &str) -> Result<()> {
 }
 
 /// `cp p.md queue/NAME`.
-fn make(s: SessionAt, who: Caller, name: String, body: Bytes) -> Answer<Box<dyn Made>> {
+fn make(s: SessionAt, gesture: Gesture, name: String, body: Bytes, until: Until) -> Answer<Box<dyn Made>> {
     Box::pin(async move {
         check_name(&name)?;
-        admit(&s, &name)?;
-        match accept(&s, &who, Some(&name), body).await? {
+        if s.sessions.accepted_before(&s.session, &gesture).is_none() {
+            admit(&s, &name)?;
+        }
+        match accept(&s, &gesture, Some(&name), body, until).await? {
             Some(turn) => Ok(Box::new(s.turn(turn)) as Box<dyn Made>),
             None => fail(Kind::Invalid, format!("{name}: an empty prompt")),
         }
@@ -137,16 +145,10 @@ impl Made for TurnAt {
     fn found(&self, ids: &Ids) -> Found {
         item(self.clone(), ids, ModeSet::default())
     }
-}
 
-/// Waits until the prompt `queue/NAME` is delivered.
-fn delivered(s: SessionAt, name: String) -> Answer<()> {
-    Box::pin(async move {
-        match s.session.turns.book().and_then(|b| b.get(&name)) {
-            Some(turn) => s.sessions.until_delivered(&s.session, &turn).await,
-            None => Ok(()), // so long ago that it is no longer shown
-        }
-    })
+    fn turn(&self) -> String {
+        self.turn.name.clone()
+    }
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -163,20 +165,19 @@ fn check_text(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Stores a prompt.
+/// Stores a prompt, and waits until it is delivered where that is asked for.
 pub(super) async fn accept(
     s: &SessionAt,
-    who: &Caller,
+    gesture: &Gesture,
     name: Option<&str>,
     body: Bytes,
+    until: Until,
 ) -> Result<Option<Turn>> {
-    s.sessions.accept(&s.session, who, name.map(str::to_owned), &body).await
-}
-
-/// Stores a prompt and waits until it is delivered.
-pub(super) async fn deliver(s: &SessionAt, who: &Caller, body: Bytes) -> Result<()> {
-    match accept(s, who, None, body).await? {
-        Some(turn) => s.sessions.until_delivered(&s.session, &turn).await,
-        None => Ok(()),
+    let turn = s.sessions.accept(&s.session, gesture, name.map(str::to_owned), &body).await?;
+    if let Some(turn) = &turn
+        && until == Until::Delivered
+    {
+        s.sessions.until_delivered(&s.session, turn).await?;
     }
+    Ok(turn)
 }

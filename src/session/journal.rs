@@ -17,6 +17,7 @@ use super::events::{By, Event};
 use super::ring::{Found, Line, Ring};
 use super::turns::turn::Author;
 use crate::clock;
+use crate::error::Result;
 use crate::log::{ErrorLog, LogFile, LogLimits, NodeLog, RotateAt, text_gap};
 use crate::users;
 
@@ -83,29 +84,26 @@ impl Journal {
 
     /// A refusal or failure: who asked, of which path, and why not.
     pub fn refused(&self, who: &Caller, at: &str, why: &str) {
-        let (now, errors, at, why) = (clock::now(), self.errors.clone(), at.to_owned(), why.to_owned());
-        self.named(who, move |by| errors.add(now, by, &at, &why));
+        self.refusals().add(who, at, why);
+    }
+
+    fn refusals(&self) -> Refusals {
+        Refusals { errors: self.errors.clone(), runtime: self.runtime.clone() }
+    }
+
+    /// The same for another file: what is refused by no node.
+    pub fn refusals_in(&self, dir: &Path, name: &str) -> Refusals {
+        let limits = LogLimits { rotate_at: self.rotate_at.clone(), ..LogLimits::default() };
+        let errors = ErrorLog(Arc::new(LogFile::open(dir.join(name), "root", limits, text_gap)));
+        Refusals { errors, runtime: self.runtime.clone() }
     }
 
     /// Something was done at a path, of this session or (empty) of the node.
     pub fn audit(&self, who: &Caller, session: &str, at: &str, deed: Deed) {
         let (now, logs) = (clock::now(), self.logs.clone());
         let (session, at) = (session.to_owned(), at.to_owned());
-        self.named(who, move |by| logs.add(now, Level::Audit, &session, &deed.line(by, &at)));
-    }
-
-    /// Calls `tell` with who somebody is; later where their name has to be asked for.
-    fn named(&self, who: &Caller, tell: impl FnOnce(&str) + Send + 'static) {
-        let known = match &who.identity.user {
-            _ if who.origin().user.is_some() => who.origin().user.clone(),
-            User::Local { uid, .. } => users::known(*uid),
-            User::Named { name, .. } => Some(name.clone()),
-        };
-        if let Some(name) = known {
-            return tell(&describe(&name, who));
-        }
-        let who = who.clone();
-        self.runtime.spawn(async move { tell(&describe(&users::name(who.uid()).await, &who)) });
+        let tell = move |by: &str| logs.add(now, Level::Audit, &session, &deed.line(by, &at));
+        named(&self.runtime, who, tell);
     }
 
     /// A failure that nobody asked for: of the daemon itself.
@@ -151,6 +149,44 @@ fn by_number(uid: u32) -> String {
     users::known(uid).unwrap_or_else(|| uid.to_string())
 }
 
+/// A log of refusals: who asked, of which path, and why not.
+#[derive(Clone)]
+pub struct Refusals {
+    errors: ErrorLog,
+    /// For a user's name that has to be asked for: refusals come from threads that serve requests.
+    runtime: tokio::runtime::Handle,
+}
+
+impl Refusals {
+    pub fn log(&self) -> &Arc<LogFile> {
+        &self.errors.0
+    }
+
+    /// The mount ends. Waits for the disk.
+    pub fn end(&self) {
+        self.errors.0.end();
+    }
+
+    pub fn add(&self, who: &Caller, at: &str, why: &str) {
+        let (now, errors, at, why) = (clock::now(), self.errors.clone(), at.to_owned(), why.to_owned());
+        named(&self.runtime, who, move |by| errors.add(now, by, &at, &why));
+    }
+}
+
+/// Calls `tell` with who somebody is; later where their name has to be asked for.
+fn named(runtime: &tokio::runtime::Handle, who: &Caller, tell: impl FnOnce(&str) + Send + 'static) {
+    let known = match &who.identity.user {
+        _ if who.origin().user.is_some() => who.origin().user.clone(),
+        User::Local { uid, .. } => users::known(*uid),
+        User::Named { name, .. } => Some(name.clone()),
+    };
+    if let Some(name) = known {
+        return tell(&describe(&name, who));
+    }
+    let who = who.clone();
+    runtime.spawn(async move { tell(&describe(&users::name(who.uid()).await, &who)) });
+}
+
 /// An event as its line.
 fn line(node: &str, session: Option<&str>, sequence: Option<u64>, event: &Event<'_>) -> Bytes {
     // Texts, numbers and an enum: there is nothing in it that JSON cannot hold.
@@ -191,27 +227,28 @@ pub struct EventLines {
 
 #[async_trait::async_trait]
 impl Lines for EventLines {
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
         while !self.over {
             let found = self.events.lock().find(self.next, self.session);
             match found {
                 Found::Line(event, next) => {
                     self.next = next;
                     self.over = event.last && self.session.is_some();
-                    return Some(event.text);
+                    return Ok(Some(event.text));
                 }
                 Found::Lost(count, next) => {
                     self.next = next;
-                    return Some(line(&self.node, None, None, &Event::Gap { count }));
+                    return Ok(Some(line(&self.node, None, None, &Event::Gap { count })));
                 }
                 Found::Nothing(next) => {
                     self.next = next;
-                    // An error: the node has ended.
-                    self.newest.changed().await.ok()?;
+                    if self.newest.changed().await.is_err() {
+                        return Ok(None); // the node has ended
+                    }
                 }
             }
         }
-        None
+        Ok(None)
     }
 }
 
@@ -224,7 +261,7 @@ mod tests {
     }
 
     async fn number(lines: &mut EventLines) -> Value {
-        let line = lines.next().await.unwrap();
+        let line = lines.next().await.unwrap().unwrap();
         let event: Value = serde_json::from_slice(&line).unwrap();
         if event["event"] == "gap" { event["count"].clone() } else { event["seq"].clone() }
     }
@@ -248,10 +285,10 @@ mod tests {
         assert_eq!(waiting.await.unwrap(), 5);
         let mut one = journal.follow_from(Some(2), 1);
         assert_eq!(number(&mut one).await, 4);
-        assert_eq!(one.next().await, None, "its last");
+        assert_eq!(one.next().await.unwrap(), None, "its last");
         drop(journal);
         assert_eq!(number(&mut all).await, 5);
-        assert_eq!(all.next().await, None, "the node has ended");
+        assert_eq!(all.next().await.unwrap(), None, "the node has ended");
     }
 
     #[tokio::test]

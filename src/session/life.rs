@@ -1,6 +1,5 @@
 //! Making, ending, renaming, starting and stopping sessions, and the node's own start and end.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,7 +11,7 @@ use super::{Pane, Record, Session, Sessions, engine, reap, record};
 use crate::config::schema::{Value, Values};
 use crate::config::{SessionConfig, session};
 use crate::error::{Error, Kind, Result, fail};
-use crate::later::whole;
+use crate::later::apart;
 use crate::names;
 use crate::tmux::{self, NewSession, Server};
 use crate::tree::Caller;
@@ -40,7 +39,7 @@ impl Sessions {
         self.can_store()?;
         let mut tries = LEAVING_TRIES;
         loop {
-            match self.make_once(who, shown, asked).await {
+            match self.make_once(who, shown, asked.clone()).await {
                 // A server that was just leaving, with its last session: the next one is ours.
                 Err(e) if e.kind == Kind::Gone && tries > 0 && self.connected().is_none_or(|s| s.lost()) => {
                     tries -= 1;
@@ -72,12 +71,13 @@ impl Sessions {
         };
         let parent = self.caller_session(who).await;
         let (shown, begin) = (shown.to_owned(), asked.begin.cloned());
-        let new = New { shown, name, here, parent, set, begin, skip_init: asked.skip_init };
+        let (skip_init, maker) = (asked.skip_init, asked.maker);
+        let new = New { shown, name, here, parent, set, begin, skip_init, maker };
         // Whoever waits may stop waiting until here, and nothing is made.
         let config = SessionConfig::parse(&session::template(&new.set), true).unwrap_or_default();
         let login = self.login_env_for(&config).await;
         let sessions = self.clone();
-        whole(async move { sessions.make_now(&new, &login).await }).await
+        apart(async move { sessions.make_now(&new, &login).await }).await
     }
 
     async fn make_now(self: &Arc<Self>, new: &New, login: &Env) -> Result<Arc<Session>> {
@@ -109,7 +109,10 @@ impl Sessions {
         if self.tables.read().unfinished.iter().any(|r| r.name == *name) {
             self.refresh_locked().await?;
         }
-        if self.get(shown).is_some() {
+        if let Some(there) = self.get(shown) {
+            if new.maker.is_some() && there.record.get(|r| r.maker == new.maker) {
+                return Ok(there); // by the same gesture, sent before
+            }
             return fail(Kind::Exists, format!("{shown}: there is such a session"));
         }
         tmux::session::try_name(server, name).await?;
@@ -183,8 +186,10 @@ impl Sessions {
                 limit: None,
                 cwd: None,
                 parent: None,
+                maker: None,
             },
         };
+        record.maker.clone_from(&new.maker);
         record.stopped = false;
         record.parent = new.parent.clone().or(record.parent);
         record.cwd = new.here.clone().or(record.cwd);
@@ -517,30 +522,10 @@ impl Sessions {
         let journal = self.journal.clone();
         let _ = tokio::time::timeout(CLOSED, tokio::task::spawn_blocking(move || journal.end())).await;
     }
-
-    /// `ctl sweep`, and once a minute: logs beyond their time and room go.
-    pub fn prune_logs(&self) {
-        let config = self.config();
-        let live = |dir: &Path| self.log_dir_is_live(dir);
-        let removed =
-            crate::log::prune(&self.logs_dir(), config.keep, config.total, &live, SystemTime::now());
-        for file in removed {
-            self.journal.log(super::Level::Info, "", &format!("old logs removed: {}", file.path.display()));
-        }
-    }
-
-    /// Writes what a full disk kept back, and closes what is silent.
-    pub fn tidy_logs(&self) {
-        let panes: Vec<Arc<Pane>> = self.tables.read().panes.values().cloned().collect();
-        for pane in panes {
-            pane.raw.tidy(SystemTime::now());
-            pane.logs.tidy(SystemTime::now());
-        }
-    }
 }
 
 /// What `mkdir` or `ctl new` says of a session to be made.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Asked<'a> {
     pub agent: Option<&'a str>,
     pub cwd: Option<&'a str>,
@@ -550,6 +535,8 @@ pub struct Asked<'a> {
     pub begin: Option<&'a Begin>,
     /// No first prompts.
     pub skip_init: bool,
+    /// The gesture that makes it, where that may be sent again.
+    pub maker: Option<(String, String)>,
 }
 
 /// A session about to be made.
@@ -561,6 +548,7 @@ struct New {
     set: Values,
     begin: Option<Begin>,
     skip_init: bool,
+    maker: Option<(String, String)>,
 }
 
 /// How a program begins where nothing else was said.

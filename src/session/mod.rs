@@ -26,6 +26,7 @@ pub mod life;
 pub mod limit;
 mod login;
 pub mod message;
+pub mod moves;
 pub mod observer;
 mod origin;
 pub mod output;
@@ -42,6 +43,7 @@ pub mod settings;
 pub mod shell;
 pub mod start;
 pub mod state;
+mod sweep;
 pub mod tap;
 pub mod turns;
 pub mod wait;
@@ -60,46 +62,15 @@ use crate::config::{NodeConfig, SessionConfig};
 use crate::error::{Error, Kind, Result};
 use crate::log::{LogFile, LogLimits};
 use crate::tmux::{ClientInfo, Lists, OwnProgram, PipeHub, Server};
+use crate::tree::Position;
 use crate::tree::id::Ids;
 
 pub use journal::{Journal, Level};
+pub use moves::Moved;
 pub use pane::{Pane, Tap};
 pub use record::{ModeSet, Record};
 pub use state::{Evidence, Seen, State};
 use turns::Turns;
-
-/// What changed about the set of sessions: names a listing has, or no longer has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Moved {
-    /// Made, ended, or another object under the same name.
-    Session(String),
-    Renamed {
-        from: String,
-        to: String,
-    },
-    /// A pane's directory of a session, or its main pane.
-    Panes {
-        session: String,
-        name: Option<String>,
-    },
-    /// A session asks something, or no longer.
-    Asks(String),
-    /// A conversation in `history/` came or went.
-    Talk {
-        session: String,
-        name: String,
-    },
-    /// A prompt came, or went on: its names in `queue/` and `turns/`.
-    Turn {
-        session: String,
-        name: String,
-    },
-    /// A log of a pane (by its serial) or of the node (`None`) rotated: another inode has its name.
-    Log {
-        pane: Option<u64>,
-        name: &'static str,
-    },
-}
 
 /// Where a node keeps what it keeps.
 #[derive(Debug, Clone)]
@@ -242,6 +213,11 @@ impl Session {
         self.record.get(|r| r.modes.get(file).copied()).unwrap_or_default()
     }
 
+    /// Bits and groups that somebody set, by path below the session.
+    pub fn all_modes(&self) -> Vec<(String, Option<u32>, Option<u32>)> {
+        self.record.get(|r| r.modes.iter().map(|(path, set)| (path.clone(), set.mode, set.gid)).collect())
+    }
+
     pub fn is_over(&self) -> bool {
         *self.ended.borrow()
     }
@@ -268,7 +244,7 @@ pub struct Sessions {
     expected: Mutex<HashMap<String, std::os::fd::OwnedFd>>,
     output: output::Output,
     observer: observer::Observer,
-    moved: broadcast::Sender<Moved>,
+    moves: Arc<moves::Moves>,
     pokes: mpsc::UnboundedSender<engine::Event>,
     login: tokio::sync::Mutex<Option<Arc<env::Env>>>,
     catalogue: RwLock<Arc<Catalogue>>,
@@ -339,9 +315,14 @@ impl Sessions {
         self.tables.read().sessions.len()
     }
 
-    /// Names that a listing may hold from now on no longer, or newly.
-    pub fn moves(&self) -> broadcast::Receiver<Moved> {
-        self.moved.subscribe()
+    /// Names that a listing may hold from now on no longer, or newly, each with its number.
+    pub fn moves(&self) -> broadcast::Receiver<(u64, Moved)> {
+        self.moves.listen()
+    }
+
+    /// Of the last move.
+    pub fn position(&self) -> Position {
+        self.moves.position()
     }
 
     /// The tmux server, or ENXIO where none runs.
@@ -364,6 +345,11 @@ impl Sessions {
         self.mounts.write().push(dir);
     }
 
+    /// Does `work` in the runtime, for a thread that may be none of its own.
+    pub fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(work));
+    }
+
     fn serial(&self) -> u64 {
         self.serials.fetch_add(1, Ordering::Relaxed)
     }
@@ -374,13 +360,11 @@ impl Sessions {
 
     /// Tells of every rotation of `log`, `name` of a pane (by its serial) or of the node.
     fn tell_rotations(&self, log: &LogFile, pane: Option<u64>, name: &'static str) {
-        let moved = self.moved.clone();
-        log.on_new_inode(move || {
-            let _ = moved.send(Moved::Log { pane, name }); // nobody may listen
-        });
+        let moves = self.moves.clone();
+        log.on_new_inode(move || moves.tell(Moved::Log { pane, name }));
     }
 
-    fn tell_moved(&self, moved: Moved) {
-        let _ = self.moved.send(moved); // nobody may listen
+    pub fn tell_moved(&self, moved: Moved) {
+        self.moves.tell(moved);
     }
 }

@@ -200,9 +200,8 @@ impl Sessions {
         if new.ended() {
             self.journal.log(super::Level::Info, &name, &format!("{new}"));
         }
-        if (old == State::Blocked) != (new == State::Blocked) {
-            self.tell_moved(super::Moved::Asks(name.clone()));
-        }
+        let asks = (old == State::Blocked) != (new == State::Blocked);
+        self.tell_moved(super::Moved::Seen { session: name.clone(), asks });
         if let State::Exited(exit) = new {
             self.keep_running(session, exit);
         }

@@ -165,6 +165,7 @@ impl Sessions {
     /// Creates, updates; returns every pane that tmux has, by id.
     fn apply_panes(&self, server: &Server, infos: &[PaneInfo]) -> HashMap<String, Arc<Pane>> {
         let mut panes = HashMap::with_capacity(infos.len());
+        let mut moved = Vec::new();
         for info in infos {
             if panes.contains_key(&info.id) {
                 continue; // listed again by a grouped session or a linked window
@@ -173,6 +174,9 @@ impl Sessions {
             let pane = match old {
                 Some(pane) => {
                     let before = pane.fact(|f| f.pid);
+                    if pane.fact(|f| f.cwd != info.cwd) {
+                        moved.push(pane.clone());
+                    }
                     if pane.update(info.clone()) {
                         if before != info.pid {
                             self.watch_process(&pane);
@@ -185,7 +189,21 @@ impl Sessions {
             };
             panes.insert(info.id.clone(), pane);
         }
+        self.tell_moved_to(&moved);
         panes
+    }
+
+    /// Programs in these panes went to another directory.
+    fn tell_moved_to(&self, panes: &[Arc<Pane>]) {
+        if panes.is_empty() {
+            return;
+        }
+        for session in self.all() {
+            let main = session.main();
+            if panes.iter().any(|pane| Arc::ptr_eq(pane, &main)) {
+                self.tell_moved(Moved::Seen { session: session.shown(), asks: false });
+            }
+        }
     }
 
     fn new_pane(&self, server: &Server, info: &PaneInfo) -> Arc<Pane> {
@@ -328,6 +346,7 @@ impl Sessions {
             limit: None,
             cwd: None,
             parent: None,
+            maker: None,
         }
     }
 

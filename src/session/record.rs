@@ -45,6 +45,9 @@ pub struct Record {
     /// The id of the session in which this one was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// The gesture that made it, by caller and id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<(String, String)>,
 }
 
 pub type Modes = BTreeMap<String, ModeSet>;
@@ -218,6 +221,7 @@ mod tests {
             limit: None,
             cwd: None,
             parent: None,
+            maker: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::record::{self, Record, Store};
-use super::{Level, Session, Sessions, Tap};
+use super::{Level, Moved, Session, Sessions, Tap};
 use crate::config::{Fault, NodeConfig, SessionConfig, file, node, schema};
 use crate::error::{Kind, Result, fail};
 use crate::foreign::Links;
@@ -97,6 +97,7 @@ impl Sessions {
         let old = std::mem::replace(&mut *session.config.write(), new.clone());
         let name = session.shown();
         self.journal.log(Level::Info, &name, "config changed");
+        self.tell_moved(Moved::Attributes { session: Some(name), path: "config".into() });
         self.keep_main(session, &session.panes());
         self.bind_agent(session);
         if old.logs != new.logs {

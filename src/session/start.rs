@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::records::Records;
 use super::{
@@ -21,8 +21,6 @@ use crate::log::{LogLimits, RotateAt};
 use crate::tmux::{OwnProgram, PipeHub, Socket};
 use crate::tree::id::Ids;
 
-/// Names that changed, for a listener that is slow.
-const MOVES: usize = 4096;
 /// How long a start waits for tmux to say which sessions there are.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// And how long for a login shell, where the server's place depends on it.
@@ -64,7 +62,7 @@ impl Sessions {
             clients: RwLock::new(Vec::new()),
             home: home::Home::watch(&[&dirs.state, store.dir()])?,
             observer,
-            moved: broadcast::channel(MOVES).0,
+            moves: Arc::default(),
             pokes,
             login: tokio::sync::Mutex::new(login),
             catalogue: RwLock::default(),

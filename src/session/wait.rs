@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Pane, Session, Sessions, State};
+use crate::error::Result;
 use crate::tree::Lines;
 
 /// How often a pane that somebody waits for is looked at, beside the looks its output brings.
@@ -72,10 +73,10 @@ impl Wait {
 
 #[async_trait::async_trait]
 impl Lines for Wait {
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
         if std::mem::replace(&mut self.told, true) {
-            return None;
+            return Ok(None);
         }
-        Some(format!("{}\n", self.condition().await).into())
+        Ok(Some(format!("{}\n", self.condition().await).into()))
     }
 }

@@ -125,6 +125,18 @@ impl Caller {
         Caller { here: Some(here), ..Caller::local(uid, gid, vec![gid]) }
     }
 
+    /// Whose gestures are one caller's: the user, and the node it sits on.
+    pub fn key(&self) -> String {
+        let user = match &self.identity.user {
+            User::Local { uid, .. } => format!("uid:{uid}"),
+            User::Named { name, .. } => format!("name:{name}"),
+        };
+        match &self.origin().node {
+            Some(node) => format!("{user}@{node}"),
+            None => user,
+        }
+    }
+
     /// A number that no local user has stands for a named one.
     pub fn uid(&self) -> u32 {
         self.local_uid().unwrap_or(NOBODY)

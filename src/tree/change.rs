@@ -9,6 +9,10 @@ pub enum Change {
     Name { dir: TreePath, name: String },
     /// The object `from` is called `to` now, in the same directory.
     Renamed { dir: TreePath, from: String, to: String },
+    /// The mode, group, size or time of what is called so is another.
+    Attributes { at: TreePath },
+    /// Changes were missed: whatever is at this path or below it may be another.
+    Everything { below: TreePath },
 }
 
 impl Change {
@@ -17,6 +21,8 @@ impl Change {
         match self {
             Change::Name { dir, name } => Change::Name { dir: above.under(&dir), name },
             Change::Renamed { dir, from, to } => Change::Renamed { dir: above.under(&dir), from, to },
+            Change::Attributes { at } => Change::Attributes { at: above.under(&at) },
+            Change::Everything { below } => Change::Everything { below: above.under(&below) },
         }
     }
 }

@@ -3,13 +3,20 @@
 //! An operation is a user's whole gesture, not a kernel call: `cat remote/claude/output` is one
 //! [`Tree::read`], `echo > remote/claude/input` is one [`Tree::write`]. Metadata ([`Tree::stat`],
 //! [`Tree::list`], [`Tree::admit`]) is answered from memory and never waits on another party, so a
-//! door may call it on any thread.
+//! door may call it on any thread. A tree that does not know the answer yet says
+//! [`Kind::Unknown`](crate::error::Kind::Unknown): [`Tree::look`] fetches it.
+//!
+//! What changes something is a [`Gesture`]: once begun it runs to its end, whether or not its caller
+//! still waits for it.
 //!
 //! Does not know: FUSE, HTTP, tmux, what any file means.
 
 pub mod caller;
 pub mod change;
+pub mod gesture;
 pub mod id;
+pub mod node;
+pub mod nodes;
 pub mod path;
 pub mod shape;
 pub mod union;
@@ -22,6 +29,7 @@ use tokio::sync::broadcast;
 
 pub use caller::{Access, Caller};
 pub use change::Change;
+pub use gesture::{Gesture, GestureId, Intent, Position, Receipt, Until};
 pub use path::TreePath;
 pub use shape::{Accepts, Shape, Stat, Unit};
 
@@ -77,40 +85,44 @@ pub trait Log: Send + Sync {
     fn size(&self) -> u64;
     /// Up to `len` bytes from `offset`; empty at or past the end.
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes>;
-    /// Returns once the log is longer than `past` (true), or will never be (false).
-    async fn grown(&self, past: u64) -> bool;
+    /// Returns once the log is longer than `past` (true), or will never be (false). An error: it
+    /// may be, and nobody here will know.
+    async fn grown(&self, past: u64) -> Result<bool>;
 }
 
 /// A blocking source of whole lines, each ended by a newline. Dropping it ends the wait.
 #[async_trait]
 pub trait Lines: Send {
-    /// The next line; `None` when there will be no more.
-    async fn next(&mut self) -> Option<Bytes>;
+    /// The next line; `None` when there will be no more. An error: more may come, and nobody here
+    /// will know. It is the last answer.
+    async fn next(&mut self) -> Result<Option<Bytes>>;
 }
 
 /// Every door serves this, every node implements it.
 ///
-/// Paths are relative to the tree's own root. Errors of `write`, `write_through`, `make`, `remove`, `rename` and
-/// `set_mode` are recorded in the node's `errors` by the tree; a door reports what it refused
-/// without asking through [`Tree::refused`].
+/// Paths are relative to the tree's own root. Errors of gestures are recorded in the node's `errors`
+/// by the tree; a door reports what it refused without asking through [`Tree::refused`].
 #[async_trait]
 pub trait Tree: Send + Sync + 'static {
-    /// From memory.
+    /// From memory. `Unknown` where [`Tree::look`] at the parent directory would tell.
     fn stat(&self, at: &TreePath) -> Result<Stat>;
 
     /// Bytes that a read begun now gives, or more where only a wait would tell how many. From
     /// memory: [`Stat::size`] is true for what is never computed.
-    fn size(&self, at: &TreePath) -> Result<u64> {
-        self.stat(at).map(|stat| stat.size)
-    }
+    fn size(&self, at: &TreePath) -> Result<u64>;
 
-    /// From memory, in the order of the tables, then by name.
+    /// From memory, in the order of the tables, then by name. `Unknown` where [`Tree::look`] at `at`
+    /// would tell.
     fn list(&self, at: &TreePath) -> Result<Vec<Entry>>;
 
-    /// Whether a write or blocking read begun now would be refused: the session is gone, the node
-    /// unreachable, a dialog open. From memory; a door asks at `open` and at each `write`, where
-    /// every shell sees the answer.
-    fn admit(&self, who: &Caller, at: Place<'_>, access: Access) -> Result<()>;
+    /// Fetches what is in a directory, and keeps it fresh while anybody asks for it. May wait, for
+    /// seconds at most; afterwards [`Tree::stat`] and [`Tree::list`] know the directory's names.
+    async fn look(&self, dir: &TreePath) -> Result<()>;
+
+    /// Whether what is intended would be refused now: the session is gone, the node unreachable, a
+    /// dialog open. From memory; a door asks at `open` and at each `write`, where every shell sees
+    /// the answer.
+    fn admit(&self, who: &Caller, intent: Intent<'_>) -> Result<()>;
 
     /// The whole content: a view, a document, a ctl's verbs, an item, a link's target.
     async fn read(&self, who: &Caller, at: Place<'_>) -> Result<Bytes>;
@@ -120,33 +132,35 @@ pub trait Tree: Send + Sync + 'static {
 
     /// One whole message, command line, document or entry, by the file's shape. A document's own
     /// text again leaves it as it is, its mtime too, and takes an earlier refusal back.
-    async fn write(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()>;
+    async fn write(&self, gesture: &Gesture, at: Place<'_>, body: Bytes, until: Until) -> Result<Receipt>;
 
-    /// The same, and a prompt that waits for its turn is waited for until it is delivered: a minute
-    /// at most, after which it stays queued (`TimedOut`).
-    async fn write_through(&self, who: &Caller, at: Place<'_>, body: Bytes) -> Result<()> {
-        self.write(who, at, body).await
-    }
+    /// A prompt and its answer. Taken back, it leaves the prompt in the queue.
+    async fn ask(&self, gesture: &Gesture, at: Place<'_>, question: Bytes) -> Result<(Bytes, Receipt)>;
 
-    /// A prompt and its answer. Dropping the future leaves the prompt in the queue.
-    async fn ask(&self, who: &Caller, at: Place<'_>, question: Bytes) -> Result<Bytes>;
-
-    /// A directory (`body` is `None`), or an item with its text.
-    async fn make(&self, who: &Caller, at: &TreePath, body: Option<Bytes>) -> Result<Stat>;
-
-    /// Waits until an item that was made is delivered: as [`Tree::write_through`] does.
-    async fn delivered(&self, _: &Caller, _: &TreePath) -> Result<()> {
-        Ok(())
-    }
+    /// A directory (`body` is `None`), or an item with its text. An item that is not delivered in
+    /// time (`TimedOut`) is made all the same.
+    async fn make(
+        &self,
+        gesture: &Gesture,
+        at: &TreePath,
+        body: Option<Bytes>,
+        until: Until,
+    ) -> Result<(Stat, Receipt)>;
 
     /// Ends a session, withdraws an item.
-    async fn remove(&self, who: &Caller, at: &TreePath) -> Result<()>;
+    async fn remove(&self, gesture: &Gesture, at: Place<'_>) -> Result<Receipt>;
 
     /// Within one directory; the target must not exist.
-    async fn rename(&self, who: &Caller, from: &TreePath, to: &TreePath) -> Result<()>;
+    async fn rename(&self, gesture: &Gesture, from: Place<'_>, to: &TreePath) -> Result<Receipt>;
 
     /// Permission bits (0o777) and group, each as far as given; kept with the record.
-    async fn set_mode(&self, who: &Caller, at: Place<'_>, mode: Option<u32>, gid: Option<u32>) -> Result<()>;
+    async fn set_mode(
+        &self,
+        gesture: &Gesture,
+        at: Place<'_>,
+        mode: Option<u32>,
+        gid: Option<u32>,
+    ) -> Result<Receipt>;
 
     /// What changed, from this call on. Subscribe before taking a snapshot: changes are
     /// idempotent. A receiver that lags takes everything it knows as out of date.

@@ -74,7 +74,10 @@ fn a_log_or_a_config_that_became_a_fifo_holds_up_nobody() {
     std::fs::rename(config.with_extension("pipe"), &config).unwrap();
     let at = config.display().to_string();
     until_true("errors names the config", || mount.read("errors").contains(&at));
-    let logs = mount.lab.path("state/muxfs/node/logs");
+    let names = std::fs::read_dir(mount.lab.path("state/muxfs/node")).unwrap();
+    let names = names.map(|e| e.unwrap().file_name().into_string().unwrap());
+    let number = |name: &String| name.strip_prefix("logs.").is_some_and(|n| n.parse::<u64>().is_ok());
+    let logs = mount.lab.path("state/muxfs/node").join(names.into_iter().find(number).unwrap());
     std::fs::remove_file(&logs).unwrap();
     fifo(&logs);
     mount.sh("mkdir other; cat other/wait; rmdir other; cat demo/status");

@@ -2,12 +2,13 @@
 //! Knows no tmux. Needs root, /dev/fuse and the tools it names.
 
 #[path = "../../src/fs/fake.rs"]
-mod fake;
+pub mod fake;
 
 mod callers;
 mod editors;
 mod life;
 pub mod sizes;
+mod unknown;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

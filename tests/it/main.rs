@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "all of it is tests; clippy sees that of functions marked so only")]
 
 // `src/fs/fake.rs` is compiled here as well, and names the crate's modules from its root.
-use muxfs::{error, tree};
+use muxfs::{error, later, tree};
 
 mod adopt;
 mod agents;
@@ -15,6 +15,7 @@ mod by_source;
 mod cli;
 mod cli_people;
 mod cli_session;
+mod contract;
 mod crawlers;
 mod doc;
 mod drafts;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use muxfs::error::{Kind, Result};
-use muxfs::tree::{Access, Caller, Place, Tree, TreePath};
+use muxfs::tree::{Access, Caller, Gesture, Intent, Place, Tree, TreePath};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -169,17 +169,13 @@ impl Run<'_> {
             Op::Write(path, bytes) => {
                 // Documents have an operation of their own.
                 let Some(path) = TreePath::parse(path).filter(|p| p.name() != "config") else { return };
-                let body = bytes::Bytes::copy_from_slice(bytes);
-                let written = node.runtime.block_on(node.tree.write(&who, Place::from(&path), body));
-                let written = answered(&what, written);
+                let written = answered(&what, node.write_bytes(&path, bytes));
                 let there = path.split_first().is_some_and(|(s, _)| self.model.contains_key(s));
                 assert!(written.is_err() || there, "{what}: nobody is there");
             }
             Op::Config(name, bytes) => {
                 let path = Node::path(&format!("{name}/config"));
-                let body = bytes::Bytes::copy_from_slice(bytes);
-                let saved = node.runtime.block_on(node.tree.write(&who, Place::from(&path), body));
-                let saved = answered(&what, saved);
+                let saved = answered(&what, node.write_bytes(&path, bytes));
                 let good = std::str::from_utf8(bytes)
                     .is_ok_and(|t| muxfs::config::SessionConfig::parse(t, true).is_ok());
                 let may = self.model.get(name).is_some_and(|known| known.config_is_for(0o200));
@@ -190,8 +186,9 @@ impl Run<'_> {
             }
             Op::Chmod(path, mode) => {
                 let Some(path) = TreePath::parse(path) else { return };
-                let set =
-                    node.runtime.block_on(node.tree.set_mode(&who, Place::from(&path), Some(*mode), None));
+                let gesture = Gesture::of(&who);
+                let set = node.tree.set_mode(&gesture, Place::from(&path), Some(*mode), None);
+                let set = node.runtime.block_on(set);
                 let (name, file) = path.split_first().unwrap();
                 if answered(&what, set).is_ok() {
                     let known = self.model.get_mut(name).unwrap_or_else(|| panic!("{what}: nobody is there"));
@@ -201,7 +198,7 @@ impl Run<'_> {
             }
             Op::Read(path) => {
                 let Some(parsed) = TreePath::parse(path) else { return };
-                let admitted = node.tree.admit(&who, Place::from(&parsed), Access::Read);
+                let admitted = node.tree.admit(&who, Intent::Open(Place::from(&parsed), Access::Read));
                 if answered(&what, admitted).is_ok() {
                     let _ = answered(&what, node.try_read(path));
                 }
@@ -217,9 +214,7 @@ impl Run<'_> {
                     return;
                 }
                 let path = Node::path(&format!("{name}/ctl"));
-                let body = bytes::Bytes::copy_from_slice(line);
-                let done =
-                    answered(&what, node.runtime.block_on(node.tree.write(&who, Place::from(&path), body)));
+                let done = answered(&what, node.write_bytes(&path, line));
                 assert!(done.is_err(), "{what}: no such verb");
             }
         }

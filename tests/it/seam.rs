@@ -7,7 +7,7 @@ use std::os::fd::IntoRawFd;
 use std::os::unix::fs::PermissionsExt;
 
 use muxfs::error::Kind;
-use muxfs::tree::{Access, Caller, Follow, Place, Tree};
+use muxfs::tree::{Access, Caller, Follow, Gesture, Intent, Place, Tree};
 
 use crate::support::{LIMIT, Lab, Mount, Node, until, until_true};
 
@@ -107,34 +107,25 @@ impl Steps for ThroughTrait {
         &self.0.place
     }
     fn mkdir(&self, name: &str) -> Outcome {
-        let made = self.0.runtime.block_on(self.tree().make(&Caller::own(), &Node::path(name), None));
-        made.map(drop).map_err(|e| errno(&e))
+        self.0.mkdir(name).map_err(|e| errno(&e))
     }
     fn rmdir(&self, name: &str) -> Outcome {
-        let gone = self.0.runtime.block_on(self.tree().remove(&Caller::own(), &Node::path(name)));
-        gone.map_err(|e| errno(&e))
+        self.0.rmdir(name).map_err(|e| errno(&e))
     }
     fn mv(&self, from: &str, to: &str) -> Outcome {
-        let (from, to) = (Node::path(from), Node::path(to));
-        self.0.runtime.block_on(self.tree().rename(&Caller::own(), &from, &to)).map_err(|e| errno(&e))
+        self.0.mv(from, to).map_err(|e| errno(&e))
     }
     fn write(&self, path: &str, text: &[u8]) -> Outcome {
         let path = Node::path(path);
-        let body = bytes::Bytes::copy_from_slice(text);
         let who = Caller::own();
-        self.0
-            .runtime
-            .block_on(async {
-                // As a door does it: asked first, and what is refused is told.
-                let admitted = self.tree().admit(&who, Place::from(&path), Access::Write);
-                admitted.inspect_err(|e| {
-                    if e.kind != Kind::NotFound {
-                        self.tree().refused(&who, &path, e);
-                    }
-                })?;
-                self.tree().write(&who, Place::from(&path), body).await
-            })
-            .map_err(|e| errno(&e))
+        // As a door does it: asked first, and what is refused is told.
+        let admitted = self.tree().admit(&who, Intent::Open(Place::from(&path), Access::Write));
+        let admitted = admitted.inspect_err(|e| {
+            if e.kind != Kind::NotFound {
+                self.tree().refused(&who, &path, e);
+            }
+        });
+        admitted.and_then(|()| self.0.write_bytes(&path, text)).map_err(|e| errno(&e))
     }
     fn read(&self, path: &str) -> Outcome<String> {
         self.0.try_read(path).map_err(|e| errno(&e))
@@ -145,9 +136,9 @@ impl Steps for ThroughTrait {
     }
     fn chmod(&self, path: &str, mode: u32) -> Outcome {
         let path = Node::path(path);
-        let who = Caller::own();
-        let set = self.tree().set_mode(&who, Place::from(&path), Some(mode), None);
-        self.0.runtime.block_on(set).map_err(|e| errno(&e))
+        let gesture = Gesture::of(&Caller::own());
+        let set = self.tree().set_mode(&gesture, Place::from(&path), Some(mode), None);
+        self.0.runtime.block_on(set).map(drop).map_err(|e| errno(&e))
     }
     fn mode(&self, path: &str) -> u32 {
         self.tree().stat(&Node::path(path)).unwrap().mode
@@ -170,7 +161,8 @@ impl Steps for ThroughTrait {
         let follow = handle.block_on(self.tree().follow(&Caller::own(), Place::from(&path))).unwrap();
         let Follow::Lines(mut lines) = follow else { panic!("{path}: no lines") };
         Box::new(move || {
-            let line = handle.block_on(async { tokio::time::timeout(LIMIT, lines.next()).await.unwrap() })?;
+            let line = handle.block_on(async { tokio::time::timeout(LIMIT, lines.next()).await.unwrap() });
+            let line = line.unwrap()?;
             Some(String::from_utf8_lossy(&line).trim_end().to_owned())
         })
     }

@@ -10,7 +10,7 @@ use muxfs::node::modes::NodeModes;
 use muxfs::node::{LocalNode, NODE_SERIAL, rows_node};
 use muxfs::session::{Dirs, Sessions};
 use muxfs::tmux::OwnProgram;
-use muxfs::tree::{Caller, Place, Tree, TreePath};
+use muxfs::tree::{Caller, Gesture, Place, Tree, TreePath, Until};
 
 /// The limit of a wait for a condition: ten times what is expected, and more on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -174,20 +174,28 @@ impl Node {
     }
 
     pub fn mkdir(&self, name: &str) -> muxfs::error::Result<()> {
-        self.runtime.block_on(self.tree.make(&Caller::own(), &Self::path(name), None)).map(drop)
+        let (gesture, path) = (Gesture::of(&Caller::own()), Self::path(name));
+        self.runtime.block_on(self.tree.make(&gesture, &path, None, Until::Accepted)).map(drop)
     }
 
     pub fn rmdir(&self, name: &str) -> muxfs::error::Result<()> {
-        self.runtime.block_on(self.tree.remove(&Caller::own(), &Self::path(name)))
+        let (gesture, path) = (Gesture::of(&Caller::own()), Self::path(name));
+        self.runtime.block_on(self.tree.remove(&gesture, Place::from(&path))).map(drop)
     }
 
     pub fn mv(&self, from: &str, to: &str) -> muxfs::error::Result<()> {
-        self.runtime.block_on(self.tree.rename(&Caller::own(), &Self::path(from), &Self::path(to)))
+        let (gesture, from, to) = (Gesture::of(&Caller::own()), Self::path(from), Self::path(to));
+        self.runtime.block_on(self.tree.rename(&gesture, Place::from(&from), &to)).map(drop)
     }
 
     pub fn write(&self, path: &str, text: &str) -> muxfs::error::Result<()> {
-        let (path, body) = (Self::path(path), bytes::Bytes::copy_from_slice(text.as_bytes()));
-        self.runtime.block_on(self.tree.write(&Caller::own(), Place::from(&path), body))
+        self.write_bytes(&Self::path(path), text.as_bytes())
+    }
+
+    pub fn write_bytes(&self, path: &TreePath, body: &[u8]) -> muxfs::error::Result<()> {
+        let (gesture, body) = (Gesture::of(&Caller::own()), bytes::Bytes::copy_from_slice(body));
+        let written = self.tree.write(&gesture, Place::from(path), body, Until::Accepted);
+        self.runtime.block_on(written).map(drop)
     }
 
     /// A whole read, or all a log has, or the first line of a blocking file.
@@ -206,7 +214,7 @@ impl Node {
                         Follow::Log(log) => log.read_at(0, log.size() as usize).await,
                         Follow::Lines(mut lines) => {
                             let line = tokio::time::timeout(LIMIT, lines.next()).await;
-                            Ok(line.expect("a blocking read ends").unwrap_or_default())
+                            Ok(line.expect("a blocking read ends")?.unwrap_or_default())
                         }
                     }
                 }

@@ -79,21 +79,31 @@ impl Book {
         Ok((Book { path, writer: Mutex::new(writer), pages, synced: Mutex::new(end) }, told))
     }
 
-    /// Stores a prompt; returns when it is on disk. Without a name it gets the next number.
+    /// The prompt that a gesture brought before.
+    pub fn by_gesture(&self, gesture: &str) -> Option<Turn> {
+        self.pages.lock().by_gesture(gesture).cloned()
+    }
+
+    /// Stores a prompt; returns when it is on disk. Without a name it gets the next number. One that
+    /// the same gesture brought before is that one, and the second value is false.
     /// `Full` where `most` wait already, `Exists` for a name that was ever used.
     pub fn accept(
         &self,
         name: Option<&str>,
         text: &str,
         origin: Author,
+        gesture: Option<&str>,
         most: usize,
         at: u64,
-    ) -> Result<Turn> {
+    ) -> Result<(Turn, bool)> {
         let (turn, end) = {
             let mut writer = self.writer.lock();
             beside::is_here(&self.path, writer.identity)?;
             let (number, name) = {
                 let pages = self.pages.lock();
+                if let Some(turn) = gesture.and_then(|gesture| pages.by_gesture(gesture)) {
+                    return Ok((turn.clone(), false));
+                }
                 let name = match name {
                     Some(name) if pages.is_used(name) => return used(name),
                     Some(name) => name.to_owned(),
@@ -108,7 +118,8 @@ impl Book {
                 // Never given again, whatever becomes of the book.
                 writer.reserved = beside::reserve(&self.path, number)?;
             }
-            let row = Row::Accept { number, name, at, origin, text: text.to_owned() };
+            let (gesture, text) = (gesture.map(str::to_owned), text.to_owned());
+            let row = Row::Accept { number, name, at, origin, gesture, text };
             let end = self.append(&mut writer, vec![row])?;
             (self.there(number)?, end)
         };
@@ -117,7 +128,7 @@ impl Book {
             let _ = self.stage(turn.number, Stage::Withdrawn, at, Some("not stored"), None); // as broken
             return Err(e);
         }
-        Ok(turn)
+        Ok((turn, true))
     }
 
     /// Moves a turn on; on disk when it returns. Only forward: one that ended stays as it is, and

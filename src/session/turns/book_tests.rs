@@ -19,7 +19,7 @@ fn rewritten(book: &Book) {
 }
 
 fn put(book: &Book, name: Option<&str>, text: &str) -> Result<Turn> {
-    book.accept(name, text, Author::default(), 3, 7)
+    book.accept(name, text, Author::default(), None, 3, 7).map(|(turn, _)| turn)
 }
 
 fn names(turns: &[Turn]) -> Vec<&str> {
@@ -35,7 +35,7 @@ fn prompts_come_back_in_their_order_and_names_are_used_once() {
     put(&book, Some("build-1"), "two\nlines").unwrap();
     put(&book, None, "three").unwrap();
     assert_eq!(put(&book, None, "four").unwrap_err().kind, Kind::Full);
-    let init = book.accept(None, "first", Author { init: true, ..Author::default() }, 3, 7).unwrap();
+    let init = book.accept(None, "first", Author { init: true, ..Author::default() }, None, 3, 7).unwrap().0;
     assert_eq!(names(&book.queue()), ["0004", "0001", "build-1", "0003"], "init prompts come first");
     book.stage(init.number, Stage::Withdrawn, 8, None, None).unwrap().unwrap();
     assert_eq!(put(&book, Some("build-1"), "x").unwrap_err().kind, Kind::Exists);

@@ -30,7 +30,7 @@ use super::{Moved, Session, Sessions, State, message, record};
 use crate::config::session::Turns as Setting;
 use crate::error::{Error, Kind, Result, fail};
 use crate::later::on_disk;
-use crate::tree::Caller;
+use crate::tree::Gesture;
 use crate::tree::caller::Origin;
 use crate::users;
 use book::Book;
@@ -61,6 +61,11 @@ pub(super) struct HookReply {
     pub text: String,
     /// An error in the place of an answer.
     pub fault: bool,
+}
+
+/// What a row says of the gesture that brought it: its caller and its id.
+fn remembered(gesture: &Gesture) -> Option<String> {
+    gesture.key().map(|(by, id)| format!("{by} {id}"))
 }
 
 /// Within this an agent puts an interrupted prompt back; what stands there later is somebody's.
@@ -157,10 +162,11 @@ impl Sessions {
     pub async fn accept(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        who: &Caller,
+        gesture: &Gesture,
         name: Option<String>,
         body: &[u8],
     ) -> Result<Option<Turn>> {
+        let who = &gesture.who;
         let text = message::clean(body)?;
         if text.is_empty() {
             return Ok(None);
@@ -168,7 +174,17 @@ impl Sessions {
         message::has_words(&text)?;
         let origin = self.author(who).await;
         let (sessions, session, pid) = (self.clone(), session.clone(), who.pid());
-        on_disk(move || sessions.accept_as(&session, name.as_deref(), &text, origin, pid).map(Some)).await?
+        let gesture = remembered(gesture);
+        let accept = move || {
+            let by = (name.as_deref(), gesture.as_deref(), pid);
+            sessions.accept_as(&session, by, &text, origin).map(Some)
+        };
+        on_disk(accept).await?
+    }
+
+    /// The prompt that this gesture brought before.
+    pub fn accepted_before(&self, session: &Session, gesture: &Gesture) -> Option<Turn> {
+        session.turns.book()?.by_gesture(&remembered(gesture)?)
     }
 
     /// The first prompts of a fresh start.
@@ -189,7 +205,7 @@ impl Sessions {
             let origin = Author { from: from.clone(), uid: Some(uid), init: true };
             let clean = message::clean(text.as_bytes());
             let accepted =
-                clean.and_then(|text| self.accept_as(session, None, &text, origin, None).map(drop));
+                clean.and_then(|text| self.accept_as(session, (None, None, None), &text, origin).map(drop));
             if let Err(e) = accepted {
                 session.set_last_error(e.text());
                 self.journal.trouble(&session.shown(), &format!("init: {e}"));
@@ -200,10 +216,9 @@ impl Sessions {
     fn accept_as(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        name: Option<&str>,
+        (name, gesture, pid): (Option<&str>, Option<&str>, Option<u32>),
         text: &str,
         origin: Author,
-        pid: Option<u32>,
     ) -> Result<Turn> {
         if session.is_over() {
             return fail(Kind::Gone, format!("{}: ended", session.shown()));
@@ -211,7 +226,10 @@ impl Sessions {
         self.home.look()?;
         let most = self.config().turns_queue;
         let at = record::millis(SystemTime::now());
-        let turn = self.book_of(session)?.accept(name, text, origin, most, at)?;
+        let (turn, new) = self.book_of(session)?.accept(name, text, origin, gesture, most, at)?;
+        if !new {
+            return Ok(turn);
+        }
         self.report_turn_of(session, &turn, pid, Step::Accepted);
         session.turns.tell();
         self.drive(session);

@@ -63,6 +63,11 @@ impl Pages {
         self.turns.values().filter(|t| t.stage == Stage::Queued)
     }
 
+    /// The prompt that a gesture brought before.
+    pub fn by_gesture(&self, gesture: &str) -> Option<&Turn> {
+        self.turns.values().rev().find(|turn| turn.gesture.as_deref() == Some(gesture))
+    }
+
     /// Whether a prompt ever had this name.
     pub fn is_used(&self, name: &str) -> bool {
         self.used.contains(name) || self.by_name.contains_key(name)
@@ -147,7 +152,7 @@ impl Pages {
                 self.used.extend(used);
                 self.head.extend(rest);
             }
-            Row::Accept { number, name, at, origin, text } => {
+            Row::Accept { number, name, at, origin, gesture, text } => {
                 self.next = self.next.max(number + 1);
                 self.by_name.insert(name.clone(), number);
                 let turn = Turn {
@@ -156,6 +161,7 @@ impl Pages {
                     stage: Stage::Queued,
                     why: None,
                     origin,
+                    gesture,
                     accepted: at,
                     sent: None,
                     ended: None,

@@ -29,6 +29,9 @@ pub enum Row {
         name: String,
         at: u64,
         origin: Author,
+        /// The gesture that it was accepted by, where that may be sent again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gesture: Option<String>,
         text: String,
     },
     /// Another stage; with the answer where it ended.
@@ -42,18 +45,11 @@ pub enum Row {
         reply: Option<String>,
     },
     /// Another name.
-    Rename {
-        number: u64,
-        name: String,
-    },
+    Rename { number: u64, name: String },
     /// Whether the composer may hold a text of ours.
-    Composer {
-        unsure: bool,
-    },
+    Composer { unsure: bool },
     /// Why nothing is typed until a person says so; none: they did.
-    Hold {
-        why: Option<String>,
-    },
+    Hold { why: Option<String> },
 }
 
 /// What a line is.

@@ -107,6 +107,8 @@ pub struct Turn {
     /// Why it failed or was ended, where the stage alone does not say.
     pub why: Option<String>,
     pub origin: Author,
+    /// The gesture that it was accepted by, with its caller; where that may be sent again.
+    pub gesture: Option<String>,
     pub accepted: u64,
     pub sent: Option<u64>,
     pub ended: Option<u64>,

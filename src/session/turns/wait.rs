@@ -28,15 +28,15 @@ impl TurnWait {
 
 #[async_trait::async_trait]
 impl Lines for TurnWait {
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
         if std::mem::replace(&mut self.told, true) {
-            return None;
+            return Ok(None);
         }
         let line = match ended(&self.session, self.number).await {
             Some(turn) => format!("{}\n", turn.stage.word()),
             None => "ended\n".into(),
         };
-        Some(line.into())
+        Ok(Some(line.into()))
     }
 }
 

@@ -1,0 +1,92 @@
+//! What names a directory has: listings, and one look where the tree does not know them yet.
+//!
+//! Part of [`Vfs`]; its lock order holds.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::vfs::{DirEntry, Type, Vfs, kind};
+use crate::error::{Error, Kind, Result, fail};
+use crate::tree::{Caller, TreePath};
+
+/// A tree that is asked for a directory answers within this, or the door gives up.
+const LOOKED: Duration = Duration::from_secs(10);
+
+impl Vfs {
+    /// A snapshot, so that offsets stay true while it is read.
+    pub fn opendir(&self, ino: u64) -> Result<u64> {
+        let (inode, state, _) = self.dir(ino)?;
+        let listed = self.door.tree.list(&state.path)?;
+        let (inodes, scratch) = (self.inodes.lock(), self.scratch.lock());
+        let up = inodes.at(&state.path.parent()).map_or(inode.ino, |p| p.ino);
+        let mut entries = vec![
+            DirEntry { name: ".".into(), ino: inode.ino, kind: Type::Dir },
+            DirEntry { name: "..".into(), ino: up, kind: Type::Dir },
+        ];
+        let own = scratch.list(state.stat.id);
+        let own = own.into_iter().filter(|(name, _)| !listed.iter().any(|e| e.name == *name));
+        let own: Vec<_> =
+            own.map(|(name, file)| DirEntry { name, ino: file.ino, kind: Type::File }).collect();
+        entries.extend(listed.into_iter().filter(|e| !scratch.is_away(state.stat.id, &e.name)).map(|e| {
+            let ino = inodes.number(&state.path.join(&e.name), &e.stat);
+            DirEntry { name: e.name, ino, kind: kind(e.stat.shape) }
+        }));
+        entries.extend(own);
+        let fh = self.next.fetch_add(1, Ordering::Relaxed);
+        self.dirs.write().insert(fh, Arc::new(entries));
+        Ok(fh)
+    }
+
+    /// All names of an opened directory; an offset is an index into them.
+    pub fn readdir(&self, fh: u64) -> Result<Arc<Vec<DirEntry>>> {
+        let dirs = self.dirs.read();
+        dirs.get(&fh).cloned().ok_or_else(|| Error::new(Kind::Bug, "no such open directory"))
+    }
+
+    pub fn releasedir(&self, fh: u64) {
+        self.dirs.write().remove(&fh);
+    }
+
+    pub(super) fn path(&self, ino: u64) -> Result<TreePath> {
+        Ok(TreePath::clone(&*self.inode(ino)?.path()))
+    }
+
+    /// The directory that the name of an inode is in.
+    pub(super) fn parent(&self, ino: u64) -> Result<TreePath> {
+        Ok(self.inode(ino)?.path().parent())
+    }
+
+    /// Has the tree fetch what is in a directory of which it said `Unknown`.
+    pub async fn look(&self, who: &Caller, dir: &TreePath) -> Result<()> {
+        let looked = tokio::time::timeout(LOOKED, self.look_as_far(dir));
+        match self.wait(who, looked).await? {
+            Ok(looked) => looked,
+            Err(_) => fail(Kind::TimedOut, format!("{dir} did not answer in {} s", LOOKED.as_secs())),
+        }
+    }
+
+    /// Looks at `dir` and at the directories above it, as far as the tree does not know them.
+    async fn look_as_far(&self, dir: &TreePath) -> Result<()> {
+        let tree = &self.door.tree;
+        let mut at = TreePath::root();
+        for name in dir.names() {
+            let next = at.join(name);
+            if is_unknown(&tree.stat(&next)) {
+                tree.look(&at).await?;
+            }
+            at = next;
+        }
+        if is_unknown(&tree.list(&at)) { tree.look(&at).await } else { Ok(()) }
+    }
+
+    /// What failed because the tree did not know the names in `dir` may be tried once more after this;
+    /// any other failure stays one.
+    pub(super) async fn learn(&self, who: &Caller, dir: &TreePath, failed: Error) -> Result<()> {
+        if failed.kind == Kind::Unknown { self.look(who, dir).await } else { Err(failed) }
+    }
+}
+
+fn is_unknown<T>(answer: &Result<T>) -> bool {
+    answer.as_ref().is_err_and(|e| e.kind == Kind::Unknown)
+}

@@ -1,0 +1,138 @@
+//! What changes of this node, for those who keep a copy: a snapshot, then an update for each move.
+//!
+//! Knows what moves among the sessions. Must not know who follows.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Weak;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+
+use super::{LocalNode, changes_of};
+use crate::error::Result;
+use crate::session::{Moved, Sessions};
+use crate::tree::node::{Feed, FileInfo, Node, SessionInfo, Update};
+use crate::tree::{Change, Position};
+
+pub struct LocalFeed {
+    node: Weak<LocalNode>,
+    moves: broadcast::Receiver<(u64, Moved)>,
+    epoch: u64,
+    /// Told to the follower, by id.
+    told: HashMap<u64, SessionInfo>,
+    due: VecDeque<Update>,
+    /// What the follower has counts for nothing: it has nothing yet, or lags.
+    anew: bool,
+}
+
+impl LocalFeed {
+    pub fn new(node: Weak<LocalNode>, sessions: &Sessions) -> Self {
+        LocalFeed {
+            node,
+            moves: sessions.moves(),
+            epoch: sessions.position().epoch,
+            told: HashMap::new(),
+            due: VecDeque::new(),
+            anew: true,
+        }
+    }
+
+    fn snapshot(&mut self, node: &LocalNode) -> Update {
+        // The position first: what moves after it is told again, which does no harm.
+        let at = node.sessions.position();
+        let sessions = Node::sessions(node);
+        self.told = sessions.iter().map(|s| (s.id, s.clone())).collect();
+        Update::Snapshot { at, files: files(), node: node.about(), sessions }
+    }
+
+    fn moved(&mut self, node: &LocalNode, at: Position, moved: &Moved) {
+        let before = self.due.len();
+        match moved {
+            Moved::Session(name) | Moved::Seen { session: name, .. } => self.look_at(node, at, &[name]),
+            Moved::Renamed { from, to } => self.look_at(node, at, &[from, to]),
+            Moved::Panes { session, .. } | Moved::Turn { session, .. } => {
+                self.look_at(node, at, &[session]);
+            }
+            Moved::Attributes { session: Some(session), .. } => self.look_at(node, at, &[session]),
+            Moved::Log { pane: Some(_), .. } => {
+                let names: Vec<String> = self.told.values().map(|s| s.name.clone()).collect();
+                self.look_at(node, at, &names.iter().collect::<Vec<_>>());
+            }
+            Moved::Talk { .. } | Moved::Attributes { session: None, .. } | Moved::Log { pane: None, .. } => {}
+        }
+        let below = changes_of(&node.sessions, moved);
+        // A session's own name and attributes are told with it.
+        let below = below.into_iter().filter(|change| !self.due.iter().any(|due| tells(due, change)));
+        let below: Vec<_> = below.map(|change| Update::Changed { at, change }).collect();
+        self.due.extend(below);
+        if self.due.len() == before {
+            self.due.push_back(Update::Reached { at });
+        }
+    }
+
+    /// Tells what became of the sessions that are, or were, called so.
+    fn look_at(&mut self, node: &LocalNode, at: Position, names: &[&String]) {
+        let now: Vec<SessionInfo> = names.iter().filter_map(|name| node.session(name)).collect();
+        let here = |id: u64| now.iter().any(|s| s.id == id);
+        let called = |s: &SessionInfo| names.iter().any(|name| **name == s.name);
+        let gone: Vec<u64> = self.told.values().filter(|s| called(s) && !here(s.id)).map(|s| s.id).collect();
+        for id in gone {
+            self.told.remove(&id);
+            self.due.push_back(Update::Gone { at, id });
+        }
+        for session in now {
+            if self.told.get(&session.id).is_some_and(|before| session.says_the_same_as(before)) {
+                continue;
+            }
+            self.told.insert(session.id, session.clone());
+            self.due.push_back(Update::Session { at, session: Box::new(session) });
+        }
+    }
+}
+
+/// Whether `update` tells what `change` does: of a name in the node's own directory.
+fn tells(update: &Update, change: &Change) -> bool {
+    let at_root = match change {
+        Change::Name { dir, .. } | Change::Renamed { dir, .. } => dir.is_root(),
+        Change::Attributes { .. } | Change::Everything { .. } => false,
+    };
+    at_root && matches!(update, Update::Session { .. } | Update::Gone { .. })
+}
+
+/// The files that every session has.
+fn files() -> Vec<FileInfo> {
+    let of = |line: super::dir::Line| FileInfo {
+        dir: line.dir,
+        name: line.name,
+        shape: line.shape,
+        mode: line.mode,
+    };
+    super::described().into_iter().map(of).collect()
+}
+
+#[async_trait]
+impl Feed for LocalFeed {
+    async fn next(&mut self) -> Result<Option<Update>> {
+        loop {
+            if let Some(update) = self.due.pop_front() {
+                return Ok(Some(update));
+            }
+            if std::mem::take(&mut self.anew) {
+                let Some(node) = self.node.upgrade() else { return Ok(None) };
+                return Ok(Some(self.snapshot(&node)));
+            }
+            match self.moves.recv().await {
+                Ok((sequence, moved)) => {
+                    let Some(node) = self.node.upgrade() else { return Ok(None) };
+                    let at = Position { epoch: self.epoch, sequence };
+                    self.moved(&node, at, &moved);
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    self.due.clear();
+                    self.anew = true;
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The nodes that a mount shows, by name: they come, go and are replaced while it is served.
+//!
+//! Passes on what each says of its changes. Must not know what a node is made of, nor who listens.
+//!
+//! Lock order: `members` alone, never held across a call into a node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tokio::sync::broadcast;
+use tokio::task::AbortHandle;
+
+use super::node::{Node, Update};
+use super::path::is_name;
+use super::{Change, TreePath};
+use crate::error::{Kind, Result, fail};
+
+/// Changes kept for a listener that is slow; one that lags takes all it knows as out of date.
+const CHANGES: usize = 4096;
+
+pub struct Nodes {
+    members: RwLock<BTreeMap<String, Member>>,
+    changes: broadcast::Sender<Change>,
+    sessions: broadcast::Sender<Told>,
+}
+
+/// A node, and the task that listens to it.
+struct Member {
+    node: Arc<dyn Node>,
+    listener: AbortHandle,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+/// What the feed of the node `node` says.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub node: String,
+    pub update: Arc<Update>,
+}
+
+impl Nodes {
+    pub fn new() -> Arc<Self> {
+        let changes = broadcast::channel(CHANGES).0;
+        let sessions = broadcast::channel(CHANGES).0;
+        Arc::new(Nodes { members: RwLock::default(), changes, sessions })
+    }
+
+    /// Shows `node` as directory `name`. `Exists` where the name is taken. Needs a tokio runtime.
+    pub fn add(self: &Arc<Self>, name: &str, node: Arc<dyn Node>) -> Result<()> {
+        if !is_name(name) || name.contains('.') {
+            return fail(Kind::Invalid, format!("{name:?}: a node's name has no dots and no slashes"));
+        }
+        let mut members = self.members.write();
+        if members.contains_key(name) {
+            return fail(Kind::Exists, format!("a node named {name} is there already"));
+        }
+        members.insert(name.to_owned(), self.member(name, node));
+        drop(members);
+        self.tell(Change::Name { dir: TreePath::root(), name: name.to_owned() });
+        Ok(())
+    }
+
+    /// Shows `node` in the place of the one that is called `name`. `NotFound` where there is none.
+    /// Needs a tokio runtime.
+    pub fn replace(self: &Arc<Self>, name: &str, node: Arc<dyn Node>) -> Result<()> {
+        let mut members = self.members.write();
+        let Some(member) = members.get_mut(name) else { return unknown(name) };
+        *member = self.member(name, node);
+        drop(members);
+        self.tell(Change::Everything { below: TreePath::root().join(name) });
+        Ok(())
+    }
+
+    /// Takes the node `name` away. What is open there goes on as the node lets it. `NotFound` where
+    /// there is none.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        if self.members.write().remove(name).is_none() {
+            return unknown(name);
+        }
+        self.tell(Change::Everything { below: TreePath::root().join(name) });
+        Ok(())
+    }
+
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Node>> {
+        self.members.read().get(name).map(|member| member.node.clone())
+    }
+
+    pub fn all(&self) -> Vec<(String, Arc<dyn Node>)> {
+        let members = self.members.read();
+        members.iter().map(|(name, member)| (name.clone(), member.node.clone())).collect()
+    }
+
+    /// What doors must forget, from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// What the feeds say, from now on.
+    pub fn sessions(&self) -> broadcast::Receiver<Told> {
+        self.sessions.subscribe()
+    }
+
+    fn member(self: &Arc<Self>, name: &str, node: Arc<dyn Node>) -> Member {
+        let (weak, name) = (Arc::downgrade(self), name.to_owned());
+        let (mut changes, mut feed) = (node.changes(), node.feed());
+        let listener = tokio::spawn(async move {
+            let above = TreePath::root().join(&name);
+            let mut feeds = true;
+            loop {
+                tokio::select! {
+                    change = changes.recv() => {
+                        let change = match change {
+                            Ok(change) => change.below(&above),
+                            Err(broadcast::error::RecvError::Lagged(_)) => {
+                                Change::Everything { below: above.clone() }
+                            }
+                            Err(broadcast::error::RecvError::Closed) => return,
+                        };
+                        let Some(nodes) = weak.upgrade() else { return };
+                        nodes.tell(change);
+                    }
+                    update = feed.next(), if feeds => {
+                        let Some(nodes) = weak.upgrade() else { return };
+                        match update {
+                            Ok(Some(update)) => {
+                                let update = Arc::new(update);
+                                // An error means that nobody listens.
+                                let _ = nodes.sessions.send(Told { node: name.clone(), update });
+                            }
+                            Ok(None) | Err(_) => feeds = false,
+                        }
+                    }
+                }
+            }
+        });
+        Member { node, listener: listener.abort_handle() }
+    }
+
+    fn tell(&self, change: Change) {
+        let _ = self.changes.send(change); // an error means: no door listens
+    }
+}
+
+fn unknown<T>(name: &str) -> Result<T> {
+    fail(Kind::NotFound, format!("no node is named {name}"))
+}
