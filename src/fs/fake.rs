@@ -519,6 +519,7 @@ impl Tree for Fake {
         let (me, gesture, path, id) = (self.me(), gesture.clone(), at.path.clone(), at.id);
         let work = async move {
             let place = Place { path: &path, id };
+            gesture.may_begin()?;
             // A command that has begun is done whole; a message that waits is taken back.
             if me.stat(&path).is_ok_and(|stat| stat.shape == Shape::Ctl) {
                 me.write_now(place, body).await
@@ -548,13 +549,15 @@ impl Tree for Fake {
         whole(work).await.map(|stat| (stat, Receipt::default()))
     }
 
-    async fn remove(&self, _: &Gesture, at: Place<'_>) -> Result<Receipt> {
+    async fn remove(&self, gesture: &Gesture, at: Place<'_>) -> Result<Receipt> {
+        gesture.may_begin()?;
         let (me, path, id) = (self.me(), at.path.clone(), at.id);
         let work = async move { me.remove_now(Place { path: &path, id }).await };
         whole(work).await.map(|()| Receipt::default())
     }
 
-    async fn rename(&self, _: &Gesture, from: Place<'_>, to: &TreePath) -> Result<Receipt> {
+    async fn rename(&self, gesture: &Gesture, from: Place<'_>, to: &TreePath) -> Result<Receipt> {
+        gesture.may_begin()?;
         let (me, path, id, to) = (self.me(), from.path.clone(), from.id, to.clone());
         let work = async move { me.rename_now(Place { path: &path, id }, &to).await };
         whole(work).await.map(|()| Receipt::default())

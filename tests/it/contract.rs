@@ -4,6 +4,7 @@
 mod feed;
 mod nodes;
 mod once;
+mod suite;
 
 use std::sync::Arc;
 use std::time::Duration;

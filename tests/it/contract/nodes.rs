@@ -15,7 +15,7 @@ use crate::fs_door::fake::{Fake, path};
 use crate::support::{LIMIT, Node};
 
 /// A mount's tree over a local node, and the nodes in it.
-fn mounted(node: &Node) -> (Arc<Union>, Arc<Nodes>) {
+pub fn mounted(node: &Node) -> (Arc<Union>, Arc<Nodes>) {
     let _in = node.runtime.enter();
     let (modes, _) = NodeModes::load(node.place.path("state/modes.json"));
     let sessions = node.tree.sessions().clone();
