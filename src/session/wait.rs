@@ -29,13 +29,15 @@ impl Wait {
         let mut ended = self.session.ended.subscribe();
         let mut main = self.session.main.subscribe();
         loop {
-            if *ended.borrow_and_update() {
-                return "ended".into();
-            }
             let pane = main.borrow_and_update().clone();
             let mut seen = pane.watch();
             self.sessions.observe(&pane);
-            if let Some(state) = self.met(&pane) {
+            let met = self.met(&pane);
+            // Looked at last: a session that ends is told before what becomes of its panes by that.
+            if *ended.borrow_and_update() {
+                return "ended".into();
+            }
+            if let Some(state) = met {
                 return state.to_string();
             }
             seen.mark_unchanged();
