@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::answer::{Asked, Counter};
-use super::limit::{Edge, Kept, Limit, Limits};
+use super::limit::{Kept, Limit, Limits, Reported};
 use super::program::Agent;
 use super::shell::{QUIET_PROGRAM, Verdict};
 use super::state::{Evidence, State};
@@ -122,7 +122,7 @@ pub struct Eyes {
     /// Its mode was not left by its keys.
     stuck: bool,
     /// What is stored of them.
-    stored: Edge,
+    stored: Reported,
     /// What was published last.
     evidence: Evidence,
 }
@@ -149,7 +149,7 @@ impl Eyes {
             limits: Limits::default(),
             brought: None,
             stuck: false,
-            stored: Edge::default(),
+            stored: Reported::default(),
             evidence: Evidence::Nothing,
         }
     }
@@ -223,12 +223,12 @@ impl Eyes {
             Some(manifest::State::Limited) => {
                 let by = if self.picture.by_title { Evidence::Title } else { Evidence::Screen };
                 let reason = self.picture.reason.unwrap_or(Reason::Usage);
-                self.limits.shows(Some((reason, by, until)), now);
+                self.limits.set_on_screen(Some((reason, by, until)), now);
             }
-            Some(manifest::State::Busy) => self.limits.works(now),
+            Some(manifest::State::Busy) => self.limits.saw_work(now),
             _ => {
-                self.limits.shows(None, now);
-                self.limits.rests();
+                self.limits.set_on_screen(None, now);
+                self.limits.saw_idle();
             }
         }
     }
@@ -267,15 +267,15 @@ impl Eyes {
     }
 
     /// What was told of a limit, where it is not yet stored so.
-    pub fn to_store(&mut self) -> Option<Edge> {
-        let edge = self.limits.edge();
-        (std::mem::replace(&mut self.stored, edge) != edge).then_some(edge)
+    pub fn to_store(&mut self) -> Option<Reported> {
+        let reported = self.limits.reported();
+        (std::mem::replace(&mut self.stored, reported) != reported).then_some(reported)
     }
 
     /// What was stored of the limits of this process.
     pub fn restore(&mut self, kept: &Kept, now: Instant, wall: SystemTime) {
         self.limits.restore(kept, now, wall);
-        self.stored = self.limits.edge();
+        self.stored = self.limits.reported();
     }
 
     /// It told what it said at the end of a turn; `fault`: in the place of an answer.
@@ -283,10 +283,10 @@ impl Eyes {
         match notice(&self.agent.manifest, text) {
             Some(Said { reason: Some(reason), until: words }) => {
                 let until = words.and_then(|words| until(&words, wall, clock::east()));
-                self.limits.told(reason, by, until, now);
+                self.limits.report(reason, by, until, now);
             }
-            None if !fault && !text.trim().is_empty() => self.limits.answered(),
-            _ => self.limits.tried(now),
+            None if !fault && !text.trim().is_empty() => self.limits.saw_answer(),
+            _ => self.limits.end_try(now),
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 use super::events::{Change, Event};
-use super::limit::Edge;
+use super::limit::Reported;
 use super::pane::Pane;
 use super::{Session, Sessions, State};
 use crate::clock::rfc3339;
@@ -151,8 +151,8 @@ impl Sessions {
     /// Decides from what is known now, and tells what changed. Returns when to look again.
     pub(super) fn observe_now(self: &Arc<Self>, pane: &Arc<Pane>) -> Option<Duration> {
         let (changed, again) = pane.observe();
-        if let Some(edge) = pane.eyes(|e| e.to_store()).flatten() {
-            self.store_limit(pane, edge);
+        if let Some(reported) = pane.eyes(|e| e.to_store()).flatten() {
+            self.store_limit(pane, reported);
         }
         if let Some((old, new)) = changed {
             self.state_changed(pane, old, new);
@@ -161,9 +161,9 @@ impl Sessions {
     }
 
     /// Keeps what was told of a limit: the daemon after this one must not send into it.
-    fn store_limit(&self, pane: &Arc<Pane>, edge: Edge) {
+    fn store_limit(&self, pane: &Arc<Pane>, reported: Reported) {
         let (pid, now, wall) = (pane.fact(|f| f.pid), Instant::now(), SystemTime::now());
-        let limit = edge.keep(now, wall).map(|kept| (pid, kept));
+        let limit = reported.keep(now, wall).map(|kept| (pid, kept));
         for session in self.all().iter().filter(|s| Arc::ptr_eq(&*s.main.borrow(), pane)) {
             if session.record.get(|record| record.limit != limit) {
                 let limit = limit.clone();

@@ -63,7 +63,7 @@ impl Sessions {
         let text = book.prompt(&turn)?;
         let before = self.before_turn(session, &pane).await;
         let Some(started) = self.send_turn(session, &pane, book, &turn, &text).await? else {
-            pane.eyes(|e| e.limits().not_tried());
+            pane.eyes(|e| e.limits().cancel_try());
             return Ok(());
         };
         loop {
@@ -235,7 +235,7 @@ impl Sessions {
             return Ok(false); // and a fresh look after it
         }
         if seen.state == State::Limited {
-            pane.eyes(|e| e.limits().try_one());
+            pane.eyes(|e| e.limits().begin_try());
             self.observe_now(pane);
         }
         Ok(true)
@@ -378,9 +378,9 @@ impl Sessions {
         pane.eyes(|e| match (&end.notice, limited.flatten()) {
             (Some(words), _) => e.said(words, true, Evidence::AgentFile, now, wall),
             // It stands also when its notice scrolls off.
-            (None, Some(limit)) => e.limits().told(limit.reason, limit.by, limit.until, now),
-            (None, None) if end.answered => e.limits().answered(),
-            (None, None) => e.limits().tried(now),
+            (None, Some(limit)) => e.limits().report(limit.reason, limit.by, limit.until, now),
+            (None, None) if end.answered => e.limits().saw_answer(),
+            (None, None) => e.limits().end_try(now),
         });
         self.observe_now(&pane);
         if end.stage == Stage::Limited {
