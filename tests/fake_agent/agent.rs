@@ -236,6 +236,11 @@ impl Agent {
 
     // --- keys
 
+    /// Whether it reads what was typed.
+    pub fn reads(&self) -> bool {
+        self.options.hold.as_ref().is_none_or(|file| !file.exists())
+    }
+
     pub fn key(&mut self, key: Key, now: Instant) {
         if let Phase::Starting(_, keys) = &mut self.phase {
             keys.push(key); // a terminal keeps them as well

@@ -138,11 +138,12 @@ fn watch(agent: &mut Agent, painter: &mut Painter, signals: &SignalFd) -> io::Re
             painted = Some(now);
             agent.changed = false;
         }
-        let limit = if agent.changed { Some(FRAME) } else { None };
+        let reads = agent.reads();
+        let limit = if agent.changed || !reads { Some(FRAME) } else { None };
         let limits = [limit, agent.next(now), decoder.next(now), (!terminal).then_some(FORGOTTEN)];
         let limit = limits.into_iter().flatten().min();
         let answered = agent.answered();
-        let ready = wait(terminal.then(|| stdin.as_fd()), signals.as_fd(), answered, limit)?;
+        let ready = wait((terminal && reads).then(|| stdin.as_fd()), signals.as_fd(), answered, limit)?;
         let now = Instant::now();
         more = ready.input;
         if ready.signal {
@@ -152,7 +153,7 @@ fn watch(agent: &mut Agent, painter: &mut Painter, signals: &SignalFd) -> io::Re
                 }
             }
         }
-        if ready.input {
+        if ready.input && agent.reads() {
             let mut bytes = [0; 1 << 16];
             match nix::unistd::read(&stdin, &mut bytes) {
                 Ok(n) if n > 0 => {

@@ -16,6 +16,9 @@ pub struct Options {
     /// A turn, or a limit, lasts until this file is there, whatever time was given; it is removed
     #[arg(long)]
     pub go: Option<PathBuf>,
+    /// Reads nothing from the terminal while this file is there
+    #[arg(long)]
+    pub hold: Option<PathBuf>,
     /// How often the spinner turns while busy, in Hz
     #[arg(long, default_value_t = 10)]
     pub repaint: u32,

@@ -72,6 +72,22 @@ fn a_prompt_is_handed_in_while_it_works_by_the_key_that_no_dialog_takes() {
     until_true("Enter does it where nothing works", || f.taken().len() == 3);
 }
 
+/// One that waits for the processor has not read it: nothing is known of the prompt before it prints.
+#[test]
+fn a_prompt_waits_for_an_agent_that_prints_nothing() {
+    let lab = Fakes::prepared(Lab::new());
+    let hold = lab.path("hold");
+    let args = format!("--log {} --hold {}", lab.path("taken").display(), hold.display());
+    let f = Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "")) };
+    f.session("fake");
+    std::fs::write(&hold, "").unwrap();
+    f.mount.sh("echo one > fake/input");
+    until_true("it is told", || f.status("fake", "held_why").contains("prints nothing"));
+    std::fs::remove_file(&hold).unwrap();
+    assert_eq!(f.mount.read("fake/turns/0001/wait"), "done\n");
+    assert_eq!(f.taken(), ["one"]);
+}
+
 #[test]
 fn a_text_that_vanished_from_the_composer_is_not_delivered() {
     let f = slow("2s", "");

@@ -18,6 +18,10 @@ use crate::tmux::{self, Server, Stand};
 
 /// How long a text may take to stand in the composer: 200 kB took an agent up to 2 s.
 const SHOWN: Duration = Duration::from_secs(10);
+/// How long an agent may print nothing after a text was typed: one that waits for the processor has not
+/// read it yet. What it still prints within [`ECHO`] may be from before.
+const SILENT: Duration = Duration::from_secs(60);
+const ECHO: Duration = Duration::from_secs(1);
 /// Within this an Enter shows, or it is pressed again where the manifest says so.
 const TAKEN: Duration = Duration::from_secs(2);
 /// How much longer a prompt may take to show as work than a command: a busy machine.
@@ -67,9 +71,12 @@ impl Entry<'_> {
     pub(super) async fn submit(&self) -> Result<Put> {
         let submit = &self.manifest.submit;
         let (settle, limit) = (submit.settle + self.per_byte(10), SHOWN + self.per_byte(50));
+        let typed = Instant::now();
         if let Err(stop) = self.until_ours(settle, limit, false).await? {
             return self.stopped(stop, false).await;
         }
+        // An agent that is slow to show a text is as slow to take an Enter.
+        let slow = typed.elapsed().saturating_sub(settle);
         if !submit.nudge.is_empty() && self.text.len() >= submit.large && !self.typed {
             self.nudge().await?;
         }
@@ -83,7 +90,7 @@ impl Entry<'_> {
             let is_command = self.text.starts_with('/'); // the agent does no work for it
             let work = if is_command { Duration::ZERO } else { UNSEEN } + self.per_byte(75);
             self.pane.eyes(|e| e.expect_work(work));
-            if self.until_taken(&before, TAKEN + self.per_byte(75)).await? {
+            if self.until_taken(&before, TAKEN + slow + self.per_byte(75)).await? {
                 return Ok(Put::Taken);
             }
         }
@@ -125,6 +132,8 @@ impl Entry<'_> {
         // Since when it holds the prompt, since when it is empty, and since when it no longer holds
         // the prompt.
         let (mut ours, mut empty, mut away) = (None, None, seen.then_some(begun));
+        // Until when it had printed nothing for longer than the limit.
+        let mut spoke = None;
         loop {
             if !(self.wanted)() {
                 return Ok(Err(Stop::Interrupted));
@@ -169,7 +178,13 @@ impl Entry<'_> {
                 away.get_or_insert(now);
             }
             // A large text needs long to show, and stands for long before its Enter.
-            if waited >= limit + settle || away.is_some_and(|since| now - since >= OTHER) {
+            let over = |since: Instant| now.saturating_duration_since(since) >= limit + settle;
+            let silent = self.pane.judge(|j| j.quiet(now)) + ECHO >= waited && waited < SILENT;
+            if silent && !seen && look.holds == Holds::Nothing && over(begun) {
+                let why = "the agent prints nothing since the prompt was typed";
+                self.pane.set_held(Some(Held::new("composer", why)));
+                spoke = Some(now); // from then on it has its time
+            } else if over(spoke.unwrap_or(begun)) || away.is_some_and(|since| now - since >= OTHER) {
                 return Ok(Err(Stop::Lost(why_not_ours(look.holds))));
             }
             tokio::time::sleep(LOOK.min(settle.max(LOOK / 3))).await;
