@@ -174,12 +174,17 @@ impl Run<'_> {
     fn undisturbed(&mut self) {
         let begun = Instant::now();
         let sent = self.write("");
-        if self.is_told(Kind::Nothing, Moment::Before, &sent) {
-            let arrived = self.got(&sent.mark)[0].arrived;
-            self.soon.push(arrived.saturating_duration_since(begun));
-        } else {
-            self.soon.push(Duration::MAX);
+        let exact = self.is_told(Kind::Nothing, Moment::Before, &sent);
+        let took = match exact {
+            true => self.got(&sent.mark)[0].arrived.saturating_duration_since(begun),
+            false => Duration::MAX,
+        };
+        if took >= SOON {
+            let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+            let status = self.live.read(&format!("turns/{}/status", sent.turn));
+            eprintln!("{} late, after {took:?}, load {load}{status}", sent.mark);
         }
+        self.soon.push(took);
         self.count(Kind::Nothing, Moment::Before).met += 1;
     }
 
