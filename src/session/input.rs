@@ -161,24 +161,29 @@ impl Sessions {
         who: &Caller,
         message: &Message,
     ) -> Result<()> {
-        let author = self.author(who).await;
         let life = session.life.read().await;
         pane.check_alive()?;
-        match message {
+        let author = self.author(who);
+        let author = match message {
             Message::Prompt(text) if pane.has_rules() => {
                 drop(life); // it may wait for a draft: a stop does not wait for that
+                let author = author.await;
                 self.steer(pane, text, self.config().hold).await?;
+                author
             }
             _ => {
                 let begun = Instant::now();
                 pane.input(begun);
-                self.send(server, pane, message).await?;
+                // Who wrote it is found out while tmux takes it.
+                let (sent, author) = tokio::join!(self.send(server, pane, message), author);
+                sent?;
                 // Quiet from before it was in says nothing of what it does.
                 if begun.elapsed() > SLOW {
                     pane.input(Instant::now());
                 }
+                author
             }
-        }
+        };
         self.delivered(session, pane, &author, who.pid(), message);
         self.observer.poke(pane);
         Ok(())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
+use serde::Serialize;
 use tokio::sync::watch;
 
 use super::audit::Deed;
@@ -187,22 +187,26 @@ fn named(runtime: &tokio::runtime::Handle, who: &Caller, tell: impl FnOnce(&str)
     runtime.spawn(async move { tell(&describe(&users::name(who.uid()).await, &who)) });
 }
 
+/// An event with the fields that all have.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    event: &'a Event<'a>,
+    time: String,
+    node: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+}
+
 /// An event as its line.
-fn line(node: &str, session: Option<&str>, sequence: Option<u64>, event: &Event<'_>) -> Bytes {
+fn line(node: &str, session: Option<&str>, seq: Option<u64>, event: &Event<'_>) -> Bytes {
+    let whole = Whole { event, time: clock::rfc3339(clock::now()), node, session, seq };
     // Texts, numbers and an enum: there is nothing in it that JSON cannot hold.
-    let mut object = match serde_json::to_value(event) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    };
-    object.insert("time".into(), clock::rfc3339(clock::now()).into());
-    object.insert("node".into(), node.into());
-    if let Some(session) = session {
-        object.insert("session".into(), session.into());
-    }
-    if let Some(sequence) = sequence {
-        object.insert("seq".into(), sequence.into());
-    }
-    format!("{}\n", Value::Object(object)).into()
+    let mut line = serde_json::to_vec(&whole).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
 }
 
 /// `user@node/session:pid`, as far as it is known: enough to find who it was. A name is never taken for
@@ -255,6 +259,7 @@ impl Lines for EventLines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn journal(dir: &Path) -> Journal {
         Journal::open(dir, "honey", LogLimits::default())
