@@ -80,6 +80,7 @@ pub fn rest(file: File, most: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Those of opendir(3).
+#[expect(clippy::disallowed_methods, reason = "the one place: its callers are threads that may wait")]
 pub fn list(dir: &Path, most: usize) -> io::Result<(Vec<PathBuf>, bool)> {
     let mut entries = std::fs::read_dir(dir)?;
     let found: Vec<PathBuf> = entries.by_ref().take(most).flatten().map(|entry| entry.path()).collect();

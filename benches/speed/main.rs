@@ -6,6 +6,7 @@
 //! its limit.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "benches may wait for a disk")]
 
 mod agents;
 mod lab;

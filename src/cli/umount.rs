@@ -137,6 +137,7 @@ fn busy(dir: &Path) -> Result<()> {
 
 /// Processes with a working directory, root or open file in `dir`, as far as they may be seen.
 /// Reads links only, which never asks the file system they lead into.
+#[expect(clippy::disallowed_methods, reason = "a command looks at /proc")]
 fn holders(proc: &Path, dir: &Path) -> Vec<(u32, String)> {
     let inside = |link: PathBuf| std::fs::read_link(link).is_ok_and(|target| target.starts_with(dir));
     let mut found = Vec::new();

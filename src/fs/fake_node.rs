@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 
 use super::Fake;
 use crate::error::Result;
-use crate::tree::node::{Feed, Link, Machine, Node, NodeInfo, SessionInfo, Update};
+use crate::tree::node::{Feed, Link, Machine, Node, NodeInfo, SessionInfo, Snapshot, Update};
 use crate::tree::{Accepts, Change, Position, Shape, Tree, TreePath};
 
 impl Node for Fake {
@@ -76,6 +76,7 @@ impl Feed for FakeFeed {
         self.at += 1;
         let Some(fake) = self.fake.upgrade() else { return Ok(None) };
         let at = Position { epoch: 1, sequence: self.at };
-        Ok(Some(Update::Snapshot { at, files: Vec::new(), node: fake.about(), sessions: fake.sessions() }))
+        let all = Snapshot { files: Vec::new(), node: fake.about(), sessions: fake.sessions() };
+        Ok(Some(Update::Snapshot { at, all: Box::new(all) }))
     }
 }

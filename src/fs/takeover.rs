@@ -68,6 +68,7 @@ pub fn abort(mount: &Mount, all: &[Mount]) -> io::Result<()> {
 
 /// Whether a process got SIGKILL, or its first thread has ended, and it is still there. Reads what
 /// is answered without waiting (offload.rs).
+#[expect(clippy::disallowed_methods, reason = "a start looks at /proc")]
 fn is_dying(pid: u32) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let status = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status")).ok();

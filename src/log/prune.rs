@@ -105,6 +105,7 @@ fn remove(file: &Found, expired: bool, removed: &mut Vec<Removed>) -> bool {
 }
 
 /// Regular files alone; links are not followed. Below a live directory all is live.
+#[expect(clippy::disallowed_methods, reason = "runs once a minute, apart from requests")]
 fn scan(path: &Path, live_above: bool, depth: usize, live: &dyn Fn(&Path) -> bool, dirs: &mut Vec<Dir>) {
     let Ok(entries) = fs::read_dir(path) else {
         return;

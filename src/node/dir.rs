@@ -69,11 +69,13 @@ pub enum Makes<S> {
     Items(MakesItems<S>),
 }
 
+type MakeItem<S> = fn(S, Gesture, String, Bytes, Until) -> MadeItem;
+
 pub struct MakesItems<S> {
     /// Whether one of this name would be taken now.
     pub admit: fn(&S, &str) -> Result<()>,
     /// What was made; it may be on its way already.
-    pub make: fn(S, Gesture, String, Bytes, Until) -> Answer<Box<dyn Made>>,
+    pub make: MakeItem<S>,
 }
 
 pub type MadeItem = Answer<Box<dyn Made>>;

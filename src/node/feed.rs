@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use super::{LocalNode, changes_of};
 use crate::error::Result;
 use crate::session::{Moved, Sessions};
-use crate::tree::node::{Feed, FileInfo, Node, SessionInfo, Update};
+use crate::tree::node::{Feed, FileInfo, Node, SessionInfo, Snapshot, Update};
 use crate::tree::{Change, Position};
 
 pub struct LocalFeed {
@@ -42,7 +42,7 @@ impl LocalFeed {
         let at = node.sessions.position();
         let sessions = Node::sessions(node);
         self.told = sessions.iter().map(|s| (s.id, s.clone())).collect();
-        Update::Snapshot { at, files: files(), node: node.about(), sessions }
+        Update::Snapshot { at, all: Box::new(Snapshot { files: files(), node: node.about(), sessions }) }
     }
 
     fn moved(&mut self, node: &LocalNode, at: Position, moved: &Moved) {

@@ -120,7 +120,7 @@ impl Once {
             Begun::Before(mut running) => {
                 // Its sender goes only after it has said how it ended.
                 let end = running.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
-                return end.map_or_else(|| unknown(), End::again);
+                return end.map_or_else(unknown, End::again);
             }
             Begun::Over(end) => return end.again(),
             Begun::Unknown if done_already().await => return Ok(()),

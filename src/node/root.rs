@@ -406,7 +406,7 @@ async fn tell(mut told: broadcast::Receiver<Told>, changes: broadcast::Sender<Ch
             Update::Changed { .. } | Update::Reached { .. } => continue,
         };
         let now: Vec<&SessionInfo> = match &*update {
-            Update::Snapshot { sessions, .. } => sessions.iter().filter(|s| asks(s)).collect(),
+            Update::Snapshot { all, .. } => all.sessions.iter().filter(|s| asks(s)).collect(),
             Update::Session { session, .. } => [&**session].into_iter().filter(|s| asks(s)).collect(),
             _ => Vec::new(),
         };

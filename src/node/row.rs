@@ -69,10 +69,12 @@ pub enum File<S: 'static> {
     Ctl(&'static [Verb<S>]),
     Document(Document<S>),
     /// A question, and its answer with the turn's name.
-    Ask(fn(S, Gesture, Bytes) -> Answer<(Bytes, Option<String>)>),
+    Ask(Ask<S>),
     /// Text that was written at its creation.
     Item(Item<S>),
 }
+
+type Ask<S> = fn(S, Gesture, Bytes) -> Answer<(Bytes, Option<String>)>;
 
 pub struct Prompts<S> {
     /// Whether they are stored and wait now; else they are typed at once.

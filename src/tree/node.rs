@@ -36,7 +36,7 @@ pub trait Feed: Send {
 #[derive(Debug, Clone)]
 pub enum Update {
     /// All that is known: what a follower had before counts no more.
-    Snapshot { at: Position, files: Vec<FileInfo>, node: NodeInfo, sessions: Vec<SessionInfo> },
+    Snapshot { at: Position, all: Box<Snapshot> },
     /// A session came, has another name, or is otherwise not as it was.
     Session { at: Position, session: Box<SessionInfo> },
     /// The session of this id is gone.
@@ -45,6 +45,14 @@ pub enum Update {
     Changed { at: Position, change: Change },
     /// Nothing changed that is told; a receipt's position is reached all the same.
     Reached { at: Position },
+}
+
+/// A node as it was at one position.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub files: Vec<FileInfo>,
+    pub node: NodeInfo,
+    pub sessions: Vec<SessionInfo>,
 }
 
 impl Update {

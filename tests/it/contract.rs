@@ -37,9 +37,9 @@ impl Follower {
         }
         self.last = Some(at);
         match &update {
-            Update::Snapshot { sessions, .. } => {
+            Update::Snapshot { all, .. } => {
                 self.snapshots += 1;
-                self.known.clone_from(sessions);
+                self.known.clone_from(&all.sessions);
             }
             Update::Session { session, .. } => {
                 self.known.retain(|s| s.id != session.id);

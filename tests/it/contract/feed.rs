@@ -27,9 +27,8 @@ fn a_follower_sees_its_own_writes_at_their_position() {
     let tree = node.tree.clone();
     node.runtime.block_on(async {
         let mut follower = Follower::new(&tree);
-        let Update::Snapshot { files, node: about, .. } = follower.step().await else {
-            panic!("a snapshot first")
-        };
+        let Update::Snapshot { all, .. } = follower.step().await else { panic!("a snapshot first") };
+        let (files, about) = (all.files, all.node);
         assert!(files.iter().any(|f| f.dir == "<node>/<session>" && f.name == "input"), "{files:?}");
         assert_eq!((about.sessions, about.via.as_str()), (0, "local"));
 
