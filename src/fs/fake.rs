@@ -40,6 +40,8 @@ const SESSION: &[(&str, Shape, u32, &str)] = &[
     ("turns", Shape::Dir(Accepts::Nothing), 0o500, ""),
 ];
 
+type AfterStat = Box<dyn FnOnce(&Fake) + Send>;
+
 pub struct Fake {
     inner: Mutex<Inner>,
     changes: broadcast::Sender<Change>,
@@ -53,6 +55,8 @@ pub struct Fake {
     unknown: Mutex<HashSet<String>>,
     /// Directories that were looked at, in this order.
     looks: Mutex<Vec<String>>,
+    /// Done right after the next `stat` of a path, once.
+    after_stat: Mutex<Option<(TreePath, AfterStat)>>,
     me: Weak<Fake>,
 }
 
@@ -136,6 +140,7 @@ impl Fake {
             waiting: AtomicUsize::new(0),
             unknown: Mutex::default(),
             looks: Mutex::default(),
+            after_stat: Mutex::default(),
             me: me.clone(),
         };
         let fake = Arc::new_cyclic(fake);
@@ -150,26 +155,13 @@ impl Fake {
         fake
     }
 
-    /// A node's own tree, with a session `s`.
-    pub fn node() -> Arc<Self> {
-        let fake = Fake::new();
-        {
-            let mut inner = fake.inner.lock();
-            inner.nodes.clear();
-            inner.add(&TreePath::root(), Shape::Dir(Accepts::Dirs), 0o700, "");
-            inner.session(&path("s"));
-        }
-        fake
-    }
-
-    /// A session is in another state, as [`Node`] says it.
-    pub fn state(&self, session: &str, state: &'static str) {
-        self.inner.lock().states.insert(session.to_owned(), state);
-        self.tell(&path(session));
-    }
-
     fn me(&self) -> Arc<Fake> {
         self.me.upgrade().unwrap()
+    }
+
+    /// Does `act` when the next `stat` of `at` has its answer, and before anybody hears it.
+    pub fn after_stat(&self, at: &str, act: impl FnOnce(&Fake) + Send + 'static) {
+        *self.after_stat.lock() = Some((path(at), Box::new(act)));
     }
 
     /// From now on nothing is known of the names in `dir`, until somebody looks.
@@ -457,7 +449,12 @@ impl Fake {
 impl Tree for Fake {
     fn stat(&self, at: &TreePath) -> Result<Stat> {
         self.known(&at.parent())?;
-        self.inner.lock().stat(at)
+        let answer = self.inner.lock().stat(at);
+        let act = self.after_stat.lock().take_if(|(path, _)| path == at);
+        if let Some((_, act)) = act {
+            act(self);
+        }
+        answer
     }
 
     fn size(&self, at: &TreePath) -> Result<u64> {

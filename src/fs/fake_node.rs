@@ -1,15 +1,35 @@
 //! The tree in memory as a node: what it says of its sessions.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-use super::Fake;
+use super::{Fake, path};
 use crate::error::Result;
 use crate::tree::node::{Feed, Link, Machine, Node, NodeInfo, SessionInfo, Snapshot, Update};
 use crate::tree::{Accepts, Change, Position, Shape, Tree, TreePath};
+
+impl Fake {
+    /// A node's own tree, with a session `s`.
+    pub fn node() -> Arc<Self> {
+        let fake = Fake::new();
+        {
+            let mut inner = fake.inner.lock();
+            inner.nodes.clear();
+            inner.add(&TreePath::root(), Shape::Dir(Accepts::Dirs), 0o700, "");
+            inner.session(&path("s"));
+        }
+        fake
+    }
+
+    /// A session is in another state, as [`Node`] says it.
+    pub fn state(&self, session: &str, state: &'static str) {
+        self.inner.lock().states.insert(session.to_owned(), state);
+        self.tell(&path(session));
+    }
+}
 
 impl Node for Fake {
     fn about(&self) -> NodeInfo {

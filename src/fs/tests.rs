@@ -312,6 +312,20 @@ async fn a_document_is_edited_in_place_and_saved_whole() {
 }
 
 #[tokio::test]
+async fn a_name_that_changes_while_it_is_looked_up_is_not_kept() {
+    let k = Kernel::new();
+    let dir = k.walk("n/s").unwrap();
+    let look = |name: &str| k.vfs.lookup(1, dir, OsStr::new(name)).unwrap();
+    k.fake.after_stat("n/s/logs", |fake| fake.rotate("n/s/logs"));
+    let (first, second) = (look("logs"), look("logs"));
+    assert_ne!(first.attr.ino, second.attr.ino, "another inode took the name");
+    assert_eq!(first.name_ttl, Duration::ZERO, "and the kernel asks again");
+    assert!(second.name_ttl > Duration::ZERO);
+    k.fake.after_stat("n/s/raw-not-there", |_| ());
+    assert!(k.vfs.lookup(1, dir, OsStr::new("raw-not-there")).is_err());
+}
+
+#[tokio::test]
 async fn an_open_log_keeps_its_size_after_a_rotation() {
     let k = Kernel::new();
     k.fake.log("n/s/logs", "one\n");

@@ -466,13 +466,25 @@ impl Vfs {
     pub(super) fn enter(&self, tid: u32, path: TreePath, found: &Found) -> Entry {
         let mut inodes = self.inodes.lock();
         let brief = inodes.at(&path.parent()).is_some_and(|dir| comes_and_goes(&dir));
+        let known = inodes.at(&path);
         let (inode, stat) = match found {
             Found::Tree(stat) => (inodes.take(path, *stat), *stat),
             Found::Scratch(file) => (inodes.take_scratch(path, file), file.stat()),
         };
         drop(inodes);
-        let entry = self.entry(tid, &inode, &stat);
-        if brief { Entry { name_ttl: entry.name_ttl.min(BRIEF), ..entry } } else { entry }
+        let mut entry = self.entry(tid, &inode, &stat);
+        if brief {
+            entry.name_ttl = entry.name_ttl.min(BRIEF);
+        }
+        // A change is told of names that are known. One that came after the tree was asked, and before
+        // the name was entered, was told to nobody.
+        if known.is_none_or(|known| !Arc::ptr_eq(&known, &inode))
+            && matches!(found, Found::Tree(_))
+            && self.door.tree.stat(&inode.path()).map_or(true, |now| now.id != stat.id)
+        {
+            entry.name_ttl = Duration::ZERO;
+        }
+        entry
     }
 
     pub(super) fn entry(&self, tid: u32, inode: &Inode, stat: &Stat) -> Entry {

@@ -7,6 +7,7 @@ pub mod fake;
 mod callers;
 mod editors;
 mod life;
+mod many;
 pub mod sizes;
 mod unknown;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use fake::Fake;
 use muxfs::error::Kind;
 use muxfs::fs::{Device, MountOptions, Mounted, guard, serve};
+use muxfs::tree::Tree;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -39,12 +41,27 @@ impl Mux {
     }
 
     fn with(change: impl FnOnce(&mut MountOptions)) -> Self {
-        let (fake, dir, locks) = (Fake::new(), TempDir::new().unwrap(), TempDir::new().unwrap());
         let rt = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let fake = Fake::new();
+        Self::mounted(rt, fake.clone(), fake, change)
+    }
+
+    /// Of another tree, that `fake` is in.
+    fn over(rt: Runtime, tree: Arc<dyn Tree>, fake: Arc<Fake>) -> Self {
+        Self::mounted(rt, tree, fake, |_| {})
+    }
+
+    fn mounted(
+        rt: Runtime,
+        tree: Arc<dyn Tree>,
+        fake: Arc<Fake>,
+        change: impl FnOnce(&mut MountOptions),
+    ) -> Self {
+        let (dir, locks) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let mut options = MountOptions::new(dir.path());
         change(&mut options);
         let device = Device::open(&options, None, guard(locks.path(), &options.dir).unwrap()).unwrap();
-        let mounted = serve(device, fake.clone(), rt.handle().clone()).unwrap();
+        let mounted = serve(device, tree, rt.handle().clone()).unwrap();
         Mux { fake, mounted, rt: Some(rt), dir, _locks: locks }
     }
 

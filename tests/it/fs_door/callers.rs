@@ -97,7 +97,7 @@ fn what_an_exiting_program_wrote_is_delivered_and_what_a_killed_one_wrote_is_not
 }
 
 /// The answer of something that could hang.
-fn answered<T: Send + 'static>(what: &str, ask: impl FnOnce() -> T + Send + 'static) -> T {
+pub fn answered<T: Send + 'static>(what: &str, ask: impl FnOnce() -> T + Send + 'static) -> T {
     let (said, heard) = std::sync::mpsc::channel();
     std::thread::spawn(move || said.send(ask()));
     let begun = Instant::now();
