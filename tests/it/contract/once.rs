@@ -272,3 +272,57 @@ fn what_a_kill_interrupts_is_not_known_and_not_done_again() {
     again(&node, case, 100).unwrap();
     until_true("another gesture is done", || shown(&node, "xtextx") >= 1);
 }
+
+/// What stands in the file of gestures when the daemon is killed at one point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Point {
+    /// It has begun, and nothing is done.
+    BeforeDoing,
+    /// It is done, and nothing says so.
+    AfterDoing,
+}
+
+/// Those of which nothing but the file says what became of them.
+const WRITTEN_DOWN: &[&str] = &["text", "keys", "steer", "ctl", "config"];
+
+#[test]
+fn at_each_point_of_a_kill_nothing_is_done_twice() {
+    let mut place = stop(prepared());
+    let file = |place: &Lab| place.path("state/node/gestures");
+    for name in WRITTEN_DOWN {
+        let case = case(name);
+        for point in [Point::BeforeDoing, Point::AfterDoing] {
+            let _ = std::fs::remove_file(file(&place));
+            let node = Node::start_in(place);
+            until_true("the sessions", || node.tree.stat(&Node::path("t/text")).is_ok());
+            let before = (case.count)(&node);
+            assert_eq!(before, 0, "{name}: {point:?}");
+            if point == Point::AfterDoing {
+                again(&node, case, case.id()).unwrap();
+                until_true(&format!("{name} is done"), || (case.count)(&node) == 1);
+            }
+            place = stop(node);
+            // As the file is then: the beginning, and no end.
+            let (by, id) = gesture(case.id()).key().unwrap();
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            let begun = serde_json::json!({"id": id, "by": by, "at": now.as_millis() as u64});
+            std::fs::create_dir_all(place.path("state/node")).unwrap();
+            std::fs::write(file(&place), format!("{begun}\n")).unwrap();
+            let node = Node::start_in(place);
+            until_true("the sessions", || node.tree.stat(&Node::path("t/text")).is_ok());
+            for _ in 0..2 {
+                match again(&node, case, case.id()) {
+                    // It can be seen that these settings are in force.
+                    Ok(_) => assert!(*name == "config" && point == Point::AfterDoing, "{name}: {point:?}"),
+                    Err(e) => {
+                        assert!(e.kind == Kind::TimedOut && e.text().contains("not known"), "{name}: {e}");
+                        assert!(*name != "config" || point == Point::BeforeDoing, "{name}: {point:?}");
+                    }
+                }
+            }
+            let after = (case.count)(&node);
+            assert_eq!(after, usize::from(point == Point::AfterDoing), "{name}: {point:?}");
+            place = stop(node);
+        }
+    }
+}
