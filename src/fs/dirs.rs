@@ -145,6 +145,16 @@ impl Vfs {
     }
 
     pub async fn mkdir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<Entry> {
+        match self.make_dir(who, parent, name).await {
+            Ok(made) => Ok(made),
+            Err(e) => {
+                self.learn(who, &self.path(parent)?, e).await?;
+                self.make_dir(who, parent, name).await
+            }
+        }
+    }
+
+    async fn make_dir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<Entry> {
         let (_, dir, accepts) = self.dir(parent)?;
         let name = self.new_name(who, &dir, name)?;
         let path = dir.path.join(name);

@@ -483,6 +483,7 @@ impl Tree for Fake {
         let mut inner = self.inner.lock();
         let path = match intent {
             Intent::Open(at, _) => {
+                self.known(&at.path.parent())?;
                 inner.place(at)?;
                 at.path
             }

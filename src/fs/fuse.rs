@@ -61,16 +61,17 @@ impl Fuse {
     }
 
     /// Answers a question about the names in `dir` that the tree could not answer from memory: after
-    /// one look, and off this thread.
+    /// one look, and off this thread. `locked`: the directories whose locks its caller holds.
     fn after_look<T>(
         &self,
         req: &Request,
+        locked: Vec<u64>,
         dir: Result<TreePath>,
         ask: impl FnOnce(&Vfs) -> Result<T> + Send + 'static,
         answer: impl FnOnce(Result<T>) + Send + 'static,
     ) {
         let (vfs, who) = (self.vfs.clone(), who(req));
-        self.go(async move {
+        self.go_in(locked, async move {
             let looked = match dir {
                 Ok(dir) => vfs.look(&who, &dir).await,
                 Err(e) => Err(e),
@@ -184,7 +185,7 @@ impl Filesystem for Fuse {
             Err(e) if e.kind == Kind::Unknown => {
                 let (tid, name) = (req.pid(), name.to_owned());
                 let ask = move |vfs: &Vfs| vfs.lookup(tid, parent.0, &name);
-                self.after_look(req, vfs.path(parent.0), ask, |found| entry(reply, found));
+                self.after_look(req, vec![parent.0], vfs.path(parent.0), ask, |found| entry(reply, found));
             }
             found => entry(reply, found),
         });
@@ -199,7 +200,7 @@ impl Filesystem for Fuse {
         self.now(|vfs| match vfs.getattr(tid, ino.0) {
             Err(e) if e.kind == Kind::Unknown => {
                 let ask = move |vfs: &Vfs| vfs.getattr(tid, ino.0);
-                self.after_look(req, vfs.parent(ino.0), ask, |got| attributes(reply, got));
+                self.after_look(req, Vec::new(), vfs.parent(ino.0), ask, |got| attributes(reply, got));
             }
             got => attributes(reply, got),
         });
@@ -229,7 +230,8 @@ impl Filesystem for Fuse {
         });
         let set = SetAttr { mode, uid, gid, size, mtime };
         let (vfs, who) = (self.vfs.clone(), who(req));
-        self.go(async move {
+        // Of a directory the kernel holds its lock meanwhile.
+        self.go_in(vec![ino.0], async move {
             match vfs.setattr(&who, ino.0, set, fh.map(|fh| fh.0)).await {
                 Ok(attr) => reply.attr(&Duration::ZERO, &file_attr(&attr)),
                 Err(e) => reply.error(code(&e)),
@@ -384,7 +386,7 @@ impl Filesystem for Fuse {
         self.now(|vfs| match vfs.opendir(ino.0) {
             Err(e) if e.kind == Kind::Unknown => {
                 let ask = move |vfs: &Vfs| vfs.opendir(ino.0);
-                self.after_look(req, vfs.path(ino.0), ask, |fh| directory(reply, fh));
+                self.after_look(req, Vec::new(), vfs.path(ino.0), ask, |fh| directory(reply, fh));
             }
             fh => directory(reply, fh),
         });

@@ -146,7 +146,8 @@ impl Handle {
                 };
                 opened.map_err(|e| renewed(door, place, e)).inspect_err(|e| {
                     // A name that leads elsewhere by now is asked for again.
-                    if (mode.access.writes() || e.kind == Kind::Full) && e.kind != Kind::Stale {
+                    let again = matches!(e.kind, Kind::Stale | Kind::Unknown);
+                    if (mode.access.writes() || e.kind == Kind::Full) && !again {
                         door.tree.refused(who, place.path, e);
                     }
                 })?
@@ -435,7 +436,10 @@ impl Handle {
     /// Whether a write begun now would be refused; if so it says so where the user can read it.
     pub fn admit(&self, door: &Door) -> Result<()> {
         let (path, id) = self.inode.place()?;
-        door.tree.admit(&self.who, Intent::Open(Place::new(&path, id), Access::Write)).map_err(gone)
+        match door.tree.admit(&self.who, Intent::Open(Place::new(&path, id), Access::Write)) {
+            Err(e) if e.kind == Kind::Unknown => Ok(()), // the write itself tells
+            admitted => admitted.map_err(gone),
+        }
     }
 
     pub fn refused(&self, door: &Door, why: &Error) {

@@ -284,7 +284,13 @@ impl Vfs {
         if mode.access.writes() && fsync_waits(&inode) && !self.inodes.lock().is_named(&inode) {
             return fail(Kind::Stale, "its name leads to another inode by now");
         }
-        let handle = self.wait(who, Handle::open(&self.door, &inode, who, mode)).await??;
+        let handle = match self.wait(who, Handle::open(&self.door, &inode, who, mode)).await? {
+            Err(e) if e.kind == Kind::Unknown => {
+                self.look(who, &inode.path().parent()).await?;
+                self.wait(who, Handle::open(&self.door, &inode, who, mode)).await??
+            }
+            handle => handle?,
+        };
         self.show(&inode, &handle)?;
         Ok(self.keep(handle))
     }

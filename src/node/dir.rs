@@ -21,10 +21,6 @@ pub trait Subject: Clone + Send + Sync + 'static {
     fn modes(&self, path: &str) -> ModeSet;
     /// When it came; `None`: with the node.
     fn made(&self) -> Option<SystemTime>;
-    /// The gesture that made it, as [`Gesture::key`] has it.
-    fn maker(&self) -> Option<(String, String)> {
-        None
-    }
 }
 
 /// A directory of every object of kind `S`.
@@ -97,9 +93,9 @@ pub enum Holds<S: 'static> {
 /// What has names of its own, or belongs to another object.
 pub trait Others<S>: Sync {
     fn names(&self, of: &S) -> Vec<String>;
-    /// Whether what is no longer called `name` was removed.
-    fn has_lost(&self, _: &S, _: &str) -> bool {
-        true
+    /// Whether the object of this id is no more, under any name. False where nothing can be removed.
+    fn has_lost(&self, _: &S, _: &Ids, _: u64) -> bool {
+        false
     }
     /// The names that stand there for good: another object's rows.
     fn file_names(&self) -> Vec<String> {
@@ -139,10 +135,8 @@ pub trait Directory: Send + Sync {
     /// What a name that is not there is said to be.
     fn lacks(&self) -> &'static str;
     fn make_dir(&self, gesture: &Gesture, name: &str) -> Option<Answer<()>>;
-    /// Whether it was this gesture that made the directory itself.
-    fn was_made_by(&self, gesture: &Gesture) -> bool;
-    /// Whether what is no longer called `name` was removed.
-    fn has_lost(&self, name: &str) -> bool;
+    /// Whether the object of this id is no more, under any name.
+    fn has_lost(&self, ids: &Ids, id: u64) -> bool;
     fn admit_item(&self, name: &str) -> Option<Result<()>>;
     fn make_item(&self, gesture: &Gesture, name: &str, body: Bytes, until: Until) -> Option<MadeItem>;
     /// Fetches names that only the disk knows.
@@ -265,14 +259,10 @@ impl<S: Subject> Directory for DirAt<S> {
         }
     }
 
-    fn was_made_by(&self, gesture: &Gesture) -> bool {
-        gesture.key().is_some_and(|key| self.subject.maker() == Some(key))
-    }
-
-    fn has_lost(&self, name: &str) -> bool {
-        self.row.holds.iter().all(|part| match part {
-            Holds::Files(_) | Holds::Dir(_) => true,
-            Holds::Others(others) => others.has_lost(&self.subject, name),
+    fn has_lost(&self, ids: &Ids, id: u64) -> bool {
+        self.row.holds.iter().any(|part| match part {
+            Holds::Files(_) | Holds::Dir(_) => false,
+            Holds::Others(others) => others.has_lost(&self.subject, ids, id),
         })
     }
 

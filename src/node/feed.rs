@@ -23,6 +23,8 @@ pub struct LocalFeed {
     due: VecDeque<Update>,
     /// What the follower has counts for nothing: it has nothing yet, or lags.
     anew: bool,
+    /// Moves up to this one are in the last snapshot.
+    since: u64,
 }
 
 impl LocalFeed {
@@ -34,49 +36,55 @@ impl LocalFeed {
             told: HashMap::new(),
             due: VecDeque::new(),
             anew: true,
+            since: 0,
         }
     }
 
     fn snapshot(&mut self, node: &LocalNode) -> Update {
         // The position first: what moves after it is told again, which does no harm.
         let at = node.sessions.position();
+        self.since = at.sequence;
         let sessions = Node::sessions(node);
         self.told = sessions.iter().map(|s| (s.id, s.clone())).collect();
         Update::Snapshot { at, all: Box::new(Snapshot { files: files(), node: node.about(), sessions }) }
     }
 
     fn moved(&mut self, node: &LocalNode, at: Position, moved: &Moved) {
-        let before = self.due.len();
+        // All that a move changes is told before its position is reached.
+        let before = Position { sequence: at.sequence - 1, ..at };
         match moved {
-            Moved::Session(name) | Moved::Seen { session: name, .. } => self.look_at(node, at, &[name]),
-            Moved::Renamed { from, to } => self.look_at(node, at, &[from, to]),
+            Moved::Session(name) | Moved::Seen { session: name, .. } => self.look_at(node, before, &[name]),
+            Moved::Renamed { from, to } => self.look_at(node, before, &[from, to]),
             Moved::Panes { session, .. } | Moved::Turn { session, .. } => {
-                self.look_at(node, at, &[session]);
+                self.look_at(node, before, &[session]);
             }
-            Moved::Attributes { session: Some(session), .. } => self.look_at(node, at, &[session]),
+            Moved::Attributes { session: Some(session), .. } => self.look_at(node, before, &[session]),
             Moved::Log { pane: Some(_), .. } => {
                 let names: Vec<String> = self.told.values().map(|s| s.name.clone()).collect();
-                self.look_at(node, at, &names.iter().collect::<Vec<_>>());
+                self.look_at(node, before, &names.iter().collect::<Vec<_>>());
             }
             Moved::Talk { .. } | Moved::Attributes { session: None, .. } | Moved::Log { pane: None, .. } => {}
         }
-        let below = changes_of(&node.sessions, moved);
-        // A session's own name and attributes are told with it.
-        let below = below.into_iter().filter(|change| !self.due.iter().any(|due| tells(due, change)));
-        let below: Vec<_> = below.map(|change| Update::Changed { at, change }).collect();
-        self.due.extend(below);
-        if self.due.len() == before {
-            self.due.push_back(Update::Reached { at });
-        }
+        // A session's own name is told with it.
+        let below = changes_of(&node.sessions, moved).into_iter().filter(|change| !is_of_root(change));
+        self.due.extend(below.map(|change| Update::Changed { at: before, change }));
+        self.due.push_back(Update::Reached { at });
     }
 
     /// Tells what became of the sessions that are, or were, called so.
     fn look_at(&mut self, node: &LocalNode, at: Position, names: &[&String]) {
-        let now: Vec<SessionInfo> = names.iter().filter_map(|name| node.session(name)).collect();
-        let here = |id: u64| now.iter().any(|s| s.id == id);
+        let mut now: Vec<SessionInfo> = names.iter().filter_map(|name| node.session(name)).collect();
         let called = |s: &SessionInfo| names.iter().any(|name| **name == s.name);
-        let gone: Vec<u64> = self.told.values().filter(|s| called(s) && !here(s.id)).map(|s| s.id).collect();
-        for id in gone {
+        let mut missing: Vec<u64> = self.told.values().filter(|s| called(s)).map(|s| s.id).collect();
+        missing.retain(|id| !now.iter().any(|s| s.id == *id));
+        if !missing.is_empty() {
+            // It may have another name already, of which a later move tells.
+            let renamed: Vec<_> =
+                Node::sessions(node).into_iter().filter(|s| missing.contains(&s.id)).collect();
+            missing.retain(|id| !renamed.iter().any(|s| s.id == *id));
+            now.extend(renamed);
+        }
+        for id in missing {
             self.told.remove(&id);
             self.due.push_back(Update::Gone { at, id });
         }
@@ -90,13 +98,12 @@ impl LocalFeed {
     }
 }
 
-/// Whether `update` tells what `change` does: of a name in the node's own directory.
-fn tells(update: &Update, change: &Change) -> bool {
-    let at_root = match change {
+/// Of a name in the node's own directory.
+fn is_of_root(change: &Change) -> bool {
+    match change {
         Change::Name { dir, .. } | Change::Renamed { dir, .. } => dir.is_root(),
         Change::Attributes { .. } | Change::Everything { .. } => false,
-    };
-    at_root && matches!(update, Update::Session { .. } | Update::Gone { .. })
+    }
 }
 
 /// The files that every session has.
@@ -122,6 +129,7 @@ impl Feed for LocalFeed {
                 return Ok(Some(self.snapshot(&node)));
             }
             match self.moves.recv().await {
+                Ok((sequence, _)) if sequence <= self.since => {}
                 Ok((sequence, moved)) => {
                     let Some(node) = self.node.upgrade() else { return Ok(None) };
                     let at = Position { epoch: self.epoch, sequence };

@@ -33,14 +33,16 @@ use crate::session::audit::Deed;
 use crate::session::{Moved, Sessions};
 use crate::tree::id::Ids;
 use crate::tree::node::{Feed, Node, NodeInfo, SessionInfo};
-use crate::tree::{Access, Caller, Change, Gesture, Place, Receipt, Shape, Stat, Tree, TreePath, Until};
+use crate::tree::{
+    Accepts, Access, Caller, Change, Gesture, Place, Receipt, Shape, Stat, Tree, TreePath, Until,
+};
 pub use changes::described;
 use changes::{changes_of, pass_on};
 use dir::{DirAt, Directory, Found, Subject, What};
 use feed::LocalFeed;
 use info::Installed;
 use modes::NodeModes;
-use once::Once;
+use once::{Interrupted, Once};
 use row::{Answer, Bound};
 use subject::{NodeAt, SessionAt};
 
@@ -57,7 +59,7 @@ pub struct LocalNode {
     uid: u32,
     gid: u32,
     installed: Arc<Installed>,
-    once: Once,
+    once: Arc<Once>,
     me: Weak<LocalNode>,
 }
 
@@ -69,7 +71,7 @@ impl LocalNode {
         let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
         let ids = sessions.ids.clone();
         let installed = Arc::default();
-        let once = Once::open(sessions.dirs.state.join("node/gestures"), SystemTime::now());
+        let once = Arc::new(Once::open(sessions.dirs.state.join("node/gestures"), SystemTime::now()));
         Arc::new_cyclic(|me| LocalNode {
             sessions,
             modes,
@@ -193,7 +195,7 @@ impl LocalNode {
         self.noted(who, at, result)
     }
 
-    /// Writes under the gesture's id, where it has one: at most once.
+    /// Writes under the gesture's id, where it has one: once.
     async fn write_once(
         &self,
         gesture: &Gesture,
@@ -201,29 +203,51 @@ impl LocalNode {
         body: Bytes,
         until: Until,
     ) -> Result<Option<String>> {
-        let write = gesture.until_cancelled(file.write(gesture, body.clone(), until));
-        let Some((by, id)) = gesture.key().filter(|_| !file.remembers()) else { return write.await };
-        // Of a document it can be seen whether it was saved.
-        let saved =
-            async || file.shape() == Shape::Document && file.read().await.is_ok_and(|now| now == body);
-        // What is remembered has no turn.
-        self.once.run((&by, &id), saved, async { write.await.map(drop) }).await.map(|()| None)
+        // Whether prompts are stored may be another setting by now: either may remember it.
+        if let Some(turn) = file.before(gesture) {
+            return Ok(Some(turn));
+        }
+        let known = gesture.key().is_some_and(|(by, id)| self.once.knows(&by, &id));
+        if file.remembers() && !known {
+            return file.write(gesture, body, until).await;
+        }
+        let saved = async || {
+            // Of a document it can be seen whether it was saved.
+            let document = file.shape() == Shape::Document;
+            match document && file.read().await.is_ok_and(|now| now == body) {
+                true => Interrupted::Done,
+                false => Interrupted::Unknown,
+            }
+        };
+        // What is remembered here has no turn.
+        let write = async { file.write(gesture, body.clone(), until).await.map(drop) };
+        self.once.run(gesture, saved, write).await.map(|()| None)
     }
 
     async fn make_dir(&self, gesture: &Gesture, at: &TreePath) -> Result<Stat> {
         let (parent, may) = self.walk_to_dir(&gesture.who, &at.parent())?;
-        let Some(make) = parent.make_dir(gesture, at.name()) else {
+        if !matches!(parent.accepts(), Accepts::Dirs) {
             return fail(Kind::Never, format!("{at}: directories are made for sessions only"));
-        };
-        if let Ok(there) = self.walk(at) {
-            if matches!(&there.what, What::Dir(dir) if dir.was_made_by(gesture)) {
-                return Ok(self.stat_of(&there)); // sent before
-            }
-            return fail(Kind::Exists, format!("{at} is there already"));
         }
         allow(may, at)?;
-        make.await?;
-        self.stat(at)
+        let make = async {
+            // One that the gesture made before may be called otherwise by now.
+            if gesture.key().is_some_and(|key| self.sessions.made_by(&key).is_some()) {
+                return Ok(());
+            }
+            if self.walk(at).is_ok() {
+                return fail(Kind::Exists, format!("{at} is there already"));
+            }
+            match parent.make_dir(gesture, at.name()) {
+                Some(make) => make.await,
+                None => fail(Kind::Never, format!("{at}: no directories are made here")),
+            }
+        };
+        self.once.run(gesture, async || Interrupted::DoAgain, make).await?;
+        match gesture.key().and_then(|key| self.sessions.made_by(&key)) {
+            Some(session) => self.stat(&at.parent().join(&session.shown())),
+            None => self.stat(at),
+        }
     }
 
     async fn make_item(
@@ -243,13 +267,14 @@ impl LocalNode {
     }
 
     async fn remove_found(&self, gesture: &Gesture, at: Place<'_>) -> Result<()> {
+        gesture.may_begin()?;
         let who = &gesture.who;
         let found = match self.walk_to(at) {
             Err(e) if gesture.id.is_some() && at.id.is_some() => {
                 let (parent, may) = self.walk_to_dir(who, &at.path.parent())?;
                 allow(may, at.path)?;
                 // Sent before, or as good as that: what was meant is gone.
-                return if parent.has_lost(at.path.name()) { Ok(()) } else { Err(e) };
+                return if at.id.is_some_and(|id| parent.has_lost(&self.ids, id)) { Ok(()) } else { Err(e) };
             }
             found => found?,
         };
@@ -261,6 +286,7 @@ impl LocalNode {
     }
 
     async fn rename_found(&self, gesture: &Gesture, from: Place<'_>, to: &TreePath) -> Result<()> {
+        gesture.may_begin()?;
         let who = &gesture.who;
         if from.path.parent() != to.parent() {
             return fail(Kind::Never, format!("{}: cannot move to another directory", from.path));

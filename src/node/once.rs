@@ -13,6 +13,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -22,17 +23,19 @@ use tokio::sync::watch;
 use crate::config::file;
 use crate::error::{Error, Kind, Result, fail};
 use crate::foreign::{self, Links};
+use crate::later::on_disk;
+use crate::tree::Gesture;
 
 /// How long a gesture is remembered: longer than anybody sends it again.
 const KEPT: Duration = Duration::from_secs(600);
-/// Gestures that are remembered of one caller; of more the oldest are forgotten first.
+/// Gestures that are remembered of one caller; of more the oldest that are over are forgotten first.
 const MOST: usize = 4096;
-/// Callers that are remembered; more are refused until the oldest have been silent for [`KEPT`].
-const MOST_CALLERS: usize = 256;
-/// The file is begun anew at this size; the one before stays beside it.
-const ROTATE: u64 = 1 << 20;
-/// Longer files are none of ours.
-const MAX_FILE: u64 = 4 * ROTATE;
+/// Callers that are remembered; of more the one that has been silent longest is forgotten.
+const MOST_CALLERS: usize = 64;
+/// The file is written anew when it is this much longer than when it was written last, in bytes.
+const REWRITE: u64 = 1 << 20;
+/// Longer files are none of ours: [`MOST`] of [`MOST_CALLERS`].
+const MAX_FILE: u64 = 256 << 20;
 
 pub struct Once {
     path: PathBuf,
@@ -41,7 +44,12 @@ pub struct Once {
 
 #[derive(Default)]
 struct State {
-    file: Option<(File, u64)>,
+    file: Option<File>,
+    /// Bytes of the file, and what they were when it was written last.
+    len: u64,
+    written: u64,
+    /// The file ends in the middle of a line.
+    torn: bool,
     callers: HashMap<String, Caller>,
 }
 
@@ -96,39 +104,52 @@ impl Once {
     /// directory that cannot be written is told to the first gesture. Waits for the disk.
     pub fn open(path: PathBuf, now: SystemTime) -> Self {
         let mut state = State::default();
-        for path in [rotated(&path), path.clone()] {
-            let text = foreign::read(&path, Links::Refuse, MAX_FILE).unwrap_or_default();
-            // A line that is not whole was cut by a crash: nothing was begun under it.
-            for line in text.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice::<Line>(l).ok()) {
-                state.read(line, now);
-            }
+        let text = foreign::read(&path, Links::Refuse, MAX_FILE).unwrap_or_default();
+        // A line that is not whole was cut by a crash: nothing was begun under it.
+        for line in text.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice::<Line>(l).ok()) {
+            state.read(line, now);
         }
+        state.torn = text.last().is_some_and(|b| *b != b'\n');
+        (state.len, state.written) = (text.len() as u64, text.len() as u64);
         Once { path, state: Mutex::new(state) }
     }
 
-    /// Does `work` for the gesture `id` of caller `by`, unless it was done before, is being done, or may
-    /// have been done. `done_already` says of one that may have been whether it was: by what is there.
+    /// Whether it is known of this gesture that it began.
+    pub fn knows(&self, by: &str, id: &str) -> bool {
+        self.state.lock().callers.get(by).is_some_and(|caller| caller.fates.contains_key(id))
+    }
+
+    /// Does `work` for a gesture, unless it was done before, is being done, or may have been done. What
+    /// may have been is as `interrupted` says. A gesture without an id is simply done.
     pub async fn run(
-        &self,
-        (by, id): (&str, &str),
-        done_already: impl AsyncFnOnce() -> bool,
+        self: &Arc<Self>,
+        gesture: &Gesture,
+        interrupted: impl AsyncFnOnce() -> Interrupted,
         work: impl Future<Output = Result<()>>,
     ) -> Result<()> {
-        let begun = self.begin(by, id, SystemTime::now())?;
+        let Some((by, id)) = gesture.key() else { return work.await };
+        let (me, key) = (self.clone(), (by.clone(), id.clone()));
+        let begun = on_disk(move || me.begin(&key.0, &key.1, SystemTime::now())).await??;
         let ending = match begun {
-            Begun::Now(ending) => ending,
+            Begun::Now(ending) => Some(ending),
             Begun::Before(mut running) => {
                 // Its sender goes only after it has said how it ended.
-                let end = running.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
+                let ended =
+                    async { Ok(running.wait_for(Option::is_some).await.ok().and_then(|end| end.clone())) };
+                let end: Option<End> = gesture.until_cancelled(ended).await?;
                 return end.map_or_else(unknown, End::again);
             }
             Begun::Over(end) => return end.again(),
-            Begun::Unknown if done_already().await => return Ok(()),
-            Begun::Unknown => return unknown(),
+            Begun::Unknown => match interrupted().await {
+                Interrupted::Done => return Ok(()),
+                Interrupted::Unknown => return unknown(),
+                Interrupted::DoAgain => None,
+            },
         };
-        let mut ending = Ending { once: self, by, id, ending, said: false };
+        let mut ending = Ending { once: self.clone(), by, id, ending, said: false };
         let done = work.await;
-        ending.say(End::of(&done));
+        let end = End::of(&done);
+        on_disk(move || ending.say(end)).await?;
         done
     }
 
@@ -141,9 +162,6 @@ impl Once {
                 Fate::Over(end) => Begun::Over(end.clone()),
                 Fate::Unknown => Begun::Unknown,
             });
-        }
-        if !state.callers.contains_key(by) && state.callers.len() >= MOST_CALLERS {
-            return fail(Kind::Full, format!("{MOST_CALLERS} callers sent gestures in the last minutes"));
         }
         // Before it is done; what cannot be written down cannot be promised.
         state.write(&self.path, &Line { id: id.into(), by: by.into(), at: millis(now), end: None })?;
@@ -166,6 +184,16 @@ impl Once {
     }
 }
 
+/// What is known of a gesture that had begun when the daemon ended.
+pub enum Interrupted {
+    /// It can be seen that it was done.
+    Done,
+    /// Done once more it does no harm.
+    DoAgain,
+    /// Nobody knows whether it was done.
+    Unknown,
+}
+
 enum Begun {
     Now(watch::Sender<Option<End>>),
     Before(watch::Receiver<Option<End>>),
@@ -178,23 +206,25 @@ fn unknown() -> Result<()> {
 }
 
 /// Says how a gesture ended, also where its work is dropped.
-struct Ending<'a> {
-    once: &'a Once,
-    by: &'a str,
-    id: &'a str,
-    ending: watch::Sender<Option<End>>,
+struct Ending {
+    once: Arc<Once>,
+    by: String,
+    id: String,
+    ending: Option<watch::Sender<Option<End>>>,
     said: bool,
 }
 
-impl Ending<'_> {
+impl Ending {
     fn say(&mut self, end: End) {
         self.said = true;
-        self.once.end(self.by, self.id, &end);
-        self.ending.send_replace(Some(end));
+        self.once.end(&self.by, &self.id, &end);
+        if let Some(ending) = &self.ending {
+            ending.send_replace(Some(end));
+        }
     }
 }
 
-impl Drop for Ending<'_> {
+impl Drop for Ending {
     fn drop(&mut self) {
         if !self.said {
             self.say(End { error: Some((Kind::Interrupted, "its caller gave it up".into())) });
@@ -217,10 +247,18 @@ impl State {
     }
 
     fn remember(&mut self, by: &str, id: &str, at: SystemTime, fate: Fate) {
+        if !self.callers.contains_key(by) && self.callers.len() >= MOST_CALLERS {
+            let silent = |caller: &Caller| caller.order.back().map(|(_, at)| *at);
+            let idle = self.callers.iter().filter(|(_, caller)| !caller.is_busy());
+            let oldest = idle.min_by_key(|(_, caller)| silent(caller)).map(|(by, _)| by.clone());
+            if let Some(oldest) = oldest {
+                self.callers.remove(&oldest);
+            }
+        }
         let caller = self.callers.entry(by.to_owned()).or_default();
         caller.fates.insert(id.to_owned(), fate);
         caller.order.push_back((id.to_owned(), at));
-        while caller.order.len() > MOST {
+        if caller.order.len() > MOST {
             caller.forget_first();
         }
     }
@@ -228,53 +266,89 @@ impl State {
     fn forget_old(&mut self, now: SystemTime) {
         self.callers.retain(|_, caller| {
             let old = |at: &SystemTime| now.duration_since(*at).is_ok_and(|age| age >= KEPT);
-            while caller.order.front().is_some_and(|(_, at)| old(at)) {
-                caller.forget_first();
-            }
+            while caller.order.front().is_some_and(|(_, at)| old(at)) && caller.forget_first() {}
             !caller.fates.is_empty()
         });
     }
 
     fn write(&mut self, path: &Path, line: &Line) -> Result<()> {
-        let io = |e| Error::io(path.display(), e);
-        let mut text = serde_json::to_vec(line).map_err(|e| Error::new(Kind::Bug, "a line").because(e))?;
-        text.push(b'\n');
-        if self.file.as_ref().is_some_and(|(_, len)| len + text.len() as u64 > ROTATE) {
-            self.file = None;
-            std::fs::rename(path, rotated(path)).map_err(io)?;
+        if self.len > self.written + REWRITE {
+            self.rewrite(path)?;
         }
+        let text = text_of(line)?;
+        let io = |e| Error::io(path.display(), e);
         if self.file.is_none() {
             if let Some(dir) = path.parent() {
                 file::make_dir(dir)?;
             }
             let mut options = OpenOptions::new();
             options.append(true).create(true).mode(0o600);
-            let file = foreign::open_with(&mut options, path).map_err(io)?;
-            let len = file.metadata().map_err(io)?.len();
-            self.file = Some((file, len));
+            self.file = Some(foreign::open_with(&mut options, path).map_err(io)?);
         }
-        let Some((file, len)) = &mut self.file else { return fail(Kind::Bug, "no file") };
-        // Half a line of a full disk is ended by the next one's, so that it spoils no other.
+        let Some(file) = &mut self.file else { return fail(Kind::Bug, "no file") };
+        // Half a line is ended first, so that it spoils no other.
+        let text = if self.torn { [b"\n", &text[..]].concat() } else { text };
         let written = file.write(&text).map_err(io)?;
-        *len += written as u64;
+        self.len += written as u64;
+        self.torn = written > 0 && written < text.len();
         if written < text.len() {
-            let _ = file.write(b"\n"); // the disk may be full
             return fail(Kind::NoSpace, format!("{}: the disk is full", path.display()));
         }
+        Ok(())
+    }
+
+    /// Writes the file anew, with what is remembered.
+    fn rewrite(&mut self, path: &Path) -> Result<()> {
+        let mut text = Vec::new();
+        for (by, caller) in &self.callers {
+            for (id, at) in &caller.order {
+                let (at, id, by) = (millis(*at), id.clone(), by.clone());
+                let end = match caller.fates.get(&id) {
+                    Some(Fate::Over(end)) => Some(end.clone()),
+                    Some(Fate::Running(_) | Fate::Unknown) => None,
+                    None => continue,
+                };
+                text.extend(text_of(&Line { id: id.clone(), by: by.clone(), at, end: None })?);
+                if end.is_some() {
+                    text.extend(text_of(&Line { id, by, at, end })?);
+                }
+            }
+        }
+        let io = |e| Error::io(path.display(), e);
+        let new = path.with_extension("new");
+        let _ = std::fs::remove_file(&new); // left by a crash
+        let mut options = OpenOptions::new();
+        options.append(true).create_new(true).mode(0o600);
+        let mut file = foreign::open_with(&mut options, &new).map_err(io)?;
+        file.write_all(&text).map_err(io)?;
+        std::fs::rename(&new, path).map_err(io)?;
+        (self.len, self.written, self.torn) = (text.len() as u64, text.len() as u64, false);
+        self.file = Some(file);
         Ok(())
     }
 }
 
 impl Caller {
-    fn forget_first(&mut self) {
-        if let Some((id, _)) = self.order.pop_front() {
+    /// One of its gestures is under way.
+    fn is_busy(&self) -> bool {
+        self.fates.values().any(|fate| matches!(fate, Fate::Running(_)))
+    }
+
+    /// Forgets the oldest that is over; false where none is.
+    fn forget_first(&mut self) -> bool {
+        let over = |id: &String| !matches!(self.fates.get(id), Some(Fate::Running(_)));
+        let Some(first) = self.order.iter().position(|(id, _)| over(id)) else { return false };
+        if let Some((id, _)) = self.order.remove(first) {
             self.fates.remove(&id);
         }
+        true
     }
 }
 
-fn rotated(path: &Path) -> PathBuf {
-    path.with_extension("1")
+fn text_of(line: &Line) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(line).map_err(|e| Error::new(Kind::Bug, "a line").because(e))?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 fn millis(at: SystemTime) -> u64 {
@@ -284,7 +358,7 @@ fn millis(at: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use crate::tree::{Caller as Who, GestureId};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::oneshot;
 
@@ -293,14 +367,27 @@ mod tests {
         done: AtomicUsize,
     }
 
+    fn gesture(uid: u32, id: u128) -> Gesture {
+        Gesture::of(&Who::local(uid, 0, Vec::new())).with_id(GestureId(id))
+    }
+
+    /// Begins `work`, and says whether it is not over.
+    async fn waits<T>(work: &mut (impl Future<Output = T> + Unpin)) -> bool {
+        tokio::time::timeout(Duration::from_millis(100), work).await.is_err()
+    }
+
     impl Lab {
-        fn new() -> Arc<Self> {
-            Arc::new(Lab { dir: tempfile::tempdir().unwrap(), done: AtomicUsize::new(0) })
+        fn new() -> Self {
+            Lab { dir: tempfile::tempdir().unwrap(), done: AtomicUsize::new(0) }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.dir.path().join("state/gestures")
         }
 
         /// As a daemon that starts finds it.
-        fn open(&self, now: SystemTime) -> Once {
-            Once::open(self.dir.path().join("state/gestures"), now)
+        fn open(&self, now: SystemTime) -> Arc<Once> {
+            Arc::new(Once::open(self.path(), now))
         }
 
         async fn work(&self, result: Result<()>) -> Result<()> {
@@ -308,67 +395,69 @@ mod tests {
             result
         }
 
+        async fn run(&self, once: &Arc<Once>, gesture: &Gesture) -> Result<()> {
+            once.run(gesture, async || Interrupted::Unknown, self.work(Ok(()))).await
+        }
+
         fn done(&self) -> usize {
             self.done.load(Ordering::SeqCst)
         }
     }
 
-    const A: (&str, &str) = ("uid:0", "a");
-
-    /// Begins `work`, and says whether it is not over.
-    async fn waits<T>(work: &mut (impl Future<Output = T> + Unpin)) -> bool {
-        tokio::time::timeout(Duration::ZERO, work).await.is_err()
-    }
-
     #[tokio::test]
     async fn a_second_sending_gets_the_first_result_in_this_life_and_the_next() {
-        let (lab, now) = (Lab::new(), SystemTime::now());
-        let bad = ("uid:0", "bad");
+        let (lab, now, bad) = (Lab::new(), SystemTime::now(), gesture(0, 2));
         for _life in 0..2 {
             let once = lab.open(now);
             for _ in 0..2 {
-                once.run(A, async || false, lab.work(Ok(()))).await.unwrap();
-                let refused = once.run(bad, async || false, lab.work(fail(Kind::Busy, "a dialog"))).await;
-                let refused = refused.unwrap_err();
+                lab.run(&once, &gesture(0, 1)).await.unwrap();
+                let work = lab.work(fail(Kind::Busy, "a dialog"));
+                let refused = once.run(&bad, async || Interrupted::Unknown, work).await.unwrap_err();
                 assert_eq!((refused.kind, refused.text()), (Kind::Busy, "a dialog"));
             }
             assert_eq!(lab.done(), 2, "each once");
         }
-        lab.open(now).run(("uid:1", "a"), async || false, lab.work(Ok(()))).await.unwrap();
+        lab.run(&lab.open(now), &gesture(1, 1)).await.unwrap();
         assert_eq!(lab.done(), 3, "another caller's");
+        lab.run(&lab.open(now), &Gesture::of(&Who::own())).await.unwrap();
+        assert_eq!(lab.done(), 4, "without an id");
     }
 
     #[tokio::test]
     async fn what_was_under_way_when_the_daemon_died_is_not_done_again() {
-        let (lab, now) = (Lab::new(), SystemTime::now());
+        let (lab, now, a) = (Lab::new(), SystemTime::now(), gesture(0, 1));
         let once = lab.open(now);
-        let mut hangs = Box::pin(once.run(A, async || false, std::future::pending()));
+        let mut hangs = Box::pin(once.run(&a, async || Interrupted::Unknown, std::future::pending()));
         assert!(waits(&mut hangs).await);
         let after = lab.open(now);
         for _ in 0..2 {
-            let told = after.run(A, async || false, lab.work(Ok(()))).await.unwrap_err();
+            let told = lab.run(&after, &a).await.unwrap_err();
             assert!(told.kind == Kind::TimedOut && told.text().contains("not known"), "{told}");
         }
-        after.run(A, async || true, lab.work(Ok(()))).await.unwrap();
+        after.run(&a, async || Interrupted::Done, lab.work(Ok(()))).await.unwrap();
         assert_eq!(lab.done(), 0);
+        after.run(&a, async || Interrupted::DoAgain, lab.work(Ok(()))).await.unwrap();
+        lab.run(&after, &a).await.unwrap();
+        assert_eq!(lab.done(), 1, "and it is known from then on");
         // Given up, it is over: the first word about it stands.
         drop(hangs);
-        let told = once.run(A, async || false, lab.work(Ok(()))).await.unwrap_err();
-        assert_eq!((told.kind, lab.done()), (Kind::Interrupted, 0));
+        assert_eq!(lab.run(&once, &a).await.unwrap_err().kind, Kind::Interrupted);
     }
 
     #[tokio::test]
-    async fn one_that_is_under_way_is_waited_for() {
-        let lab = Lab::new();
-        let once = Arc::new(lab.open(SystemTime::now()));
+    async fn one_that_is_under_way_is_waited_for_as_long_as_its_sender_wants() {
+        let (lab, a) = (Lab::new(), gesture(0, 1));
+        let once = lab.open(SystemTime::now());
         let (go, gone) = oneshot::channel::<()>();
-        let first = once.run(A, async || false, async {
+        let work = async {
             let _ = gone.await;
             lab.work(Ok(())).await
-        });
-        let second = once.run(A, async || false, lab.work(Ok(())));
-        let (mut first, mut second) = (Box::pin(first), Box::pin(second));
+        };
+        let mut first = Box::pin(once.run(&a, async || Interrupted::Unknown, work));
         assert!(waits(&mut first).await);
+        let late = a.clone().with_deadline(std::time::Instant::now() + Duration::from_millis(20));
+        assert_eq!(lab.run(&once, &late).await.unwrap_err().kind, Kind::TimedOut, "its own deadline");
+        let mut second = Box::pin(lab.run(&once, &a));
         assert!(waits(&mut second).await);
         go.send(()).unwrap();
         first.await.unwrap();
@@ -377,33 +466,52 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_and_files_have_bounds() {
+    async fn memory_and_the_file_have_bounds() {
         let (lab, now) = (Lab::new(), SystemTime::now());
         let once = lab.open(now);
-        for n in 0..MOST + 10 {
-            once.run(("uid:0", &n.to_string()), async || false, lab.work(Ok(()))).await.unwrap();
+        let running = gesture(0, 1);
+        let mut hangs = Box::pin(once.run(&running, async || Interrupted::Unknown, std::future::pending()));
+        assert!(waits(&mut hangs).await);
+        for n in 2..MOST as u128 + 12 {
+            lab.run(&once, &gesture(0, n)).await.unwrap();
         }
-        once.run(("uid:0", "12"), async || false, lab.work(Ok(()))).await.unwrap();
-        assert_eq!(lab.done(), MOST + 10, "of the last ones each is known");
-        once.run(("uid:0", "3"), async || false, lab.work(Ok(()))).await.unwrap();
-        assert_eq!(lab.done(), MOST + 11, "the oldest are forgotten");
-        let long = "x".repeat(1000);
-        for n in 0..2000 {
-            once.run((&long, &n.to_string()), async || false, lab.work(Ok(()))).await.unwrap();
+        let all = lab.done();
+        lab.run(&once, &gesture(0, 20)).await.unwrap();
+        assert_eq!(lab.done(), all, "of the last ones each is known");
+        lab.run(&once, &gesture(0, 3)).await.unwrap();
+        assert_eq!(lab.done(), all + 1, "the oldest that is over is forgotten");
+        assert!(once.knows("uid:0", &GestureId(1).to_string()), "one that is under way is not");
+        for _ in 0..3 {
+            for n in 100_000..104_000 {
+                lab.run(&once, &gesture(0, n)).await.unwrap();
+            }
         }
-        let files: Vec<u64> = std::fs::read_dir(lab.dir.path().join("state"))
-            .unwrap()
-            .map(|e| e.unwrap().metadata().unwrap().len())
-            .collect();
-        assert!(files.len() == 2 && files.iter().all(|len| *len <= ROTATE), "{files:?}");
-        let later = lab.open(now + 2 * KEPT);
+        let len = std::fs::metadata(lab.path()).unwrap().len();
+        assert!(len < 3 * REWRITE, "{len}");
         let before = lab.done();
-        later.run((&long, "1999"), async || false, lab.work(Ok(()))).await.unwrap();
-        assert_eq!(lab.done(), before + 1, "after its time it is forgotten");
-        for n in 0..MOST_CALLERS {
-            let _ = once.run((&n.to_string(), "a"), async || false, lab.work(Ok(()))).await;
+        lab.run(&lab.open(now), &gesture(0, 103_999)).await.unwrap();
+        assert_eq!(lab.done(), before, "what was written anew is read");
+        for uid in 1..MOST_CALLERS as u32 + 9 {
+            lab.run(&once, &gesture(uid, 1)).await.unwrap();
         }
-        let refused = once.run(("one more", "a"), async || false, lab.work(Ok(()))).await.unwrap_err();
-        assert_eq!(refused.kind, Kind::Full);
+        assert_eq!(once.state.lock().callers.len(), MOST_CALLERS);
+        assert!(once.knows("uid:0", &GestureId(1).to_string()));
+        let before = lab.done();
+        lab.run(&lab.open(now + 2 * KEPT), &gesture(0, 103_999)).await.unwrap();
+        assert_eq!(lab.done(), before + 1, "after its time it is forgotten");
+    }
+
+    #[tokio::test]
+    async fn half_a_line_spoils_no_other() {
+        let (lab, now) = (Lab::new(), SystemTime::now());
+        lab.run(&lab.open(now), &gesture(0, 1)).await.unwrap();
+        let mut file = OpenOptions::new().append(true).open(lab.path()).unwrap();
+        file.write_all(b"{\"id\":\"cut").unwrap();
+        lab.run(&lab.open(now), &gesture(0, 2)).await.unwrap();
+        let once = lab.open(now);
+        for n in [1, 2] {
+            lab.run(&once, &gesture(0, n)).await.unwrap();
+        }
+        assert_eq!(lab.done(), 2);
     }
 }

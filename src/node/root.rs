@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ use crate::session::{Sessions, State};
 use crate::tree::node::{NodeInfo, SessionInfo, Update};
 use crate::tree::nodes::{Nodes, Told};
 use crate::tree::{
-    Accepts, Caller, Change, Entry, Follow, Gesture, Intent, Log, Place, Receipt, Shape, Stat, Tree,
+    Accepts, Access, Caller, Change, Entry, Follow, Gesture, Intent, Log, Place, Receipt, Shape, Stat, Tree,
     TreePath, Until,
 };
 
@@ -123,7 +123,7 @@ impl Root {
         sessions: Arc<Sessions>,
     ) -> Arc<Self> {
         let changes = broadcast::channel(CHANGES).0;
-        tokio::spawn(tell(nodes.sessions(), changes.clone()));
+        tokio::spawn(tell(Arc::downgrade(&nodes), nodes.sessions(), changes.clone()));
         let rotations = changes.clone();
         errors.log().on_new_inode(move || {
             for row in [".errors", ROTATED.name] {
@@ -312,20 +312,26 @@ impl Tree for Root {
             Intent::Make(at) => return self.never(at),
         };
         let stat = self.stat(at.path)?;
-        if access.writes() || !who.may(&stat, access) {
+        if at.id.is_some_and(|id| id != stat.id) {
+            return fail(Kind::Gone, format!("{}: what was opened is gone", at.path));
+        }
+        // A link is followed by whoever may see it.
+        if access.writes() || stat.shape != Shape::Link && !who.may(&stat, access) {
             return fail(Kind::Denied, format!("{}: for reading only", at.path));
         }
         Ok(())
     }
 
-    async fn read(&self, _: &Caller, at: Place<'_>) -> Result<Bytes> {
+    async fn read(&self, who: &Caller, at: Place<'_>) -> Result<Bytes> {
+        self.admit(who, Intent::Open(at, Access::Read))?;
         if let Some(name) = at.path.strip(&inbox()).filter(|n| !n.is_root()) {
             return Ok(self.asking(name.as_str())?.1);
         }
         self.text(self.row(at.path)?)
     }
 
-    async fn follow(&self, _: &Caller, at: Place<'_>) -> Result<Follow> {
+    async fn follow(&self, who: &Caller, at: Place<'_>) -> Result<Follow> {
+        self.admit(who, Intent::Open(at, Access::Read))?;
         match self.log(self.row(at.path)?)? {
             Some(log) => Ok(Follow::Log(Arc::new(log))),
             None => fail(Kind::Denied, format!("{}: nothing to follow", at.path)),
@@ -354,13 +360,17 @@ impl Tree for Root {
 
     async fn set_mode(
         &self,
-        _: &Gesture,
+        gesture: &Gesture,
         at: Place<'_>,
         mode: Option<u32>,
         gid: Option<u32>,
     ) -> Result<Receipt> {
         if !at.path.is_root() {
             return self.never(at.path);
+        }
+        gesture.may_begin()?;
+        if ![own().0, 0].contains(&gesture.who.uid()) {
+            return fail(Kind::Denied, "the root is not yours");
         }
         self.modes.set(&self.sessions.records, ROOT, mode, gid).wait().await?;
         let _ = self.changes.send(Change::Attributes { at: TreePath::root() }); // nobody may listen
@@ -384,43 +394,66 @@ fn asks(session: &SessionInfo) -> bool {
     session.state == State::Blocked.word()
 }
 
+/// The names that are in the inbox, by node and session.
+type Asking = HashMap<(String, u64), String>;
+
 /// Passes on whose question came or went.
-async fn tell(mut told: broadcast::Receiver<Told>, changes: broadcast::Sender<Change>) {
-    // The names that are in the inbox, by node and session.
-    let mut asking: HashMap<(String, u64), String> = HashMap::new();
+async fn tell(nodes: Weak<Nodes>, mut told: broadcast::Receiver<Told>, changes: broadcast::Sender<Change>) {
+    let mut asking = Asking::new();
     loop {
-        let Told { node, update } = match told.recv().await {
-            Ok(told) => told,
+        let names = match told.recv().await {
+            Ok(Told::Says { node, update }) => apply(&mut asking, &node, &update),
+            Ok(Told::Left { node }) => {
+                asking.extract_if(|(of, _), _| *of == node).map(|(_, name)| name).collect()
+            }
             Err(broadcast::error::RecvError::Lagged(_)) => {
+                let Some(nodes) = nodes.upgrade() else { return };
+                asking = all_asking(&nodes);
                 let _ = changes.send(Change::Everything { below: inbox() }); // nobody may listen
                 continue;
             }
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        let before: Vec<_> = match &*update {
-            Update::Snapshot { .. } => asking.extract_if(|(of, _), _| *of == node).collect(),
-            Update::Session { session, .. } => {
-                asking.remove_entry(&(node.clone(), session.id)).into_iter().collect()
-            }
-            Update::Gone { id, .. } => asking.remove_entry(&(node.clone(), *id)).into_iter().collect(),
-            Update::Changed { .. } | Update::Reached { .. } => continue,
-        };
-        let now: Vec<&SessionInfo> = match &*update {
-            Update::Snapshot { all, .. } => all.sessions.iter().filter(|s| asks(s)).collect(),
-            Update::Session { session, .. } => [&**session].into_iter().filter(|s| asks(s)).collect(),
-            _ => Vec::new(),
-        };
-        let mut names: Vec<String> = before.into_iter().map(|(_, name)| name).collect();
-        for session in now {
-            let name = format!("{node}.{}", session.name);
-            asking.insert((node.clone(), session.id), name.clone());
-            match names.iter().position(|n| *n == name) {
-                Some(same) => drop(names.swap_remove(same)),
-                None => names.push(name),
-            }
-        }
         for name in names {
             let _ = changes.send(Change::Name { dir: inbox(), name }); // nobody may listen
         }
     }
+}
+
+fn all_asking(nodes: &Nodes) -> Asking {
+    let mut asking = Asking::new();
+    for (name, node) in nodes.all() {
+        for session in node.sessions().iter().filter(|s| asks(s)) {
+            asking.insert((name.clone(), session.id), format!("{name}.{}", session.name));
+        }
+    }
+    asking
+}
+
+/// Takes in what a node says; the names that came or went.
+fn apply(asking: &mut Asking, node: &str, update: &Update) -> Vec<String> {
+    let (before, now): (Vec<_>, Vec<&SessionInfo>) = match update {
+        Update::Snapshot { all, .. } => {
+            let before = asking.extract_if(|(of, _), _| of == node).collect();
+            (before, all.sessions.iter().filter(|s| asks(s)).collect())
+        }
+        Update::Session { session, .. } => {
+            let before = asking.remove_entry(&(node.to_owned(), session.id)).into_iter().collect();
+            (before, [&**session].into_iter().filter(|s| asks(s)).collect())
+        }
+        Update::Gone { id, .. } => {
+            (asking.remove_entry(&(node.to_owned(), *id)).into_iter().collect(), Vec::new())
+        }
+        Update::Changed { .. } | Update::Reached { .. } => return Vec::new(),
+    };
+    let mut names: Vec<String> = before.into_iter().map(|(_, name)| name).collect();
+    for session in now {
+        let name = format!("{node}.{}", session.name);
+        asking.insert((node.to_owned(), session.id), name.clone());
+        match names.iter().position(|n| *n == name) {
+            Some(same) => drop(names.swap_remove(same)),
+            None => names.push(name),
+        }
+    }
+    names
 }

@@ -63,7 +63,7 @@ pub enum File<S: 'static> {
     Log(fn(&S) -> Arc<LogFile>),
     Events(fn(&S) -> Box<dyn Lines>),
     Wait(fn(&S) -> Box<dyn Lines>),
-    Sink(Unit, fn(S, Caller, Bytes) -> Answer<()>),
+    Sink(Unit, fn(S, Gesture, Bytes) -> Answer<()>),
     /// Prompts, of which each waits for its turn; a writer may wait for that too.
     Prompts(Prompts<S>),
     Ctl(&'static [Verb<S>]),
@@ -79,6 +79,8 @@ type Ask<S> = fn(S, Gesture, Bytes) -> Answer<(Bytes, Option<String>)>;
 pub struct Prompts<S> {
     /// Whether they are stored and wait now; else they are typed at once.
     pub queues: fn(&S) -> bool,
+    /// The turn that a gesture brought before.
+    pub before: fn(&S, &Gesture) -> Option<String>,
     /// The turn's name.
     pub write: fn(S, Gesture, Bytes, Until) -> Answer<Option<String>>,
 }
@@ -178,6 +180,8 @@ pub trait Bound: Send + Sync {
     async fn ask(&self, gesture: &Gesture, question: Bytes) -> Result<(Bytes, Option<String>)>;
     /// What is written now says by itself which gesture it came by.
     fn remembers(&self) -> bool;
+    /// The turn that this gesture brought before.
+    fn before(&self, gesture: &Gesture) -> Option<String>;
     /// Takes an item away; none for what is no item.
     fn remove(&self) -> Option<Answer<()>>;
     fn rename(&self, to: &str) -> Option<Answer<()>>;
@@ -286,7 +290,7 @@ impl<S: Clone + Send + Sync + 'static> Bound for At<S> {
             File::Prompts(prompts) => {
                 return (prompts.write)(subject, gesture.clone(), body, until).await;
             }
-            File::Sink(_, write) => write(subject, gesture.who.clone(), body).await?,
+            File::Sink(_, write) => write(subject, gesture.clone(), body).await?,
             File::Ctl(verbs) => {
                 // A command that has begun is done whole.
                 let (verbs, who) = (*verbs, gesture.who.clone());
@@ -299,6 +303,13 @@ impl<S: Clone + Send + Sync + 'static> Bound for At<S> {
             _ => return fail(Kind::Denied, format!("{}: cannot be written", self.row.name)),
         }
         Ok(None)
+    }
+
+    fn before(&self, gesture: &Gesture) -> Option<String> {
+        match &self.row.file {
+            File::Prompts(prompts) => (prompts.before)(&self.subject, gesture),
+            _ => None,
+        }
     }
 
     fn remembers(&self) -> bool {

@@ -119,6 +119,11 @@ impl Others<NodeAt> for All {
         Some(session(SessionAt { sessions: n.sessions.clone(), session: n.sessions.get(name)? }, ids))
     }
 
+    fn has_lost(&self, n: &NodeAt, ids: &Ids, id: u64) -> bool {
+        let at = |session| SessionAt { sessions: n.sessions.clone(), session };
+        !n.sessions.all().into_iter().any(|session| at(session).id(ids) == id)
+    }
+
     fn describe(&self, dir: &str, to: &mut Described) {
         to.dir(dir, &rows_session::DIR);
     }
@@ -133,7 +138,7 @@ pub(super) fn session(session: SessionAt, ids: &Ids) -> Found {
 /// `mkdir NAME`.
 fn make(n: NodeAt, gesture: Gesture, name: String) -> Answer<()> {
     Box::pin(async move {
-        let asked = Asked { maker: gesture.key(), ..Asked::default() };
+        let asked = Asked { gesture: Some(&gesture), ..Asked::default() };
         n.sessions.make(&gesture.who, &name, asked).await.map(drop)
     })
 }

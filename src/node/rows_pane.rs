@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::session::input::Message;
 use crate::tmux::Capture;
 use crate::tree::id::Ids;
-use crate::tree::{Caller, Gesture, Unit, Until};
+use crate::tree::{Gesture, Unit, Until};
 
 /// The files that a pane has wherever it is shown.
 pub static ROWS: &[Row<PaneAt>] = &[
@@ -18,28 +18,28 @@ pub static ROWS: &[Row<PaneAt>] = &[
         "input",
         0o200,
         "A prompt: pasted as one, then Enter. At most 1 MiB of UTF-8. With turns on it is stored and waits for its turn.",
-        File::Prompts(Prompts { queues: PaneAt::queues, write: input }),
+        File::Prompts(Prompts { queues: PaneAt::queues, before, write: input }),
     )
     .needs(PaneAt::takes_prompts),
     Row::new(
         "steer",
         0o200,
         "The same, at once: also while the agent works. EBUSY while it asks something.",
-        File::Sink(Unit::Message, |p, who, body| deliver(p, who, body, Message::prompt)),
+        File::Sink(Unit::Message, |p, gesture, body| deliver(p, gesture, body, Message::prompt)),
     )
     .needs(PaneAt::takes_prompts_at_once),
     Row::new(
         "text",
         0o200,
         "Typed as it is, no Enter.",
-        File::Sink(Unit::Message, |p, who, body| deliver(p, who, body, Message::text)),
+        File::Sink(Unit::Message, |p, gesture, body| deliver(p, gesture, body, Message::text)),
     )
     .needs(PaneAt::is_alive),
     Row::new(
         "keys",
         0o200,
         "tmux key names between white space: C-c, Escape, Up, F1, M-x. An unknown one sends nothing.",
-        File::Sink(Unit::Line, |p, who, body| deliver(p, who, body, Message::keys)),
+        File::Sink(Unit::Line, |p, gesture, body| deliver(p, gesture, body, Message::keys)),
     )
     .needs(PaneAt::is_alive),
     Row::new(
@@ -153,7 +153,7 @@ impl Others<SessionAt> for OfMain {
 fn input(p: PaneAt, gesture: Gesture, body: Bytes, until: Until) -> Answer<Option<String>> {
     Box::pin(async move {
         if !p.queues() {
-            deliver(p, gesture.who, body, Message::prompt).await?;
+            deliver(p, gesture, body, Message::prompt).await?;
             return Ok(None);
         }
         let at = SessionAt { sessions: p.sessions, session: p.session };
@@ -162,8 +162,16 @@ fn input(p: PaneAt, gesture: Gesture, body: Bytes, until: Until) -> Answer<Optio
     })
 }
 
-fn deliver(p: PaneAt, who: Caller, body: Bytes, read: fn(&[u8]) -> Result<Message>) -> Answer<()> {
-    Box::pin(async move { p.sessions.deliver(&p.session, &p.pane, &who, read(&body)?).await })
+/// The turn of a prompt to the main pane that this gesture brought before.
+fn before(p: &PaneAt, gesture: &Gesture) -> Option<String> {
+    if !p.is_main() {
+        return None;
+    }
+    p.sessions.accepted_before(&p.session, gesture).map(|turn| turn.name)
+}
+
+fn deliver(p: PaneAt, gesture: Gesture, body: Bytes, read: fn(&[u8]) -> Result<Message>) -> Answer<()> {
+    Box::pin(async move { p.sessions.deliver(&p.session, &p.pane, &gesture, read(&body)?).await })
 }
 
 fn capture(p: PaneAt, what: Capture) -> Answer<Vec<u8>> {

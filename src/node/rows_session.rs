@@ -167,7 +167,7 @@ fn ask(s: SessionAt, gesture: Gesture, question: Bytes) -> Answer<(Bytes, Option
         }
         match turns::accept(&s, &gesture, None, question, Until::Accepted).await? {
             Some(turn) => {
-                let answer = s.sessions.answer(&s.session, &turn).await?;
+                let answer = gesture.until_cancelled(s.sessions.answer(&s.session, &turn)).await?;
                 Ok((rows_turn::ended_line(answer).into(), Some(turn.name)))
             }
             None => Ok((Bytes::new(), None)),

@@ -71,10 +71,6 @@ impl Subject for SessionAt {
     fn made(&self) -> Option<SystemTime> {
         Some(self.session.made)
     }
-
-    fn maker(&self) -> Option<(String, String)> {
-        self.session.record.get(|r| r.maker.clone())
-    }
 }
 
 /// A pane may be shown by several sessions: in each its files are other ones.

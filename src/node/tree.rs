@@ -75,7 +75,8 @@ impl Tree for LocalNode {
     async fn write(&self, gesture: &Gesture, at: Place<'_>, body: Bytes, until: Until) -> Result<Receipt> {
         let (me, gesture, path, id) = (self.me()?, gesture.clone(), at.path.clone(), at.id);
         let work = async move {
-            let (written, deed) = match me.open(&gesture.who, Place { path: &path, id }, Access::Write) {
+            let file = me.open(&gesture.who, Place { path: &path, id }, Access::Write);
+            let (written, deed) = match gesture.may_begin().and(file) {
                 Ok(file) => {
                     let deed = deed_of(file.shape(), &body);
                     (me.write_once(&gesture, &*file, body, until).await, deed)
@@ -91,8 +92,9 @@ impl Tree for LocalNode {
         let (me, gesture, path, id) = (self.me()?, gesture.clone(), at.path.clone(), at.id);
         let bytes = question.len();
         let work = async move {
-            let answered = match me.open(&gesture.who, Place { path: &path, id }, Access::Both) {
-                Ok(file) => gesture.until_cancelled(file.ask(&gesture, question)).await,
+            let file = me.open(&gesture.who, Place { path: &path, id }, Access::Both);
+            let answered = match gesture.may_begin().and(file) {
+                Ok(file) => file.ask(&gesture, question).await,
                 Err(e) => Err(e),
             };
             me.done(&gesture.who, &path, Deed::Ask { bytes }, answered)
@@ -110,13 +112,11 @@ impl Tree for LocalNode {
     ) -> Result<(Stat, Receipt)> {
         let (me, gesture, at) = (self.me()?, gesture.clone(), at.clone());
         let work = async move {
-            let make = async {
-                match body {
-                    None => me.make_dir(&gesture, &at).await.map(|stat| (stat, None)),
-                    Some(body) => me.make_item(&gesture, &at, body, until).await,
-                }
+            let made = match (gesture.may_begin(), body) {
+                (Err(e), _) => Err(e),
+                (Ok(()), None) => me.make_dir(&gesture, &at).await.map(|stat| (stat, None)),
+                (Ok(()), Some(body)) => me.make_item(&gesture, &at, body, until).await,
             };
-            let made = gesture.until_cancelled(make).await;
             me.done(&gesture.who, &at, Deed::Make, made).map(|(stat, turn)| (stat, me.receipt(turn)))
         };
         whole(work).await
@@ -125,7 +125,6 @@ impl Tree for LocalNode {
     async fn remove(&self, gesture: &Gesture, at: Place<'_>) -> Result<Receipt> {
         let (me, gesture, path, id) = (self.me()?, gesture.clone(), at.path.clone(), at.id);
         let work = async move {
-            gesture.may_begin()?;
             let removed = me.remove_found(&gesture, Place { path: &path, id }).await;
             me.done(&gesture.who, &path, Deed::Remove, removed).map(|()| me.receipt(None))
         };
@@ -136,7 +135,6 @@ impl Tree for LocalNode {
         let (me, gesture, path, id, to) =
             (self.me()?, gesture.clone(), from.path.clone(), from.id, to.clone());
         let work = async move {
-            gesture.may_begin()?;
             let renamed = me.rename_found(&gesture, Place { path: &path, id }, &to).await;
             me.done(&gesture.who, &path, Deed::Rename { to: to.to_string() }, renamed)
                 .map(|()| me.receipt(None))
@@ -153,8 +151,10 @@ impl Tree for LocalNode {
     ) -> Result<Receipt> {
         let (me, gesture, path, id) = (self.me()?, gesture.clone(), at.path.clone(), at.id);
         let work = async move {
-            let set = me.set_mode_of(&gesture.who, Place { path: &path, id }, mode, gid);
-            let set = gesture.until_cancelled(set).await;
+            let set = match gesture.may_begin() {
+                Ok(()) => me.set_mode_of(&gesture.who, Place { path: &path, id }, mode, gid).await,
+                Err(e) => Err(e),
+            };
             me.done(&gesture.who, &path, Deed::Mode { mode, gid }, set).map(|()| me.receipt(None))
         };
         whole(work).await

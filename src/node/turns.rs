@@ -58,10 +58,11 @@ impl Others<SessionAt> for Waiting {
         Some(item(s.turn(turn), ids, s.modes(&join(path, name))))
     }
 
-    fn has_lost(&self, s: &SessionAt, name: &str) -> bool {
-        // One that is under way was not taken back.
-        let turn = s.session.turns.book().and_then(|book| book.get(name));
-        turn.is_none_or(|turn| turn.stage == Stage::Withdrawn)
+    fn has_lost(&self, s: &SessionAt, ids: &Ids, id: u64) -> bool {
+        let all = s.session.turns.book().map_or_else(Vec::new, |book| book.all());
+        // One that is under way, or over, was not taken back.
+        let of = |turn: &Turn| item_id(&s.turn(turn.clone()), ids) == id;
+        all.iter().find(|turn| of(turn)).is_none_or(|turn| turn.stage == Stage::Withdrawn)
     }
 
     fn describe(&self, dir: &str, to: &mut Described) {
@@ -91,8 +92,12 @@ fn names(turns: Option<Vec<Turn>>) -> Vec<String> {
     turns.unwrap_or_default().into_iter().map(|turn| turn.name).collect()
 }
 
+fn item_id(turn: &TurnAt, ids: &Ids) -> u64 {
+    ids.below(turn.id(ids), "queue")
+}
+
 fn item(turn: TurnAt, ids: &Ids, modes: ModeSet) -> Found {
-    let id = ids.below(turn.id(ids), "queue");
+    let id = item_id(&turn, ids);
     let file = At { row: &ITEMS[0], subject: turn, rotated: false };
     Found { id, modes, what: What::File(Box::new(file)) }
 }
@@ -177,7 +182,12 @@ pub(super) async fn accept(
     if let Some(turn) = &turn
         && until == Until::Delivered
     {
-        s.sessions.until_delivered(&s.session, turn).await?;
+        let delivered = s.sessions.until_delivered(&s.session, turn);
+        match gesture.until_cancelled(delivered).await {
+            // It is stored all the same.
+            Err(e) if e.kind == Kind::Interrupted => {}
+            delivered => delivered?,
+        }
     }
     Ok(turn)
 }

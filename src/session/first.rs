@@ -7,7 +7,7 @@ use super::eyes::START;
 use super::input::Message;
 use super::program::Begin;
 use super::{Pane, Session, Sessions, State};
-use crate::tree::Caller;
+use crate::tree::{Caller, Gesture};
 
 /// Between two first prompts where nobody waits for their ends.
 const APART: Duration = Duration::from_millis(500);
@@ -70,7 +70,7 @@ impl Sessions {
                 tokio::time::sleep(APART).await;
             }
             let sent = match Message::prompt(prompt.as_bytes()) {
-                Ok(message) => self.deliver(session, pane, &Caller::own(), message).await,
+                Ok(message) => self.deliver(session, pane, &Gesture::of(&Caller::own()), message).await,
                 Err(e) => Err(e),
             };
             if let Err(e) = sent {

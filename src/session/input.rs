@@ -15,7 +15,7 @@ use super::{Pane, Session, Sessions, State, message, shell};
 use crate::error::{Error, Kind, Result, fail};
 use crate::later;
 use crate::tmux::{self, Key, Server};
-use crate::tree::Caller;
+use crate::tree::{Caller, Gesture};
 
 /// A client that typed this recently holds delivery (TREE.md: 2 s). tmux tells whole seconds,
 /// so one more is waited for.
@@ -95,33 +95,17 @@ impl Drop for Place {
     }
 }
 
-/// Says so where whoever sent a message gives up while it waits: then nobody else would.
-struct Waiting<'a> {
-    sessions: &'a Sessions,
-    who: &'a Caller,
-    at: String,
-    over: bool,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if !self.over {
-            let why = "the writer was ended while its message waited; it is not sent";
-            self.sessions.refused(self.who, &self.at, why);
-        }
-    }
-}
-
 impl Sessions {
     /// Types `message` into `pane` of `session`. Returns when tmux has taken it, Enter included.
-    /// Dropped before, it sends nothing; once the first byte is on its way, all of it goes.
+    /// Taken back before, it sends nothing; once the first byte is on its way, all of it goes.
     pub async fn deliver(
         self: &Arc<Self>,
         session: &Arc<Session>,
         pane: &Arc<Pane>,
-        who: &Caller,
+        gesture: &Gesture,
         message: Message,
     ) -> Result<()> {
+        let who = &gesture.who;
         pane.check_alive()?;
         if message.is_empty() {
             return Ok(());
@@ -133,9 +117,10 @@ impl Sessions {
         }
         let place = Place::take(pane)?;
         let at = format!("{}/{}", session.shown(), message.word());
-        let mut waiting = Waiting { sessions: self, who, at, over: false };
-        let turn = self.turn(session, pane, &message).await;
-        waiting.over = true;
+        let turn = gesture.until_cancelled(self.turn(session, pane, &message)).await;
+        if turn.as_ref().is_err_and(|e| e.kind == Kind::Interrupted) {
+            self.refused(who, &at, "the writer was ended while its message waited; it is not sent");
+        }
         let (server, turn) = turn?;
         let (sessions, session, pane, who) = (self.clone(), session.clone(), pane.clone(), who.clone());
         let (done, sent) = oneshot::channel();

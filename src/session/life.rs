@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result, fail};
 use crate::later::apart;
 use crate::names;
 use crate::tmux::{self, NewSession, Server};
-use crate::tree::Caller;
+use crate::tree::{Caller, Gesture};
 
 /// Ending a process tree takes 5 s at most; a stuck `/proc` is not waited for.
 const STOPPED: Duration = Duration::from_secs(6);
@@ -39,7 +39,7 @@ impl Sessions {
         self.can_store()?;
         let mut tries = LEAVING_TRIES;
         loop {
-            match self.make_once(who, shown, asked.clone()).await {
+            match self.make_once(who, shown, asked).await {
                 // A server that was just leaving, with its last session: the next one is ours.
                 Err(e) if e.kind == Kind::Gone && tries > 0 && self.connected().is_none_or(|s| s.lost()) => {
                     tries -= 1;
@@ -71,11 +71,15 @@ impl Sessions {
         };
         let parent = self.caller_session(who).await;
         let (shown, begin) = (shown.to_owned(), asked.begin.cloned());
-        let (skip_init, maker) = (asked.skip_init, asked.maker);
+        let (skip_init, maker) = (asked.skip_init, asked.gesture.and_then(Gesture::key));
         let new = New { shown, name, here, parent, set, begin, skip_init, maker };
-        // Whoever waits may stop waiting until here, and nothing is made.
         let config = SessionConfig::parse(&session::template(&new.set), true).unwrap_or_default();
-        let login = self.login_env_for(&config).await;
+        let login = async { Ok(self.login_env_for(&config).await) };
+        let login = match asked.gesture {
+            // Until here nothing is made.
+            Some(gesture) => gesture.until_cancelled(login).await?,
+            None => login.await?,
+        };
         let sessions = self.clone();
         apart(async move { sessions.make_now(&new, &login).await }).await
     }
@@ -525,7 +529,7 @@ impl Sessions {
 }
 
 /// What `mkdir` or `ctl new` says of a session to be made.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Asked<'a> {
     pub agent: Option<&'a str>,
     pub cwd: Option<&'a str>,
@@ -535,8 +539,8 @@ pub struct Asked<'a> {
     pub begin: Option<&'a Begin>,
     /// No first prompts.
     pub skip_init: bool,
-    /// The gesture that makes it, where that may be sent again.
-    pub maker: Option<(String, String)>,
+    /// What makes it; it can be taken back until the making begins.
+    pub gesture: Option<&'a Gesture>,
 }
 
 /// A session about to be made.

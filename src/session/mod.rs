@@ -306,6 +306,11 @@ impl Sessions {
         self.tables.read().sessions.values().cloned().collect()
     }
 
+    /// The session that a gesture made, whatever it is called by now.
+    pub fn made_by(&self, maker: &(String, String)) -> Option<Arc<Session>> {
+        self.all().into_iter().find(|session| session.record.get(|r| r.maker.as_ref() == Some(maker)))
+    }
+
     /// Where the tmux server's socket is, or would be.
     pub fn socket_path(&self) -> PathBuf {
         crate::tmux::Socket::parse(&self.config().socket).path()

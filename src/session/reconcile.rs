@@ -149,8 +149,18 @@ impl Sessions {
         for session in known.iter().filter(|(id, _)| !here.contains(*id)).map(|(_, session)| session) {
             self.end(session);
         }
-        for (session, info, panes) in old {
-            self.update(server, session, info, panes);
+        // All get their names at once, and before any of it is told: of two that swapped theirs,
+        // neither is missing in between.
+        let mut named = Vec::with_capacity(old.len());
+        {
+            let mut tables = self.tables.write();
+            for (session, info, panes) in old {
+                let before = self.take_face(&mut tables, session, info, &panes);
+                named.push((session, before, panes));
+            }
+        }
+        for (session, before, panes) in named {
+            self.update(server, session, &before, panes);
         }
         let mut adopted = Vec::with_capacity(new.len());
         for (info, panes) in new {
@@ -350,24 +360,47 @@ impl Sessions {
         }
     }
 
-    fn update(
-        self: &Arc<Self>,
-        server: &Server,
+    /// Takes over what tmux says of a session: what it said before, and whether a new name had no other
+    /// session.
+    fn take_face(
+        &self,
+        tables: &mut Tables,
         session: &Arc<Session>,
         info: &SessionInfo,
-        panes: Vec<(String, Arc<Pane>)>,
-    ) {
+        panes: &[(String, Arc<Pane>)],
+    ) -> (Face, bool) {
         let shown = names::encode(&info.name, &self.reserved);
-        let old = session.face.read().clone();
-        *session.face.write() = Face {
+        let face = Face {
             tmux_id: info.id.clone(),
             name: info.name.clone(),
             shown: shown.clone(),
             attached: info.attached as u32,
-            panes: panes.clone(),
+            panes: panes.to_vec(),
         };
+        let old = std::mem::replace(&mut *session.face.write(), face);
+        if old.shown == shown {
+            return (old, true);
+        }
+        // Two names may be swapped between two looks: only this object leaves its old name.
+        let left = tables.sessions.get(&old.shown).is_some_and(|s| Arc::ptr_eq(s, session));
+        if left {
+            tables.sessions.remove(&old.shown);
+        }
+        // One that lives gets its new name by its own update.
+        let alone = tables.sessions.insert(shown, session.clone()).is_none() && left;
+        (old, alone)
+    }
+
+    fn update(
+        self: &Arc<Self>,
+        server: &Server,
+        session: &Arc<Session>,
+        (old, alone): &(Face, bool),
+        panes: Vec<(String, Arc<Pane>)>,
+    ) {
+        let shown = session.shown();
         if old.shown != shown {
-            self.renamed(session, &old.shown, &shown);
+            self.renamed(session, &old.shown, &shown, *alone);
         }
         self.tell_panes(&shown, &old.panes, &panes);
         self.take_late_window(server, session, &panes);
@@ -375,17 +408,7 @@ impl Sessions {
         self.tap_session(session);
     }
 
-    fn renamed(&self, session: &Arc<Session>, from: &str, to: &str) {
-        let alone = {
-            let mut tables = self.tables.write();
-            // Two names may be swapped between two looks: only this object leaves its old name.
-            let left = tables.sessions.get(from).is_some_and(|s| Arc::ptr_eq(s, session));
-            if left {
-                tables.sessions.remove(from);
-            }
-            // One that lives gets its new name by its own update.
-            tables.sessions.insert(to.to_owned(), session.clone()).is_none() && left
-        };
+    fn renamed(&self, session: &Arc<Session>, from: &str, to: &str, alone: bool) {
         if session.ours {
             self.records.edit(&session.record, to, |record| record.name = session.name());
         }

@@ -97,7 +97,6 @@ impl Sessions {
         let old = std::mem::replace(&mut *session.config.write(), new.clone());
         let name = session.shown();
         self.journal.log(Level::Info, &name, "config changed");
-        self.tell_moved(Moved::Attributes { session: Some(name), path: "config".into() });
         self.keep_main(session, &session.panes());
         self.bind_agent(session);
         if old.logs != new.logs {
@@ -118,6 +117,7 @@ impl Sessions {
             let (sessions, session) = (self.clone(), session.clone());
             tokio::spawn(async move { sessions.resize(&session, size).await });
         }
+        self.tell_moved(Moved::Attributes { session: Some(name), path: "config".into() });
     }
 
     fn reject(&self, session: &Session, rejected: Option<Rejected>) {
@@ -234,6 +234,7 @@ impl Sessions {
         self.journal.rotate_at.set(new.rotate);
         *self.config.write() = Arc::new(new);
         self.journal.log(Level::Info, "", "config changed");
+        self.tell_moved(Moved::Attributes { session: None, path: "config".into() });
     }
 
     pub(super) fn node_config_file_touched(&self) {

@@ -125,15 +125,11 @@ impl Caller {
         Caller { here: Some(here), ..Caller::local(uid, gid, vec![gid]) }
     }
 
-    /// Whose gestures are one caller's: the user, and the node it sits on.
+    /// Whose gestures are one caller's: the user that was let in, whatever it says of itself.
     pub fn key(&self) -> String {
-        let user = match &self.identity.user {
+        match &self.identity.user {
             User::Local { uid, .. } => format!("uid:{uid}"),
             User::Named { name, .. } => format!("name:{name}"),
-        };
-        match &self.origin().node {
-            Some(node) => format!("{user}@{node}"),
-            None => user,
         }
     }
 

@@ -102,8 +102,7 @@ impl Gesture {
         Ok(())
     }
 
-    /// Does `work` until the gesture is taken back or its time runs out; then `work` is dropped where
-    /// it waits. What must not be left half done is a task of its own, which goes on.
+    /// Waits for `work`, which does nothing yet, until the gesture is taken back or its time runs out.
     pub async fn until_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.may_begin()?;
         let late = async {
@@ -114,8 +113,8 @@ impl Gesture {
         };
         tokio::select! {
             biased; // what was taken back before does not begin
-            () = self.cancelled() => fail(Kind::Interrupted, "its caller gave it up"),
-            () = late => fail(Kind::TimedOut, "its time ran out; what had begun goes on"),
+            () = self.cancelled() => fail(Kind::Interrupted, "it was taken back before it began"),
+            () = late => fail(Kind::TimedOut, "its time ran out before it began; nothing was done"),
             done = work => done,
         }
     }

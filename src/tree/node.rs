@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Change, Position, Shape, Tree};
 use crate::error::{Kind, Result};
 
-/// A tree with sessions.
+/// A tree with sessions. Its root is always known: [`Tree::stat`] of it is never `Unknown`.
 pub trait Node: Tree {
     /// From memory.
     fn about(&self) -> NodeInfo;
@@ -29,7 +29,8 @@ pub trait Node: Tree {
 /// What [`Node::feed`] gives, in the order of positions.
 #[async_trait]
 pub trait Feed: Send {
-    /// The next update; `None` when the node ends. A follower that lags gets a snapshot.
+    /// The next update; `None` when the node ends. A follower that lags gets a snapshot. A call that is
+    /// dropped loses nothing.
     async fn next(&mut self) -> Result<Option<Update>>;
 }
 
@@ -43,7 +44,8 @@ pub enum Update {
     Gone { at: Position, id: u64 },
     /// Something below a session changed that no [`SessionInfo`] has, or of the node itself.
     Changed { at: Position, change: Change },
-    /// Nothing changed that is told; a receipt's position is reached all the same.
+    /// All that changed up to here is told: a receipt's position counts as reached by this alone, or by
+    /// a snapshot.
     Reached { at: Position },
 }
 

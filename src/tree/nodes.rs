@@ -37,11 +37,13 @@ impl Drop for Member {
     }
 }
 
-/// What the feed of the node `node` says.
+/// What is told of the node `node`.
 #[derive(Debug, Clone)]
-pub struct Told {
-    pub node: String,
-    pub update: Arc<Update>,
+pub enum Told {
+    /// By its feed.
+    Says { node: String, update: Arc<Update> },
+    /// It was taken away, or another is in its place.
+    Left { node: String },
 }
 
 impl Nodes {
@@ -56,11 +58,13 @@ impl Nodes {
         if !is_name(name) || name.contains('.') {
             return fail(Kind::Invalid, format!("{name:?}: a node's name has no dots and no slashes"));
         }
+        let member = self.member(name, node);
         let mut members = self.members.write();
         if members.contains_key(name) {
+            drop(members); // before the member, which may call into its node
             return fail(Kind::Exists, format!("a node named {name} is there already"));
         }
-        members.insert(name.to_owned(), self.member(name, node));
+        members.insert(name.to_owned(), member);
         drop(members);
         self.tell(Change::Name { dir: TreePath::root(), name: name.to_owned() });
         Ok(())
@@ -69,10 +73,15 @@ impl Nodes {
     /// Shows `node` in the place of the one that is called `name`. `NotFound` where there is none.
     /// Needs a tokio runtime.
     pub fn replace(self: &Arc<Self>, name: &str, node: Arc<dyn Node>) -> Result<()> {
-        let mut members = self.members.write();
-        let Some(member) = members.get_mut(name) else { return unknown(name) };
-        *member = self.member(name, node);
-        drop(members);
+        let new = self.member(name, node);
+        let old = match self.members.write().get_mut(name) {
+            Some(member) => Some(std::mem::replace(member, new)),
+            None => None,
+        };
+        if old.is_none() {
+            return unknown(name);
+        }
+        self.left(name);
         self.tell(Change::Everything { below: TreePath::root().join(name) });
         Ok(())
     }
@@ -80,9 +89,11 @@ impl Nodes {
     /// Takes the node `name` away. What is open there goes on as the node lets it. `NotFound` where
     /// there is none.
     pub fn remove(&self, name: &str) -> Result<()> {
-        if self.members.write().remove(name).is_none() {
+        let old = self.members.write().remove(name);
+        if old.is_none() {
             return unknown(name);
         }
+        self.left(name);
         self.tell(Change::Everything { below: TreePath::root().join(name) });
         Ok(())
     }
@@ -129,17 +140,25 @@ impl Nodes {
                         let Some(nodes) = weak.upgrade() else { return };
                         match update {
                             Ok(Some(update)) => {
-                                let update = Arc::new(update);
-                                // An error means that nobody listens.
-                                let _ = nodes.sessions.send(Told { node: name.clone(), update });
+                                let (node, update) = (name.clone(), Arc::new(update));
+                                let _ = nodes.sessions.send(Told::Says { node, update }); // nobody may listen
                             }
-                            Ok(None) | Err(_) => feeds = false,
+                            Ok(None) => feeds = false,
+                            // Its changes are told all the same; a node that goes on says so there.
+                            Err(e) => {
+                                tracing::warn!("{name}: its feed ended: {e}");
+                                feeds = false;
+                            }
                         }
                     }
                 }
             }
         });
         Member { node, listener: listener.abort_handle() }
+    }
+
+    fn left(&self, name: &str) {
+        let _ = self.sessions.send(Told::Left { node: name.to_owned() }); // nobody may listen
     }
 
     fn tell(&self, change: Change) {

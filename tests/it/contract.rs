@@ -7,7 +7,6 @@ mod once;
 mod suite;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use muxfs::tree::node::{Feed, Node, SessionInfo, Update};
 use tokio::runtime::Runtime;
@@ -68,6 +67,3 @@ impl Follower {
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
-
-/// Long enough for what must not come.
-const QUIET: Duration = Duration::from_millis(300);

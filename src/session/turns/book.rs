@@ -85,7 +85,7 @@ impl Book {
     }
 
     /// Stores a prompt; returns when it is on disk. Without a name it gets the next number. One that
-    /// the same gesture brought before is that one, and the second value is false.
+    /// the same gesture brought before is that one, on disk by then, and the second value is false.
     /// `Full` where `most` wait already, `Exists` for a name that was ever used.
     pub fn accept(
         &self,
@@ -102,7 +102,10 @@ impl Book {
             let (number, name) = {
                 let pages = self.pages.lock();
                 if let Some(turn) = gesture.and_then(|gesture| pages.by_gesture(gesture)) {
-                    return Ok((turn.clone(), false));
+                    let (turn, end) = (turn.clone(), (pages.edition, pages.len));
+                    drop((pages, writer));
+                    self.sync(end)?;
+                    return Ok((turn, false));
                 }
                 let name = match name {
                     Some(name) if pages.is_used(name) => return used(name),
@@ -125,7 +128,7 @@ impl Book {
         };
         if let Err(e) = self.sync(end) {
             // It was not acknowledged, so it must not go.
-            let _ = self.stage(turn.number, Stage::Withdrawn, at, Some("not stored"), None); // as broken
+            let _ = self.stage(turn.number, Stage::Withdrawn, at, Some(pages::NOT_STORED), None); // as broken
             return Err(e);
         }
         Ok((turn, true))

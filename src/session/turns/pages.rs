@@ -20,6 +20,9 @@ const SHOWN_BYTES: u64 = 64 << 20;
 /// Ended turns beyond [`SHOWN`] that are let pile up before the file is written anew.
 pub const SLACK: usize = 250;
 
+/// Why a prompt was taken back that the disk did not take: it was never acknowledged.
+pub const NOT_STORED: &str = "not stored";
+
 #[derive(Clone)]
 pub struct Pages {
     pub file: Arc<File>,
@@ -65,7 +68,8 @@ impl Pages {
 
     /// The prompt that a gesture brought before.
     pub fn by_gesture(&self, gesture: &str) -> Option<&Turn> {
-        self.turns.values().rev().find(|turn| turn.gesture.as_deref() == Some(gesture))
+        let stored = |turn: &&Turn| turn.why.as_deref() != Some(NOT_STORED);
+        self.turns.values().rev().filter(stored).find(|turn| turn.gesture.as_deref() == Some(gesture))
     }
 
     /// Whether a prompt ever had this name.

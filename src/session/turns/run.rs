@@ -102,7 +102,7 @@ impl Sessions {
             }
         };
         pane.set_held(None);
-        if self.stage(book, turn, Stage::Typing).await?.is_none() {
+        if self.stage(session, book, turn, Stage::Typing).await?.is_none() {
             return Ok(None); // withdrawn meanwhile
         }
         session.turns.interrupted.store(false, Ordering::Release);
@@ -114,7 +114,7 @@ impl Sessions {
         pane.set_held(None);
         match put {
             Ok(Put::Taken) => {
-                self.stage(book, turn, Stage::Running).await?;
+                self.stage(session, book, turn, Stage::Running).await?;
                 self.report_turn(session, turn, Step::Delivered);
                 if pane.full_screen() {
                     pane.note(&format!("input: {}", text.replace('\n', "\n  ")), SystemTime::now());
@@ -123,12 +123,12 @@ impl Sessions {
                 Ok(Some(Instant::now()))
             }
             Ok(Put::Moved) => {
-                self.stage(book, turn, Stage::Queued).await?;
+                self.stage(session, book, turn, Stage::Queued).await?;
                 session.turns.tell();
                 Ok(None)
             }
             Ok(Put::Back(why)) => {
-                self.stage(book, turn, Stage::Queued).await?;
+                self.stage(session, book, turn, Stage::Queued).await?;
                 session.turns.tell();
                 pane.set_held(Some(Held::new("composer", why)));
                 tokio::time::sleep(BACK).await;
@@ -151,10 +151,19 @@ impl Sessions {
         }
     }
 
-    async fn stage(&self, book: &Arc<Book>, turn: &Turn, stage: Stage) -> Result<Option<Turn>> {
+    async fn stage(
+        &self,
+        session: &Session,
+        book: &Arc<Book>,
+        turn: &Turn,
+        stage: Stage,
+    ) -> Result<Option<Turn>> {
         let (book, number) = (book.clone(), turn.number);
         let at = record::millis(SystemTime::now());
-        on_disk(move || book.stage(number, stage, at, None, None)).await?
+        let staged = on_disk(move || book.stage(number, stage, at, None, None)).await?;
+        // It may have come to its queue, or left it.
+        self.tell_moved(super::Moved::Turn { session: session.shown(), name: turn.name.clone() });
+        staged
     }
 
     /// Waits until the agent is ready, nobody types, and nothing is to be done before.

@@ -326,3 +326,45 @@ fn at_each_point_of_a_kill_nothing_is_done_twice() {
         }
     }
 }
+
+#[test]
+fn an_object_is_meant_by_its_id_whatever_it_is_called() {
+    let node = prepared();
+    let tree = node.tree.clone();
+    node.runtime.block_on(async {
+        // A session that is made, and renamed before the second sending.
+        let made = tree.make(&gesture(50), &Node::path("first"), None, Until::Accepted).await.unwrap().0;
+        node.tree
+            .rename(&gesture(51), Place::from(&Node::path("first")), &Node::path("second"))
+            .await
+            .unwrap();
+        let again = tree.make(&gesture(50), &Node::path("first"), None, Until::Accepted).await.unwrap().0;
+        assert_eq!((again.id, tree.stat(&Node::path("first")).is_err()), (made.id, true), "no second one");
+        // What has another name is not gone.
+        for (from, to) in [("second", "third"), ("q/queue/old", "q/queue/new")] {
+            let (from, to) = (Node::path(from), Node::path(to));
+            let id = tree.stat(&from).unwrap().id;
+            tree.rename(&gesture(52), Place::new(&from, id), &to).await.unwrap();
+            let removed = tree.remove(&gesture(53), Place::new(&from, id)).await;
+            assert!(removed.is_err() && tree.stat(&to).is_ok(), "{from}: {removed:?}");
+        }
+        let fixed = Node::path("q/status");
+        assert!(tree.remove(&gesture(54), Place::new(&fixed, 12345)).await.is_err());
+        // Ended since, it is not made once more by the same gesture.
+        let third = Node::path("third");
+        tree.remove(&gesture(55), Place::new(&third, made.id)).await.unwrap();
+        tree.remove(&gesture(55), Place::new(&third, made.id)).await.unwrap();
+        let late = tree.make(&gesture(50), &Node::path("first"), None, Until::Accepted).await;
+        assert!(late.is_err() && tree.stat(&Node::path("first")).is_err(), "{late:?}");
+    });
+}
+
+#[test]
+fn a_prompt_is_remembered_when_turns_are_switched() {
+    let node = prepared();
+    let first = again(&node, case("input"), 60).unwrap();
+    node.write("q/config", "turns = \"off\"\n").unwrap();
+    let second = again(&node, case("input"), 60).unwrap();
+    assert_eq!((second.turn.clone(), (case("input").count)(&node)), (first.turn, 1));
+    assert!(second.turn.is_some());
+}

@@ -37,6 +37,15 @@ fn a_node_that_stands_still_holds_up_no_other() {
     for n in [1, 2, 3] {
         until("calls that wait", || fakes[n].waiting() == 1);
     }
+    // What goes out of date where they wait stops no word of the others.
+    let other = mux.at("n50/s/logs");
+    let before = std::os::unix::fs::MetadataExt::ino(&other.metadata().unwrap());
+    fakes[1].add_session("more");
+    fakes[2].rotate("s/logs");
+    fakes[50].rotate("s/logs");
+    answered("another inode under a name", move || {
+        until("a rotation", || std::os::unix::fs::MetadataExt::ino(&other.metadata().unwrap()) != before);
+    });
     let root = mux.dir.path().to_owned();
     let names = answered("ls of the root", move || std::fs::read_dir(root).unwrap().count());
     assert!(names >= 99, "{names}");
