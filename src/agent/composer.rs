@@ -38,6 +38,9 @@ pub struct Field {
     /// What stands for a paste that is not shown: `(?P<lines>…)` counts its lines, `(?P<more>…)`
     /// its line feeds, `(?P<chars>…)` its characters.
     pub folded: Option<Pattern>,
+    /// What stands behind a command that was typed, for arguments that may follow, where it looks like
+    /// text.
+    pub argument: Option<Pattern>,
 }
 
 /// A mode in which what is typed is no prompt.
@@ -244,6 +247,12 @@ pub fn shows(manifest: &Manifest, shown: &str, text: &str) -> bool {
     if let Some(found) = folded.and_then(|p| p.0.captures(shown)) {
         let whole = found.get(0).map_or(0..0, |m| m.range());
         return unfolded(&found, &shown[..whole.start], &shown[whole.end..], text);
+    }
+    let argument = manifest.composer.as_ref().and_then(|f| f.argument.as_ref());
+    let hint = argument.filter(|_| text.starts_with('/')).and_then(|p| p.0.find(shown));
+    let typed = hint.map_or(shown, |hint| &shown[..hint.start()]);
+    if hint.is_some() && squeeze(typed) == squeeze(text) {
+        return true;
     }
     let (seen, wanted) = (squeeze(shown), squeeze(text));
     // Fewer rows than this are no view of a higher text.
@@ -466,7 +475,8 @@ mod tests {
     fn a_composer_shows_a_text_as_far_as_it_does() {
         let x = manifest(
             r"screen = '>(?P<text>.*)'
-            folded = '\[(?:Text \+(?P<more>\d+)|(?P<lines>\d+) lines|(?P<chars>\d+) chars)\]'",
+            folded = '\[(?:Text \+(?P<more>\d+)|(?P<lines>\d+) lines|(?P<chars>\d+) chars)\]'
+            argument = ' \[\w+\]\z'",
         );
         let yes = |shown: &str, text: &str| assert!(shows(&x, shown, text), "{shown:?} {text:?}");
         let no = |shown: &str, text: &str| assert!(!shows(&x, shown, text), "{shown:?} {text:?}");
@@ -478,6 +488,9 @@ mod tests {
         no("one two three x", "one two three");
         no("", "one");
         no("two", "one two three");
+        yes("/new [prompt]", "/new");
+        no("/new it [prompt]", "/new");
+        no("new [prompt]", "new");
         let long: Vec<String> = (0..40).map(|n| format!("row {n} of it")).collect();
         yes(&long[30..].join("\n"), &long.join("\n"));
         yes(&long[..9].join("\n"), &long.join("\n"));

@@ -124,6 +124,7 @@ pub const ENTRIES: &[Entry] = &[
     row("composer", "cursor", "nothing, tells or needed", "\"nothing\"", "What the terminal's cursor says: nothing, because the agent draws its own; that behind its start there is a draft; or that without it in the text there is no composer."),
     row("composer", "popup", REGEX, "", "An open list of completions, in all rows of the screen, with blank rows at most between it and the composer; `(?P<takes>...)` is the entry that Enter would take."),
     row("composer", "folded", REGEX, "", "What stands for a paste that is not shown: `(?P<lines>...)` counts its lines, `(?P<more>...)` its line feeds, `(?P<chars>...)` its characters."),
+    row("composer", "argument", REGEX, "", "What stands behind a command that was typed, for arguments that may follow, where it looks like text."),
     row("composer", "mode", TABLES, "", "Modes in which what is typed is no prompt."),
 
     row("[composer.mode]", "name", TEXT, "", "For people: `shell`. Must be given."),
