@@ -285,6 +285,12 @@ impl Pane {
         }
     }
 
+    /// Acts on what is known of the agent here, while process `pid` runs it.
+    pub fn eyes_of<T>(&self, pid: u32, act: impl FnOnce(&mut Eyes) -> T) -> Option<T> {
+        let facts = self.facts.read(); // until it has acted: as in `saw`
+        self.eyes.lock().as_mut().filter(|_| facts.pid == pid).map(act)
+    }
+
     /// Acts on what is known of the agent here, if one is.
     pub fn eyes<T>(&self, act: impl FnOnce(&mut Eyes) -> T) -> Option<T> {
         self.eyes.lock().as_mut().map(act)

@@ -370,6 +370,7 @@ impl Sessions {
             self.end_turn(session, book, turn, Stage::Failed, Some("the session ended"), None).await?;
             return Ok(true);
         };
+        let pid = pane.fact(|f| f.pid);
         let turn = &book.by_number(turn.number).unwrap_or_else(|| turn.clone());
         let prompt = book.prompt(turn).unwrap_or_default();
         let gone = end.stage == Stage::Failed;
@@ -384,7 +385,8 @@ impl Sessions {
         let notice = |text: &str| notice(manifest.as_deref()?, text);
         let end = outcome(end, found, &prompt, &notice);
         let (now, wall) = (Instant::now(), SystemTime::now());
-        pane.eyes(|e| match (&end.notice, limited.flatten()) {
+        // What one process said limits no other: a restart may have come while its record was read.
+        pane.eyes_of(pid, |e| match (&end.notice, limited.flatten()) {
             (Some(words), _) => e.said(words, true, Evidence::AgentFile, now, wall),
             // It stands also when its notice scrolls off.
             (None, Some(limit)) => e.limits().report(limit.reason, limit.by, limit.until, now),
@@ -416,24 +418,25 @@ impl Sessions {
     }
 
     /// While an agent is limited a person may prompt it at the terminal: an answer in its record ends
-    /// the limit. `since`: where the record ended, and when it was looked at.
+    /// the limit. `since`: where the record of which process ended, and when it was looked at.
     async fn look_for_answers(
         self: &Arc<Self>,
         session: &Arc<Session>,
         pane: &Arc<Pane>,
-        since: &mut Option<(Instant, Before)>,
+        since: &mut Option<(Instant, u32, Before)>,
     ) {
+        let pid = pane.fact(|f| f.pid);
         match since {
-            Some((at, _)) if at.elapsed() < ANSWERS => return,
-            Some((at, before)) => {
+            Some((at, of, _)) if *of == pid && at.elapsed() < ANSWERS => return,
+            Some((at, of, before)) if *of == pid => {
                 *at = Instant::now();
                 let Some(text) = self.said_since(session, before).await else { return };
                 let (now, wall) = (Instant::now(), SystemTime::now());
-                pane.eyes(|e| e.said(&text, false, Evidence::AgentFile, now, wall));
+                pane.eyes_of(pid, |e| e.said(&text, false, Evidence::AgentFile, now, wall));
             }
-            None => {}
+            _ => {}
         }
-        *since = Some((Instant::now(), self.before_turn(session, pane).await));
+        *since = Some((Instant::now(), pid, self.before_turn(session, pane).await));
     }
 
     /// Some agents put an interrupted prompt back as a draft: it is ours, and is taken away.
