@@ -24,6 +24,8 @@ const SILENT: Duration = Duration::from_secs(60);
 const ECHO: Duration = Duration::from_secs(1);
 /// Within this an Enter shows, or it is pressed again where the manifest says so.
 const TAKEN: Duration = Duration::from_secs(2);
+/// How much longer the last Enter may take where the agent prints nothing at all.
+const UNHEARD: Duration = Duration::from_secs(15);
 /// How much longer a prompt may take to show as work than a command: a busy machine.
 const UNSEEN: Duration = Duration::from_secs(6);
 /// How long a screen that never rests is tried.
@@ -90,7 +92,8 @@ impl Entry<'_> {
             let is_command = self.text.starts_with('/'); // the agent does no work for it
             let work = if is_command { Duration::ZERO } else { UNSEEN } + self.per_byte(75);
             self.pane.eyes(|e| e.expect_work(work));
-            if self.until_taken(&before, TAKEN + slow + self.per_byte(75)).await? {
+            let last = earlier + 1 >= submit.enters;
+            if self.until_taken(&before, TAKEN + slow + self.per_byte(75), last).await? {
                 return Ok(Put::Taken);
             }
         }
@@ -251,11 +254,13 @@ impl Entry<'_> {
         }
     }
 
-    /// Whether the Enter pressed at `before` shows within `limit`.
-    async fn until_taken(&self, before: &Look, limit: Duration) -> Result<bool> {
+    /// Whether the Enter pressed at `before` shows within `limit`; the `last` one has more time while
+    /// the agent prints nothing, since no other follows.
+    async fn until_taken(&self, before: &Look, limit: Duration, last: bool) -> Result<bool> {
         let begun = Instant::now();
+        let silent = || self.pane.judge(|j| j.quiet(Instant::now())) >= begun.elapsed();
         let busy = before.state == Some(Shows::Busy); // then work is no sign
-        while begun.elapsed() < limit {
+        while begun.elapsed() < limit || last && silent() && begun.elapsed() < limit + UNHEARD {
             tokio::time::sleep(LOOK).await;
             let look = self.look().await?;
             let worked = matches!(look.state, Some(Shows::Busy | Shows::Blocked | Shows::Limited));
