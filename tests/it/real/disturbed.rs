@@ -261,21 +261,29 @@ impl Run<'_> {
         self.random.pause(1000);
         let live = &self.live;
         assert!(!tool.exists(), "approved by accident: {}\n{}", sent.mark, live.all());
-        let question = live.read("question");
-        let numbered = |l: &&str| l.trim_start_matches(['>', ' ']).starts_with(|c: char| c.is_ascii_digit());
-        let last = question.lines().filter(numbered).count();
         let yes = self.random.below(2) == 0;
-        let answer = if yes { 1 } else { last };
-        let id = question.lines().next().unwrap_or_default().trim_start_matches("id: ").to_owned();
-        let answers = || live.mount.run(&format!("echo 'answer {answer} {id}' > {}/ctl", self.agent));
-        let mut out = answers();
-        // claude may drop the key while a prompt stands in its composer: that is told.
-        if !out.status.success() && live.state() == "blocked" && live.read("question").contains(&id) {
+        let numbered = |l: &&str| l.trim_start_matches(['>', ' ']).starts_with(|c: char| c.is_ascii_digit());
+        let live = &self.live;
+        // It may be half painted when it is read, and claude may drop the key while a prompt stands in
+        // its composer: that is told, and it is answered again.
+        let mut tries = 0;
+        let id = loop {
+            let question = live.read("question");
+            let answer = if yes { 1 } else { question.lines().filter(numbered).count() };
+            let id = question.lines().next().unwrap_or_default().trim_start_matches("id: ").to_owned();
+            let out = live.mount.run(&format!("echo 'answer {answer} {id}' > {}/ctl", self.agent));
+            if out.status.success() {
+                break id;
+            }
             assert!(!tool.exists(), "{answer} was not taken, and it ran\n{}", live.all());
+            tries += 1;
+            assert!(
+                tries < 3 && live.state() == "blocked",
+                "answer {answer}: {out:?}\n{question}\n{}",
+                live.all()
+            );
             eprintln!("{}: answer {answer} was not taken: {}", self.agent, live.status("last_error"));
-            out = answers();
-        }
-        assert!(out.status.success(), "answer {answer}: {out:?}\n{question}\n{}", live.all());
+        };
         live.until("the dialog is over", || {
             live.state() != "blocked" || !live.read("question").contains(&id)
         });
@@ -283,7 +291,7 @@ impl Run<'_> {
             live.until("it runs", || tool.exists());
             std::fs::remove_file(&tool).unwrap();
         } else {
-            assert!(!tool.exists(), "{answer} is no approval\n{}", live.all());
+            assert!(!tool.exists(), "a no is no approval\n{}", live.all());
         }
         *self.answers += 1;
     }
