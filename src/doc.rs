@@ -80,7 +80,7 @@ pub struct CommandLine<'a> {
     pub exits: &'a [(u8, &'a str)],
 }
 
-/// What each shape does with an open, a read and a write; TREE.md, "Shapes", in short.
+/// What each shape does with an open, a read and a write; docs/tree.md, "Shapes", in short.
 const SHAPES: &[(&str, &str)] = &[
     ("view", "Computed once when it is opened, and the same for as long as it is open."),
     (
@@ -107,7 +107,7 @@ const SHAPES: &[(&str, &str)] = &[
     ("link", "A symbolic link."),
 ];
 
-/// What an error means; TREE.md, "Errors".
+/// What an error means; docs/tree.md, "Errors".
 const ERRORS: &[(&str, &str)] = &[
     ("ENOENT", "There is no such session."),
     ("ENXIO", "The session, the tmux server or the state directory is gone."),

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What went wrong, as a caller can act on it. A closed set: TREE.md, "Errors".
+/// What went wrong, as a caller can act on it. A closed set: docs/tree.md, "Errors".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {

@@ -1,5 +1,5 @@
 //! Session names as paths show them, one to one, and the bounds on new ones.
-//! TREE.md, "`<node>/`", Names. Pure; knows no tmux and no files but the reserved names it is told.
+//! docs/tree.md, "Names". Pure; knows no tmux and no files but the reserved names it is told.
 
 use crate::error::{Kind, Result, fail};
 

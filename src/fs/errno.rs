@@ -3,7 +3,7 @@
 
 use crate::error::Kind;
 
-/// TREE.md, "Errors".
+/// docs/tree.md, "Errors".
 pub fn errno(kind: Kind) -> i32 {
     match kind {
         Kind::NotFound => libc::ENOENT,

@@ -1,5 +1,5 @@
 //! When what was written is complete: one open/write/close is one message, but shells and their
-//! children close the same open file many times over, and some die halfway. TREE.md, "Delivery".
+//! children close the same open file many times over, and some die halfway. docs/tree.md, "Delivery".
 //!
 //! Knows who wrote and who closes; not what is written, nor where to.
 

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::procs::{Procs, Signals, Watch};
 use crate::error::{Kind, Result, fail};
 
-/// A signal ends a wait within 100 ms (TREE.md, "events"): a call is parked after one tick, and its
+/// A signal ends a wait within 100 ms (docs/tree.md, "Shapes"): a call is parked after one tick, and its
 /// caller looked at within another.
 const TICK: Duration = Duration::from_millis(40);
 

@@ -1,5 +1,5 @@
 //! Bytes that were written and are not delivered yet: of a message until it ends, of a command
-//! line until its newline. Offsets mean nothing here. TREE.md, "Delivery".
+//! line until its newline. Offsets mean nothing here. docs/tree.md, "Delivery".
 
 use bytes::Bytes;
 

@@ -1,5 +1,5 @@
 //! Editors' temporary files, kept in memory for one mount, and documents that an editor moved
-//! away for a moment. TREE.md, "Editors and crawlers". The tree never sees any of this.
+//! away for a moment. docs/tree.md, "Editors and crawlers". The tree never sees any of this.
 //!
 //! Knows no kernel and no tree; time is passed in. Lock order: the store, then a file.
 

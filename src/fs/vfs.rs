@@ -40,7 +40,7 @@ pub struct Look {
     /// Shown instead of the owner and group.
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-    /// Masks the defaults. Those have owner's bits alone (TREE.md), so bits of the group and
+    /// Masks the defaults. Those have owner's bits alone, so bits of the group and
     /// others came from a chmod and stay.
     pub umask: u32,
 }

@@ -1,6 +1,6 @@
 //! How a value becomes one field of a line: no white space, no control bytes, never empty.
 //!
-//! Pure. `status`, `index` and `errors` use it too (TREE.md, "Time and size").
+//! Pure. `status`, `index` and `errors` use it too (docs/tree.md, "Time and size").
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
 //! The environment of a session made here: that of the user's login shell, asked once.
-//! TREE.md, "`<node>/`": a node started by systemd or cron finds what the user finds.
+//! docs/tree.md, "A new session": a node started by systemd or cron finds what the user finds.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use crate::error::{Error, Kind, Result, fail};
 use crate::tmux::process::OF_A_JOB;
 
-/// How long a login shell may take to start up (TREE.md).
+/// How long a login shell may take to start up (docs/tree.md, "A new session").
 const LIMIT: Duration = Duration::from_secs(15);
 /// Most that is read of what it prints; start-up files may be chatty.
 const MAX_OUTPUT: u64 = 4 << 20;

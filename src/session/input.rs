@@ -1,5 +1,5 @@
 //! Messages into a pane: in order of arrival, one at a time, held while a person types.
-//! TREE.md, "Delivery".
+//! docs/tree.md, "Delivery".
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use crate::later;
 use crate::tmux::{self, Key, Server};
 use crate::tree::{Caller, Gesture};
 
-/// A client that typed this recently holds delivery (TREE.md: 2 s). tmux tells whole seconds,
+/// A client that typed this recently holds delivery (docs/tree.md, "Delivery": 2 s). tmux tells whole seconds,
 /// so one more is waited for.
 const TYPED: Duration = Duration::from_secs(3);
 /// tmux took its time with a message: far less than the quiet that stands for a message's end.

@@ -1,5 +1,5 @@
 //! What a message may hold before it is typed: UTF-8, no control bytes, one newline cut.
-//! TREE.md, "Delivery". Pure.
+//! docs/tree.md, "Delivery". Pure.
 
 use crate::error::{Kind, Result, fail};
 use crate::tree::MAX_MESSAGE;

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::shell::{ASKED, PROCESSES};
 
-/// After HUP, and after TERM (TREE.md: HUP, after 1 s TERM, after 3 s KILL).
+/// After HUP, and after TERM (docs/tree.md, "The end of a session").
 const TERM_AFTER: Duration = Duration::from_secs(1);
 const KILL_AFTER: Duration = Duration::from_secs(3);
 /// After KILL nothing is left to send; the kernel needs a moment.

@@ -1,6 +1,6 @@
 //! Exact states of interactive shells, from the process table and the terminal's modes.
 //!
-//! TREE.md, "States": a shell is ready while it is the foreground of its terminal and its line
+//! docs/tree.md, "States": a shell is ready while it is the foreground of its terminal and its line
 //! editor is on (ICANON off: loops, `read`, `wait` and sourced files have it on). [`look`] reads,
 //! [`Judge`] decides; the judge is pure, its clock an argument.
 

@@ -1,4 +1,4 @@
-//! The closed set of states, and what was seen that says so. TREE.md, "States". Pure.
+//! The closed set of states, and what was seen that says so. docs/tree.md, "States". Pure.
 
 use std::fmt;
 use std::time::{Instant, SystemTime};

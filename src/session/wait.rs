@@ -1,4 +1,4 @@
-//! `wait`: one line when nothing is under way any more. TREE.md, "wait" and "States".
+//! `wait`: one line when nothing is under way any more. docs/tree.md, "States".
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

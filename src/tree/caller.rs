@@ -1,6 +1,6 @@
 //! Who asks, in two parts: what may cross a wire ([`Identity`]: user, origin, working directory), and what
 //! holds on this machine alone ([`Here`]: the calling process, and that the kernel has compared the
-//! permission bits). TREE.md, "Who".
+//! permission bits). docs/tree.md, "Who".
 //!
 //! Pure: resolves no names. Must not know how a door learned who asks.
 
@@ -37,7 +37,7 @@ pub enum User {
     Named { name: String, scope: Scope },
 }
 
-/// What a named user may do at most, each with what those before it may. TREE.md, "Remote nodes".
+/// What a named user may do at most, each with what those before it may. docs/tree.md, "Who".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {

@@ -35,7 +35,7 @@ pub use shape::{Accepts, Shape, Stat, Unit};
 
 use crate::error::{Error, Result};
 
-/// The bound on one message, document or creation, in bytes (1 MiB; TREE.md, "Delivery").
+/// The bound on one message, document or creation, in bytes (1 MiB; docs/tree.md, "Delivery").
 pub const MAX_MESSAGE: usize = 1 << 20;
 
 /// A path, and which object a caller means by it.

@@ -1,4 +1,4 @@
-//! The closed set of shapes, and what a name's metadata says. TREE.md, "Shapes".
+//! The closed set of shapes, and what a name's metadata says. docs/tree.md, "Shapes".
 
 use std::time::SystemTime;
 
@@ -73,7 +73,7 @@ impl Shape {
         )
     }
 
-    /// The word TREE.md, the manual page and `.help` use.
+    /// The word that docs/tree.md, the manual page and `.help` use.
     pub fn word(self) -> &'static str {
         match self {
             Shape::Dir(_) => "dir",

@@ -213,7 +213,8 @@ fn all_logs(mux: &Mount) -> BTreeMap<String, (u64, Vec<u8>)> {
     found
 }
 
-/// doors.md 1: a log's id is that of its bytes for good, whatever a crash and others do meanwhile.
+/// A log's id is that of its bytes for good, whatever a crash and others do meanwhile: who holds an inode
+/// reads no other log.
 #[test]
 fn a_logs_id_outlives_a_crash_and_is_never_another_logs() {
     let mut mux = Mount::configured(Lab::new(), "[logs]\nrotate = \"64KiB\"\n");

@@ -340,7 +340,7 @@ fn what_has_no_directory_or_no_program_any_more_is_a_clear_line() {
     std::fs::create_dir(&passing).unwrap();
     m.sh("echo start > fake/ctl; echo hello > fake/input; cat fake/wait");
     assert_eq!(f.taken(), ["hello"]);
-    // TREE.md: the directory is made all the same, and says what happened.
+    // docs/tree.md, "A new session": the directory is made all the same, and says what happened.
     let ctl = "new none fake - { command = \"/nonexistent/agent\" }";
     m.sh(&format!("echo '{ctl}' > ctl"));
     f.until_state("none", "exited 127");

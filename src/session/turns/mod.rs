@@ -1,5 +1,5 @@
 //! Turns of a session: prompts are stored, wait, go one at a time, and end when the agent was seen
-//! ready after them. TREE.md, "Delivery".
+//! ready after them. docs/tree.md, "Delivery".
 //!
 //! `book` stores (`row`: how a row looks on disk; `beside`: the files beside it), `submit` looks and
 //! types, `mode` leaves a mode in which text is no prompt, `entry` presses Enter, `run` decides when

@@ -13,7 +13,7 @@ use super::row::{self, Found, Row};
 use super::turn::{Rows, Span, Stage, Turn};
 use crate::error::{Error, Kind, Result};
 
-/// Turns that ended and are still shown (TREE.md).
+/// Turns that ended and are still shown (docs/tree.md, "Turns").
 pub const SHOWN: usize = 1000;
 /// Bytes of such turns in the file; the oldest go first.
 const SHOWN_BYTES: u64 = 64 << 20;

@@ -10,7 +10,7 @@ use super::turn::{Stage, Turn};
 use crate::error::{Kind, Result, fail};
 use crate::tree::Lines;
 
-/// How long an fsync waits (TREE.md, "Delivery").
+/// How long an fsync waits (docs/tree.md, "Delivery").
 const DELIVERED: Duration = Duration::from_secs(60);
 
 /// One turn's `wait`: its stage when it ended.

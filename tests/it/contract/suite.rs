@@ -196,7 +196,7 @@ fn a_look_is_answered_and_admission_says_what_is_meant() {
     });
 }
 
-/// TREE.md, "Errors": each refusal is one line.
+/// docs/tree.md, "Errors": each refusal is one line.
 #[test]
 fn each_refusal_of_a_node_is_one_line() {
     let node = Node::start();
