@@ -1,6 +1,8 @@
 //! muxfs: every tmux session as files.
 //!
-//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → tmux → {names, keys, error, clock, later, locks, foreign, offload, users}`
+//! `main → cli → doors {fs} → tree (seam) ← node (rows) → session → {tmux, agent, config, log, transcript} → {names, keys, error, clock, later, locks, foreign, offload, users, sys}`
+//!
+//! docs/architecture.md has a picture, and what each module must not know.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait for a disk"))]
 
