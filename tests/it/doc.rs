@@ -1,6 +1,7 @@
 //! The manual pages and the tables of docs/reference.md are what the program's tables print.
-//! `UPDATE=1` rewrites them.
+//! `UPDATE=1` rewrites them. What documents and comments point to is there, and one word is one thing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -66,12 +67,9 @@ fn the_reference_has_the_tables() {
 }
 
 #[test]
-fn the_readme_is_short_and_its_links_lead_somewhere() {
+fn the_readme_is_short() {
     let text = std::fs::read_to_string(root().join("README.md")).unwrap();
     assert!(text.lines().count() < 200, "{}", text.lines().count());
-    for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-        assert!(root().join(link).exists(), "{link}");
-    }
 }
 
 /// groff, as man-db runs it, sets each command of the synopsis on a line of its own.
@@ -89,4 +87,241 @@ fn every_command_begins_a_line_of_the_synopsis() {
         let begins = |l: &str| l.trim_start().starts_with(&format!("muxfs {verb}"));
         assert!(synopsis.lines().any(begins), "{verb}: {synopsis}");
     }
+}
+
+/// Documents that people write, from the project's root, with their texts.
+fn documents() -> Vec<(PathBuf, String)> {
+    let mut paths: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from).into();
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|e| e.unwrap().file_name());
+    paths.extend(
+        docs.map(|name| Path::new("docs").join(name)).filter(|p| p.extension().is_some_and(|e| e == "md")),
+    );
+    paths.sort();
+    paths.into_iter().map(|p| (p.clone(), std::fs::read_to_string(root().join(&p)).unwrap())).collect()
+}
+
+/// Rust sources below `dirs`, from the project's root, with their texts.
+fn sources(dirs: &[&str]) -> BTreeMap<PathBuf, String> {
+    fn walk(dir: &Path, to: &mut BTreeMap<PathBuf, String>) {
+        for entry in std::fs::read_dir(root().join(dir)).unwrap() {
+            let path = dir.join(entry.unwrap().file_name());
+            if root().join(&path).is_dir() {
+                walk(&path, to);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                to.insert(path.clone(), std::fs::read_to_string(root().join(&path)).unwrap());
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    dirs.iter().for_each(|dir| walk(Path::new(dir), &mut all));
+    all
+}
+
+/// Whether `text` defines `name` by one of `keywords`.
+fn defines(text: &str, keywords: &[&str], name: &str) -> bool {
+    let whole = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    keywords.iter().any(|keyword| {
+        let start = format!("{keyword} {name}");
+        text.match_indices(&start).any(|(at, _)| whole(&text[at + start.len()..]))
+    })
+}
+
+fn none(broken: &[String]) {
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+}
+
+#[test]
+fn links_of_the_documents_lead_somewhere() {
+    let mut broken = Vec::new();
+    for (path, text) in documents() {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !link.starts_with("https://") && !root().join(&path).parent().unwrap().join(link).exists() {
+                broken.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    none(&broken);
+}
+
+/// `src/fs/vfs.rs` and `src/fs/vfs.rs::open` in backquotes: the file is there, and has the function.
+#[test]
+fn files_and_functions_that_the_documents_name_are_there() {
+    let roots = ["src/", "tests/", "docs/", "benches/", "agents/", "man/", ".ci/"];
+    let mut broken = Vec::new();
+    for (path, text) in documents() {
+        let mut functions = 0;
+        for line in text.lines() {
+            for named in line.split('`').skip(1).step_by(2) {
+                let (file, function) =
+                    named.split_once("::").map_or((named, None), |(f, name)| (f, Some(name)));
+                // KEY stands for an agent's.
+                if !roots.iter().any(|r| file.starts_with(r)) || file.contains("KEY") {
+                    continue;
+                }
+                functions += usize::from(function.is_some());
+                let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+                let found = function.map_or(root().join(file).exists(), |name| defines(&text, &["fn"], name));
+                if !found {
+                    broken.push(format!("{}: {named}", path.display()));
+                }
+            }
+        }
+        let walks = path.ends_with("architecture.md");
+        assert!(!walks || functions > 100, "the walks name functions in backquotes: {functions}");
+    }
+    none(&broken);
+}
+
+#[test]
+fn the_glossary_names_the_types_that_have_its_words() {
+    let text = std::fs::read_to_string(root().join("docs/glossary.md")).unwrap();
+    let (mut broken, mut words) = (Vec::new(), BTreeSet::new());
+    for row in text.lines().filter(|line| line.starts_with("| ") && line.contains("src/")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [word, _, types] = cells[..] else { panic!("{row}") };
+        assert!(words.insert(word), "{word} twice");
+        for one in types.split("; ") {
+            let (name, file) =
+                one.split_once(", ").map_or((None, one), |(n, file)| (Some(n.trim_matches('`')), file));
+            let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+            let there = name.map_or(root().join(file).exists(), |name| {
+                defines(&text, &["struct", "enum", "trait", "type"], name)
+            });
+            if !there {
+                broken.push(format!("{word}: {one}"));
+            }
+        }
+    }
+    assert!(words.len() > 50, "{words:?}");
+    none(&broken);
+}
+
+/// Comments name a section of docs/tree.md as this: docs/tree.md, "Turns". And no other document that is
+/// not in the project.
+#[test]
+fn what_comments_point_to_is_there() {
+    // The first is a file of aider, the second an example.
+    let others = [".aider.chat.history.md", "p.md"];
+    let tree = std::fs::read_to_string(root().join("docs/tree.md")).unwrap();
+    let (mut broken, mut pointers) = (Vec::new(), 0);
+    for (path, text) in sources(&["src", "tests", "benches"]) {
+        for (n, line) in text.lines().enumerate() {
+            let Some((_, comment)) = line.split_once("//") else { continue };
+            let at = format!("{}:{}", path.display(), n + 1);
+            for rest in comment.split("docs/tree.md, \"").skip(1) {
+                let section = rest.split('"').next().unwrap();
+                pointers += 1;
+                if !tree.lines().any(|l| l.strip_prefix("## ") == Some(section)) {
+                    broken.push(format!("{at}: docs/tree.md has no section {section:?}"));
+                }
+            }
+            let word = |c: char| !(c.is_ascii_alphanumeric() || "._-/".contains(c));
+            for file in comment.split(word).map(|w| w.trim_end_matches('.')).filter(|w| w.ends_with(".md")) {
+                if !others.contains(&file) && !root().join(file).exists() {
+                    broken.push(format!("{at}: {file} is not here"));
+                }
+            }
+        }
+    }
+    assert!(pointers > 20, "{pointers}");
+    none(&broken);
+}
+
+/// Names of several public types, how many there are, and what they are. No name is added here, and one that
+/// has become unique goes: where two things need one word, one of them has a better one.
+const SHARED_NAMES: &[(&str, usize, &str)] = &[
+    ("Asked", 2, "what a caller asks for a new session; a question that is shown"),
+    ("By", 2, "how a manifest submits a prompt; the origin in an event"),
+    ("Change", 2, "what a door must forget; the change of a state in an event"),
+    ("End", 2, "how an agent's record ends a turn; when a handle's text is complete"),
+    (
+        "Entry",
+        4,
+        "a name of a directory; a name as the kernel gets it; one thing said in a conversation; a key in a manual",
+    ),
+    ("Event", 3, "what a node reports; what the engine's loop takes; what a control client prints"),
+    ("Facts", 2, "what a listing takes of a file of JSON rows; what `doctor` judges"),
+    (
+        "Found",
+        4,
+        "where a path leads; an installed agent; what a reader finds in the ring; what it finds in a book",
+    ),
+    ("Inode", 2, "an inode of a mount; a log as the seam has it"),
+    ("Kept", 2, "a record in force; a limit on disk"),
+    ("Key", 3, "a setting; a key for tmux; a key that chooses an option"),
+    ("Kind", 4, "of an error; of a setting's value; of a hook's signal; of what OSC 7501 is blocked by"),
+    ("Level", 2, "of a line of a log; of a finding of `doctor`"),
+    ("Line", 4, "to tmux; of the manual; of the ring of events; of a book"),
+    ("ListArgs", 2, "of `agent list` and of `session list`: clap names them by their module"),
+    (
+        "Look",
+        3,
+        "how a mount shows owners and bits; how a text looks on a terminal; one observation of a shell",
+    ),
+    ("Made", 2, "an item that was made; a tmux session that was made"),
+    ("Mark", 3, "what a pane's bytes say; what a shell's stream says; how far a conversation was read"),
+    ("Message", 2, "bytes of one open and close; what is typed into a pane"),
+    ("Mode", 2, "of a composer; the flags of an open"),
+    ("MountOptions", 2, "words of `-o`; what the FUSE door mounts with"),
+    ("Node", 2, "the trait; a node as `muxfs session` sees it in a mount"),
+    ("Notice", 2, "an agent's notice of a limit; a notification of tmux"),
+    ("Picture", 2, "what tmux captured; what it says of an agent"),
+    ("Place", 2, "a path with its object's id; where a question stands on a screen"),
+    ("Ready", 2, "what poll(2) answers; the report that a mount answers"),
+    ("Row", 4, "of a table of files; of a screen; of a book; of the table of events"),
+    ("Rows", 2, "how an agent writes its file; where a turn's rows lie"),
+    ("Said", 2, "what OSC 7501 says; what an agent says in the place of an answer"),
+    ("Seen", 4, "a state as published; of a status file; of a file in a listing; of a line in a book"),
+    ("Session", 2, "a session of the node; one as `muxfs session` sees it in a mount"),
+    ("SessionInfo", 2, "what tmux lists; what a node's feed has"),
+    ("Snapshot", 2, "what tmux holds at one moment; what a node's feed begins with"),
+    ("State", 3, "of a program; of a rule in a manifest; of an inode"),
+    ("Step", 2, "what happened to a prompt; what to do next to choose an option"),
+    ("Tail", 2, "the last rows of a screen; the last lines of a transcript"),
+    ("Told", 2, "an update of a node's feed; what the thread of pipes reports"),
+    ("Tree", 2, "the trait; a mount as `muxfs session` sees it"),
+    ("Turn", 2, "a turn; its fields in an event"),
+    ("Turns", 2, "a session's turns; the setting `turns`"),
+    ("User", 2, "of a caller; of this machine"),
+    ("Verb", 2, "of a `ctl` file; of the command line"),
+    ("Verdict", 2, "of an agent's rules; of the judge of shells"),
+    ("What", 2, "file or directory where a path leads; what an inode stands for"),
+];
+
+#[test]
+fn no_two_public_types_have_one_name() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let all = sources(&["src"]);
+    // `#[cfg(test)] mod fake;` in `fs/mod.rs`, or with a path beside the file.
+    let mut tests = BTreeSet::new();
+    for (path, text) in &all {
+        for rest in text.split("\n#[cfg(test)]\n").skip(1) {
+            let dir = path.parent().unwrap();
+            let quoted = rest.strip_prefix("#[path = \"").and_then(|r| r.split('"').next());
+            let module = rest.strip_prefix("mod ").and_then(|r| r.split(';').next());
+            tests.extend(quoted.map(|file| dir.join(file)));
+            tests.extend(module.map(|name| dir.join(format!("{name}.rs"))));
+        }
+    }
+    for (path, text) in all.iter().filter(|(path, _)| !tests.contains(*path)) {
+        let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+        for line in code.lines() {
+            let kinds = ["pub struct ", "pub enum ", "pub trait ", "pub type "];
+            let Some(rest) = kinds.iter().find_map(|kind| line.trim_start().strip_prefix(kind)) else {
+                continue;
+            };
+            let name = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+            places.entry(name.to_owned()).or_default().push(path.display().to_string());
+        }
+    }
+    let mut broken = Vec::new();
+    for (name, files) in &places {
+        let allowed = SHARED_NAMES.iter().find(|(n, ..)| n == name).map_or(1, |(_, count, _)| *count);
+        if files.len() != allowed {
+            broken.push(format!("{name}: {} types, {allowed} are listed: {files:?}", files.len()));
+        }
+    }
+    let gone = SHARED_NAMES.iter().filter(|(name, ..)| !places.contains_key(*name));
+    broken.extend(gone.map(|(name, ..)| format!("{name}: no such type any more")));
+    none(&broken);
 }
