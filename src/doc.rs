@@ -78,6 +78,8 @@ pub struct CommandLine<'a> {
     pub environment: &'a [(&'a str, &'a str)],
     /// Exit statuses.
     pub exits: &'a [(u8, &'a str)],
+    /// Names of errnos.
+    pub errors: Vec<(String, &'a str)>,
 }
 
 /// What each shape does with an open, a read and a write; docs/tree.md, "Shapes", in short.
@@ -105,30 +107,6 @@ const SHAPES: &[(&str, &str)] = &[
     ("item", "A text that is written once, when it is made; rm withdraws it."),
     ("dir", "A directory; mkdir, rmdir and mv make, end and rename."),
     ("link", "A symbolic link."),
-];
-
-/// What an error means; docs/tree.md, "Errors".
-const ERRORS: &[(&str, &str)] = &[
-    ("ENOENT", "There is no such session."),
-    ("ENXIO", "The session, the tmux server or the state directory is gone."),
-    ("ESTALE", "The file was replaced while it was open."),
-    ("EHOSTDOWN", "The node is not connected."),
-    ("EACCES", "The permission bits do not let you, or the file's shape has no such operation."),
-    ("EPERM", "Nobody may: there is no such operation in this directory."),
-    (
-        "EBUSY",
-        "Not now: rmdir of a session that others made, steer while the agent asks, a rename of a prompt that is being typed.",
-    ),
-    ("EINVAL", "A name, verb, key or config that cannot be understood."),
-    ("EILSEQ", "Bytes that are not UTF-8."),
-    ("EFBIG", "A message of more than 1 MiB."),
-    ("EAGAIN", "A queue is full; try again."),
-    ("EEXIST", "The name is taken."),
-    ("ENOSPC", "The disk is full."),
-    ("EROFS", "The mount is read-only."),
-    ("ETIMEDOUT", "A time limit passed: nothing was done, or errors says what may have been."),
-    ("EINTR", "A signal ended the wait."),
-    ("EIO", "A fault of muxfs."),
 ];
 
 /// How a directory of the tree is introduced.
@@ -232,6 +210,7 @@ fn lines(page: &mut Page, each: &str, (fields, kinds): &DocLines<'_>) {
 pub fn muxfs_tree_5(
     rows: &[DocRow<'_>],
     stages: &[(&str, &str)],
+    errors: &[(String, &str)],
     events: &DocLines<'_>,
     audit: &DocLines<'_>,
     verbs: &[DocVerb<'_>],
@@ -308,7 +287,7 @@ pub fn muxfs_tree_5(
     page.text("What others than the node's owner did is a line of `logs` with the level `audit`. Each has these fields:");
     lines(&mut page, "What may have been done, each with the fields of its own:", audit);
     page.section("REFUSALS");
-    page.list(ERRORS.iter().map(|(name, about)| (*name, (*about).to_owned())));
+    page.list(errors.iter().map(|(name, about)| (name.as_str(), (*about).to_owned())));
     page.see_also(&[("muxfs", 1), ("tmux", 1), ("muxfs-agent", 5), ("muxfs.toml", 5)]);
     page.section("CAVEATS");
     page.text(
@@ -395,7 +374,7 @@ pub fn reference(line: &CommandLine<'_>) -> String {
     };
     table("mount option", &mut line.options.iter().map(|(t, a)| (t.to_string(), *a)));
     table("variable", &mut line.environment.iter().map(|(t, a)| (t.to_string(), *a)));
-    table("error of a file", &mut ERRORS.iter().map(|(t, a)| (t.to_string(), *a)));
+    table("error of a file", &mut line.errors.iter().map(|(t, a)| (t.clone(), *a)));
     table("exit status", &mut line.exits.iter().map(|(t, a)| (t.to_string(), *a)));
     out
 }

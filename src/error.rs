@@ -53,6 +53,33 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What each means to whoever meets it, for the manual; all but `Unknown`, which nobody meets.
+    pub const TABLE: &'static [(Kind, &'static str)] = &[
+        (Kind::NotFound, "There is no such session or file."),
+        (Kind::Gone, "The session, the tmux server or the state directory is gone."),
+        (Kind::Stale, "The file was replaced while it was open."),
+        (Kind::Unreachable, "The node is not connected."),
+        (Kind::TimedOut, "A time limit passed: nothing was done, or errors says what may have been."),
+        (Kind::Denied, "The permission bits do not let you, or the file's shape has no such operation."),
+        (Kind::Never, "Nobody may: there is no such operation in this directory."),
+        (
+            Kind::Busy,
+            "Not now: rmdir of a session that others made, steer while the agent asks, a rename of a prompt that is being typed.",
+        ),
+        (Kind::Invalid, "A name, verb, key or config that cannot be understood."),
+        (Kind::NotUtf8, "Bytes that are not UTF-8."),
+        (Kind::TooLarge, "A message of more than 1 MiB."),
+        (Kind::Full, "A queue is full; try again."),
+        (Kind::Exists, "The name is taken, or was used before."),
+        (Kind::NotDir, "It is no directory."),
+        (Kind::IsDir, "It is a directory."),
+        (Kind::NotEmpty, "The directory is not empty."),
+        (Kind::NoSpace, "The disk is full."),
+        (Kind::ReadOnly, "The mount is read-only."),
+        (Kind::Interrupted, "A signal ended the wait."),
+        (Kind::Bug, "A fault of muxfs."),
+    ];
+
     fn of(err: &std::io::Error) -> Kind {
         use std::io::ErrorKind as E;
         match err.kind() {

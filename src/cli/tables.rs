@@ -8,6 +8,8 @@ use crate::agent::manual;
 use crate::config;
 use crate::config::schema::{Key, Kind};
 use crate::doc::{self, CommandLine, DocEvent, DocLines, DocRow, DocSetting, DocVerb};
+use crate::error;
+use crate::fs::errno::errno;
 use crate::node::dir::Line;
 use crate::node::row::Verb;
 use crate::node::{self, root, rows_node, rows_session};
@@ -22,6 +24,7 @@ pub fn command_line() -> CommandLine<'static> {
         options: super::options::TABLE,
         environment: super::ENVIRONMENT,
         exits: super::exit::TABLE,
+        errors: errors(),
     }
 }
 
@@ -44,6 +47,12 @@ pub fn rows() -> Vec<DocRow<'static>> {
     };
     all.extend(node::described().into_iter().map(of_node));
     all
+}
+
+/// The errnos of a mount's files, in the order of the kinds.
+pub fn errors() -> Vec<(String, &'static str)> {
+    let name = |kind| format!("{:?}", nix::errno::Errno::from_raw(errno(kind)));
+    error::Kind::TABLE.iter().map(|(kind, about)| (name(*kind), *about)).collect()
 }
 
 /// What may become of a prompt.

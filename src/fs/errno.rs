@@ -88,6 +88,7 @@ mod tests {
             Kind::Interrupted,
             Kind::Bug,
         ];
+        assert!(Kind::TABLE.iter().map(|(kind, _)| kind).eq(&kinds), "the manual has each in this order");
         assert!(kinds.iter().all(|k| kind(errno(*k)) == *k));
     }
 }

@@ -36,6 +36,7 @@ fn manual_pages_are_the_tables() {
             doc::muxfs_tree_5(
                 &tables::rows(),
                 &tables::turn_states(),
+                &tables::errors(),
                 &tables::events(),
                 &tables::audit(),
                 &tables::verbs(),
