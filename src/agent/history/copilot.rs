@@ -94,7 +94,7 @@ impl Rows for Copilot {
         match row["type"].as_str() {
             Some("user.message") => {
                 let who = if typed(data) { Who::User } else { Who::Note };
-                out.extend(Entry::new(who, text, when));
+                out.extend(Entry::new(who, &whole(text), when));
             }
             Some("assistant.message") => {
                 out.extend(Entry::new(Who::Agent, text, when));
@@ -116,6 +116,25 @@ impl Rows for Copilot {
     }
 }
 
+/// Most bytes of a paste that is read.
+const MOST_PASTED: u64 = 1 << 20;
+
+/// A large paste is in a file beside the events; in the prompt stands `<pasted_content file="…" … />`.
+/// Of a path elsewhere, which anybody may have written there, nothing is read.
+fn whole(text: &str) -> String {
+    let pasted = || {
+        let (before, rest) = text.split_once("<pasted_content file=\"")?;
+        let (path, rest) = rest.split_once('"')?;
+        let (_, after) = rest.split_once("/>")?;
+        let path = Path::new(path);
+        let name = |up: usize| path.ancestors().nth(up)?.file_name()?.to_str();
+        let own = name(0)?.starts_with("paste-") && name(1)? == "files" && name(3)? == "session-state";
+        let content = own.then(|| files::small(path, MOST_PASTED))??;
+        Some(format!("{before}{content}{after}"))
+    };
+    pasted().unwrap_or_else(|| text.to_owned())
+}
+
 /// Skills, other agents and its autopilot write prompts too.
 fn typed(data: &Value) -> bool {
     let source = data["source"].as_str().unwrap_or_default();
@@ -124,7 +143,23 @@ fn typed(data: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::value;
+    use super::{value, whole};
+
+    #[test]
+    fn a_large_paste_is_read_from_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = dir.path().join("session-state/id/files");
+        std::fs::create_dir_all(&files).unwrap();
+        let of = |name: &str| {
+            std::fs::write(files.join(name), "one\ntwo").unwrap();
+            let path = files.join(name);
+            format!("see <pasted_content file=\"{}\" size=\"1 KB\" lines=\"2\" /> there", path.display())
+        };
+        assert_eq!(whole(&of("paste-1.txt")), "see one\ntwo there");
+        for other in [of("secret"), of("paste-1.txt").replace("/id/", "/"), "<pasted_content file=".into()] {
+            assert_eq!(whole(&other), other);
+        }
+    }
 
     #[test]
     fn three_keys_of_yaml() {
