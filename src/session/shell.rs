@@ -40,6 +40,8 @@ pub struct ShellLook {
     pub editor: bool,
     /// Bytes typed that nobody has read yet.
     pub unread: bool,
+    /// It waits for something, and does not merely wait for a processor.
+    pub asleep: bool,
     /// Asleep, with no child in its own process group.
     pub idle: bool,
 }
@@ -66,8 +68,9 @@ fn look_now(pid: i32, tty: &str) -> Look {
     let Some(editor) = interactive_shell(pid) else { return Look::Other };
     let (raw, unread) = terminal(tty).unwrap_or((false, false));
     let foreground = stat.group == stat.foreground;
-    let idle = stat.asleep && foreground && !child_in_group(pid, stat.group);
-    Look::Shell(ShellLook { foreground, raw, editor, unread, idle })
+    let asleep = stat.asleep;
+    let idle = asleep && foreground && !child_in_group(pid, stat.group);
+    Look::Shell(ShellLook { foreground, raw, editor, unread, asleep, idle })
 }
 
 /// Whether process `pid` has ended, and its parent has not asked how.
@@ -259,6 +262,11 @@ impl Judge {
         } else {
             look.foreground && look.idle && !look.unread
         };
+        // On a busy machine it may have read a line long ago, and not have begun with it.
+        if ready && look.editor && !self.worked && !look.asleep {
+            self.ready_since = None;
+            return (self.state, Evidence::Process, Some(SETTLE));
+        }
         let evidence = match (look.editor, self.marked) {
             (false, _) => Evidence::Quiet,
             (true, Some(_)) => Evidence::Marks,
@@ -298,7 +306,7 @@ mod tests {
     use super::*;
 
     fn shell(foreground: bool, raw: bool) -> Look {
-        Look::Shell(ShellLook { foreground, raw, editor: true, unread: false, idle: false })
+        Look::Shell(ShellLook { foreground, raw, editor: true, unread: false, asleep: true, idle: false })
     }
 
     fn ms(n: u64) -> Duration {
@@ -362,13 +370,30 @@ mod tests {
     }
 
     #[test]
+    fn a_shell_that_waits_for_a_processor_is_not_quiet() {
+        let t = Instant::now();
+        let mut j = ready(t);
+        j.input(t + ms(100));
+        let Look::Shell(asleep) = shell(true, true) else { unreachable!() };
+        let runs = Look::Shell(ShellLook { asleep: false, ..asleep });
+        let v = j.decide(runs, t + ms(900));
+        assert_eq!((v.fresh, v.again), (false, Some(SETTLE)), "it may be about to begin what it read");
+        assert!(j.decide(shell(true, true), t + ms(925)).fresh);
+        // One that was seen at work is ready whether or not it paints its prompt again.
+        j.input(t + ms(1000));
+        j.decide(shell(false, false), t + ms(1010));
+        j.decide(runs, t + ms(1100));
+        assert_eq!(j.decide(runs, t + ms(1130)).state, State::Ready);
+    }
+
+    #[test]
     fn a_prompt_between_two_typed_ahead_commands_is_not_ready() {
         let t = Instant::now();
         let mut j = ready(t);
         j.input(t + ms(100));
         j.decide(shell(false, false), t + ms(110));
-        let unread =
-            Look::Shell(ShellLook { foreground: true, raw: true, editor: true, unread: true, idle: false });
+        let Look::Shell(read) = shell(true, true) else { unreachable!() };
+        let unread = Look::Shell(ShellLook { unread: true, ..read });
         assert_eq!(j.decide(unread, t + ms(200)).state, State::Busy);
         assert_eq!(j.decide(shell(true, true), t + ms(201)).state, State::Busy, "not settled");
         assert_eq!(j.decide(shell(false, false), t + ms(210)).state, State::Busy);
@@ -384,8 +409,8 @@ mod tests {
     #[test]
     fn a_shell_without_an_editor_is_ready_after_quiet() {
         let t = Instant::now();
-        let dash =
-            Look::Shell(ShellLook { foreground: true, raw: false, editor: false, unread: false, idle: true });
+        let Look::Shell(editing) = shell(true, false) else { unreachable!() };
+        let dash = Look::Shell(ShellLook { editor: false, idle: true, ..editing });
         let mut j = Judge::new(t);
         assert_ne!(j.decide(dash, t + ms(100)).state, State::Ready);
         let v = j.decide(dash, t + ms(500));
