@@ -16,9 +16,6 @@ use crate::tmux::process;
 use crate::tmux::watch::SocketWatch;
 use crate::tmux::{Notice, Server, Socket};
 
-/// Between two looks at everything: what tmux tells nobody (a split window, a title, a
-/// directory) is seen within 1 s.
-const POLL: Duration = Duration::from_millis(700);
 /// After a notice: several come together.
 const SOON: Duration = Duration::from_millis(5);
 /// After a failure to reach a server that seems to be there.
@@ -111,7 +108,7 @@ impl Engine {
 
     /// `looked` is told when the first look is over, whether or not there was a server to see.
     pub async fn run(mut self, looked: oneshot::Sender<()>) {
-        let mut poll = tokio::time::interval(POLL);
+        let mut poll = tokio::time::interval(super::pace::TICK);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY);
         let mut prune = tokio::time::interval(PRUNE);
@@ -335,7 +332,7 @@ async fn settle(sessions: &Arc<Sessions>, looked: Result<()>) {
     sessions.leave_if_last().await;
 }
 
-/// Told once, however often it is met: tmux is asked every second.
+/// Told once, however often it is met: tmux is asked again and again.
 fn trouble(sessions: &Sessions, error: &Error) {
     let kind = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
     let news = kind(error.text());

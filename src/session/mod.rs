@@ -25,11 +25,13 @@ mod late;
 pub mod life;
 pub mod limit;
 mod login;
+mod look;
 pub mod message;
 pub mod moves;
 pub mod observer;
 mod origin;
 pub mod output;
+mod pace;
 pub mod pane;
 pub mod picture;
 pub mod program;
@@ -61,7 +63,7 @@ use crate::agent::catalogue::Catalogue;
 use crate::config::{NodeConfig, SessionConfig};
 use crate::error::{Error, Kind, Result};
 use crate::log::{LogFile, LogLimits};
-use crate::tmux::{ClientInfo, Lists, OwnProgram, PipeHub, Server};
+use crate::tmux::{ClientInfo, OwnProgram, PipeHub, Server};
 use crate::tree::Position;
 use crate::tree::id::Ids;
 
@@ -250,8 +252,7 @@ pub struct Sessions {
     catalogue: RwLock<Arc<Catalogue>>,
     /// One refresh of the tables at a time; also held while a session is made or renamed.
     reconcile: tokio::sync::Mutex<()>,
-    /// What the tables were made from.
-    lists: Mutex<Option<Lists>>,
+    looks: Mutex<look::Looks>,
     /// Until when a server without sessions is not left: who started it may be about to make one.
     stay_until: Mutex<Instant>,
     /// Sessions being made.

@@ -284,6 +284,7 @@ fn drain(
             Ok(0) => return (bytes, true),
             Ok(n) => {
                 bytes += n;
+                pane.set_printed();
                 pane.raw.append(&buffer[..n], SystemTime::now());
                 let now = Instant::now();
                 transcript.feed(&buffer[..n], now);

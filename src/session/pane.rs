@@ -129,6 +129,8 @@ pub struct Pane {
     /// The program paints the alternate screen.
     full_screen: AtomicBool,
     shell: AtomicBool,
+    /// It printed since tmux was last asked about it.
+    printed: AtomicBool,
     /// A look is due already.
     pub(super) poked: AtomicBool,
     /// A picture is being taken.
@@ -172,6 +174,7 @@ impl Pane {
             dying: Mutex::new(None),
             full_screen: AtomicBool::new(false),
             shell: AtomicBool::new(false),
+            printed: AtomicBool::new(false),
             poked: AtomicBool::new(false),
             looking: AtomicBool::new(false),
             reading_status: Arc::default(),
@@ -411,6 +414,15 @@ impl Pane {
             old.state != seen.state || old.fresh != seen.fresh
         });
         changed
+    }
+
+    pub(super) fn set_printed(&self) {
+        self.printed.store(true, Ordering::Release);
+    }
+
+    /// Whether it printed since this was last asked.
+    pub(super) fn take_printed(&self) -> bool {
+        self.printed.swap(false, Ordering::AcqRel)
     }
 
     pub fn tap(&self) -> Tap {

@@ -29,26 +29,11 @@ impl Sessions {
     /// The same, for who holds the lock already.
     pub(super) async fn refresh_locked(self: &Arc<Self>) -> Result<()> {
         let server = self.server()?;
-        let lists = Lists::ask(&server).await?;
+        let lists = self.ask_everything(&server).await?;
         self.take(&server, lists).await
     }
 
-    /// Asks tmux; where it says the very same as last time there is nothing to do, which is the
-    /// rule while nothing happens.
-    pub async fn poll(self: &Arc<Self>) -> Result<()> {
-        let _one = self.reconcile.lock().await;
-        let server = self.server()?;
-        let lists = Lists::ask(&server).await?;
-        let same = self.lists.lock().as_ref() == Some(&lists);
-        // A pane of which tmux does not tell how it ended is decided by time.
-        let ending = || self.all().iter().any(|s| s.panes().iter().any(|(_, p)| p.is_ending()));
-        if same && !ending() {
-            return Ok(());
-        }
-        self.take(&server, lists).await
-    }
-
-    async fn take(self: &Arc<Self>, server: &Server, lists: Lists) -> Result<()> {
+    pub(super) async fn take(self: &Arc<Self>, server: &Server, lists: Lists) -> Result<()> {
         let (lists, mut snapshot) = lists.settled(server).await?;
         self.finish_made(server, &mut snapshot.sessions).await?;
         let hidden = server.hidden_session();
@@ -61,7 +46,7 @@ impl Sessions {
         for session in self.apply(server, snapshot) {
             self.take_over(&session).await;
         }
-        *self.lists.lock() = Some(lists);
+        self.looks.lock().lists = Some(lists);
         Ok(())
     }
 
@@ -173,7 +158,7 @@ impl Sessions {
     }
 
     /// Creates, updates; returns every pane that tmux has, by id.
-    fn apply_panes(&self, server: &Server, infos: &[PaneInfo]) -> HashMap<String, Arc<Pane>> {
+    pub(super) fn apply_panes(&self, server: &Server, infos: &[PaneInfo]) -> HashMap<String, Arc<Pane>> {
         let mut panes = HashMap::with_capacity(infos.len());
         let mut moved = Vec::new();
         for info in infos {

@@ -67,7 +67,7 @@ impl Sessions {
             login: tokio::sync::Mutex::new(login),
             catalogue: RwLock::default(),
             reconcile: tokio::sync::Mutex::new(()),
-            lists: Mutex::new(None),
+            looks: Mutex::default(),
             stay_until: Mutex::new(Instant::now()),
             making: AtomicUsize::new(0),
             serials: AtomicU64::new(first_serial),

@@ -151,6 +151,12 @@ pub fn lives(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
+/// Processor time that the process has had. None where `/proc` does not tell.
+pub fn spent(pid: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+}
+
 /// A server this young may still read its configuration: tmux 3.3a crashes now and then (4 of 60
 /// starts, a null pointer) when a second client comes before its first is served.
 const YOUNG: Duration = Duration::from_millis(400);

@@ -3,12 +3,13 @@
 //! Parsing is pure. Knows tmux's format variables; must not know what a session means to muxfs.
 //!
 //! Values may hold anything (a directory may have a newline in its name), tmux before 3.4 prints
-//! control bytes as they are and later ones as `\ooo`; so fields are parted by a separator that
-//! is printable and random for each connection, not by any fixed byte.
+//! control bytes as they are and later ones as `\ooo`; so fields that hold text are parted by a
+//! separator that is printable and random for each connection, not by any fixed byte. Numbers and ids
+//! are parted by a space: with the long separator everywhere a list takes tmux half as long again.
 
 use super::actor::{Bodies, Server};
-use super::command::Command;
-use crate::error::{Kind, Result, fail};
+use super::command::{Command, Line};
+use crate::error::{Error, Kind, Result, fail};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -32,7 +33,6 @@ pub struct SessionInfo {
     pub muxfs_id: Option<String>,
     /// Clients other than control clients.
     pub attached: usize,
-    pub last_activity: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,11 +85,22 @@ pub struct ClientInfo {
     pub control: bool,
     /// The last key it sent, in whole seconds.
     pub activity: u64,
+    pub width: u32,
+    pub height: u32,
 }
 
-const SESSION: &[&str] =
-    &["session_id", "session_name", "session_created", "session_group", "@muxfs", "session_activity"];
-const PANE: &[&str] = &[
+/// What is asked of each thing of a kind.
+struct Format {
+    /// Ids and numbers: a space in none of them.
+    plain: &'static [&'static str],
+    /// These may hold anything.
+    text: &'static [&'static str],
+}
+
+const SESSION: Format =
+    Format { plain: &["session_id", "session_created"], text: &["session_name", "session_group", "@muxfs"] };
+const PANE: Format = Format { plain: PANE_PLAIN, text: PANE_TEXT };
+const PANE_PLAIN: &[&str] = &[
     "pane_id",
     "session_id",
     "window_id",
@@ -103,10 +114,6 @@ const PANE: &[&str] = &[
     "pane_dead_signal",
     "pane_width",
     "pane_height",
-    "pane_title",
-    "pane_current_path",
-    "pane_current_command",
-    "pane_start_command",
     "pane_tty",
     "alternate_on",
     "pane_in_mode",
@@ -117,7 +124,18 @@ const PANE: &[&str] = &[
     "cursor_y",
     "window_linked",
 ];
-const CLIENT: &[&str] = &["client_name", "session_id", "window_id", "client_control_mode", "client_activity"];
+const PANE_TEXT: &[&str] = &["pane_title", "pane_current_path", "pane_current_command", "pane_start_command"];
+const CLIENT: Format = Format {
+    plain: &[
+        "session_id",
+        "window_id",
+        "client_control_mode",
+        "client_activity",
+        "client_width",
+        "client_height",
+    ],
+    text: &["client_name"],
+};
 
 /// tmux's lists as it printed them: equal ones of one connection mean that nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,9 +147,9 @@ impl Lists {
         let sep = server.separator();
         let line = Command::new("list-sessions")
             .arg("-F")
-            .arg(format(SESSION, sep))
-            .then(Command::new("list-panes").arg("-a").arg("-F").arg(format(PANE, sep)))
-            .then(Command::new("list-clients").arg("-F").arg(format(CLIENT, sep)));
+            .arg(SESSION.ask(sep))
+            .then(Command::new("list-panes").arg("-a").arg("-F").arg(PANE.ask(sep)))
+            .then(Command::new("list-clients").arg("-F").arg(CLIENT.ask(sep)));
         Ok(Lists(server.run_each(line).await?))
     }
 
@@ -169,9 +187,53 @@ pub async fn snapshot(server: &Server) -> Result<Snapshot> {
     Lists::ask(server).await?.settled(server).await.map(|(_, all)| all)
 }
 
-/// `#{a}SEP#{b}SEP`: the end of a record is a separator too, followed by tmux's newline.
-fn format(fields: &[&str], sep: &str) -> String {
-    fields.iter().map(|f| format!("#{{{f}}}{sep}")).collect()
+/// The clients alone, but for our own.
+pub async fn clients(server: &Server) -> Result<Vec<ClientInfo>> {
+    let sep = server.separator();
+    let list = server.run(Command::new("list-clients").arg("-F").arg(CLIENT.ask(sep))).await?;
+    parse_clients(&String::from_utf8_lossy(&list), sep, &server.own_client())
+}
+
+/// The panes of these sessions and windows alone. `Gone` where one of them has ended.
+pub async fn panes_of<'a>(
+    server: &Server,
+    sessions: impl IntoIterator<Item = &'a String>,
+    windows: impl IntoIterator<Item = &'a String>,
+) -> Result<Vec<PaneInfo>> {
+    let sep = server.separator();
+    let format = PANE.ask(sep);
+    let list = || Command::new("list-panes").arg("-F").arg(&format);
+    let sessions = sessions.into_iter().map(|id| list().args(["-s", "-t", id]));
+    let mut all = sessions.chain(windows.into_iter().map(|id| list().args(["-t", id])));
+    let Some(first) = all.next() else { return Ok(Vec::new()) };
+    let panes = server.run(all.fold(Line::from(first), Line::then)).await?;
+    parse_panes(&String::from_utf8_lossy(&panes), sep, &server.hidden_session())
+}
+
+impl Format {
+    /// `#{a} #{b}SEP#{text}SEP`: the end of a record is a separator too, followed by tmux's newline.
+    fn ask(&self, sep: &str) -> String {
+        let plain: Vec<String> = self.plain.iter().map(|f| format!("#{{{f}}}")).collect();
+        let text: String = self.text.iter().map(|f| format!("#{{{f}}}{sep}")).collect();
+        format!("{}{sep}{text}", plain.join(" "))
+    }
+
+    /// The records of a list that was asked for so.
+    fn records<'a>(&self, list: &'a str, sep: &str) -> Result<Vec<Fields<'a>>> {
+        let count = 1 + self.text.len();
+        let mut parts: Vec<&str> = list.split(sep).collect();
+        let tail = parts.pop().unwrap_or_default();
+        let record = |chunk: &[&'a str]| {
+            let mut fields: Vec<&str> = chunk[0].trim_start_matches('\n').split(' ').collect();
+            let whole = fields.len() == self.plain.len();
+            fields.extend(&chunk[1..]);
+            whole.then(|| Fields(fields.into_iter()))
+        };
+        let whole = tail.trim().is_empty() && parts.len().is_multiple_of(count);
+        let records = if whole { parts.chunks(count).map(record).collect() } else { None };
+        let say = || format!("tmux's list of {} is not whole: {} fields", self.plain[0], parts.len());
+        records.ok_or_else(|| Error::new(Kind::Bug, say()))
+    }
 }
 
 fn parse(
@@ -184,27 +246,18 @@ fn parse(
 ) -> Result<Snapshot> {
     // UTF-8 but for a directory whose name is not: shown with replacement characters.
     let [sessions, panes, clients] = [sessions, panes, clients].map(String::from_utf8_lossy);
-    let mut all = Snapshot::default();
-    for f in &mut records(&clients, sep, CLIENT.len())? {
-        let client = ClientInfo {
-            name: f.text(),
-            session: f.text(),
-            window: f.text(),
-            control: f.flag(),
-            activity: f.number().unwrap_or(0),
-        };
-        if client.name != own {
-            all.clients.push(client);
-        }
-    }
-    for f in &mut records(&sessions, sep, SESSION.len())? {
+    let mut all = Snapshot {
+        sessions: Vec::new(),
+        panes: parse_panes(&panes, sep, hidden)?,
+        clients: parse_clients(&clients, sep, own)?,
+    };
+    for f in &mut SESSION.records(&sessions, sep)? {
         let mut session = SessionInfo {
             id: f.text(),
-            name: f.text(),
             created: f.number().unwrap_or(0),
+            name: f.text(),
             group: f.some(),
             muxfs_id: f.some(),
-            last_activity: f.number().unwrap_or(0),
             attached: 0,
         };
         session.attached = all.clients.iter().filter(|c| !c.control && c.session == session.id).count();
@@ -212,7 +265,31 @@ fn parse(
             all.sessions.push(session);
         }
     }
-    for f in &mut records(&panes, sep, PANE.len())? {
+    Ok(all)
+}
+
+fn parse_clients(list: &str, sep: &str, own: &str) -> Result<Vec<ClientInfo>> {
+    let mut all = Vec::new();
+    for f in &mut CLIENT.records(list, sep)? {
+        let client = ClientInfo {
+            session: f.text(),
+            window: f.text(),
+            control: f.flag(),
+            activity: f.number().unwrap_or(0),
+            width: f.number().unwrap_or(0),
+            height: f.number().unwrap_or(0),
+            name: f.text(),
+        };
+        if client.name != own {
+            all.push(client);
+        }
+    }
+    Ok(all)
+}
+
+fn parse_panes(list: &str, sep: &str, hidden: &str) -> Result<Vec<PaneInfo>> {
+    let mut all = Vec::new();
+    for f in &mut PANE.records(list, sep)? {
         let pane = PaneInfo {
             id: f.text(),
             session: f.text(),
@@ -227,10 +304,6 @@ fn parse(
             dead_signal: f.signal(),
             width: f.number().unwrap_or(0),
             height: f.number().unwrap_or(0),
-            title: f.text(),
-            cwd: f.text(),
-            command: f.text(),
-            start_command: f.text(),
             tty: f.text(),
             alternate_on: f.flag(),
             in_mode: f.flag(),
@@ -240,9 +313,13 @@ fn parse(
             cursor_x: f.number().unwrap_or(0),
             cursor_y: f.number().unwrap_or(0),
             window_linked: f.flag(),
+            title: f.text(),
+            cwd: f.text(),
+            command: f.text(),
+            start_command: f.text(),
         };
         if pane.session != hidden {
-            all.panes.push(pane);
+            all.push(pane);
         }
     }
     Ok(all)
@@ -283,43 +360,29 @@ impl Fields<'_> {
     }
 }
 
-fn records<'a>(text: &'a str, sep: &str, count: usize) -> Result<Vec<Fields<'a>>> {
-    let mut parts: Vec<&str> = text.split(sep).collect();
-    let tail = parts.pop().unwrap_or_default();
-    if !tail.trim().is_empty() || !parts.len().is_multiple_of(count) {
-        return fail(Kind::Bug, format!("tmux's list has {} fields, not a multiple of {count}", parts.len()));
-    }
-    Ok(parts
-        .chunks(count)
-        .map(|chunk| {
-            let mut fields = chunk.to_vec();
-            fields[0] = fields[0].trim_start_matches('\n');
-            Fields(fields.into_iter())
-        })
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn record(fields: &[&str], sep: &str) -> String {
-        fields.iter().map(|f| format!("{f}{sep}")).collect::<String>() + "\n"
+    fn record(plain: &[&str], text: &[&str], sep: &str) -> String {
+        let text: String = text.iter().map(|f| format!("{f}{sep}")).collect();
+        format!("{}{sep}{text}\n", plain.join(" "))
     }
 
     #[test]
     fn values_may_hold_newlines_and_the_hidden_session_is_not_there() {
         let sep = "|k3y|";
-        let sessions = record(&["$0", "_muxfs", "1", "", "", "2"], sep)
-            + &record(&["$1", "a|b c", "5", "grp", "ID", "6"], sep);
+        let sessions = record(&["$0", "1"], &["_muxfs", "", ""], sep)
+            + &record(&["$1", "5"], &["a|b c", "grp", "ID"], sep);
         let mut pane = vec!["%1", "$1", "@1", "0", "2", "1", "1", "77", "1", "", "KILL", "80", "24"];
-        pane.extend(["t", "/a\nb", "sh", "\"x y\"", "/dev/pts/3", "0", "1", "0", "0", "12", "3", "4", "1"]);
+        pane.extend(["/dev/pts/3", "0", "1", "0", "0", "12", "3", "4", "1"]);
+        let text = ["t", "/a\nb", "sh", "\"x y\""];
         let mut hidden = pane.clone();
         hidden[1] = "$0";
-        let panes = record(&hidden, sep) + &record(&pane, sep);
-        let clients = record(&["client-9", "$0", "@0", "1", "9"], sep)
-            + &record(&["/dev/pts/1", "$1", "@1", "0", "8"], sep)
-            + &record(&["client-7", "$1", "@1", "1", "8"], sep);
+        let panes = record(&hidden, &text, sep) + &record(&pane, &text, sep);
+        let clients = record(&["$0", "@0", "1", "9", "", ""], &["client-9"], sep)
+            + &record(&["$1", "@1", "0", "8", "80", "24"], &["/dev/pts/1"], sep)
+            + &record(&["$1", "@1", "1", "8", "", ""], &["client-7"], sep);
         let got = parse(sessions.as_bytes(), panes.as_bytes(), clients.as_bytes(), sep, "$0", "client-9")
             .expect("parses");
         assert_eq!((got.sessions.len(), got.panes.len(), got.clients.len()), (1, 1, 2));
@@ -329,5 +392,7 @@ mod tests {
         assert_eq!((p.cwd.as_str(), p.dead, p.dead_status, p.dead_signal), ("/a\nb", true, None, Some(9)));
         assert_eq!((p.history_size, p.cursor_x, p.cursor_y, p.window_linked), (12, 3, 4, true));
         assert!(parse(b"x|k3y|\n", b"", b"", sep, "", "").is_err(), "a short record is noticed");
+        let short = record(&["$1"], &["name", "", ""], sep);
+        assert!(parse(short.as_bytes(), b"", b"", sep, "", "").is_err(), "and one without a number");
     }
 }

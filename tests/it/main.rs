@@ -31,6 +31,7 @@ mod fs_door;
 mod guard;
 mod history;
 mod hook;
+mod idle;
 mod input;
 mod kept;
 mod life;
