@@ -172,9 +172,24 @@ impl Device {
             }
         }
         self.fd = Some(fd);
-        self.point = Some(Point::find(&place.name()?)?);
+        self.point = Some(point_of(place)?);
         Ok(())
     }
+}
+
+/// The mount that was just made on `place`. Its directory may get another name between the look at that
+/// and at the kernel's list; nobody renames it from then on.
+fn point_of(place: &Dir) -> Result<Point> {
+    const TRIES: usize = 100;
+    let mut found = place.name().and_then(|dir| Point::find(&dir));
+    for _ in 0..TRIES {
+        if found.is_ok() {
+            break;
+        }
+        std::thread::yield_now();
+        found = place.name().and_then(|dir| Point::find(&dir));
+    }
+    found
 }
 
 impl Drop for Device {

@@ -67,7 +67,7 @@ fn an_idle_fleet_is_asked_about_seldom() {
     let said = format!("{looks} looks, tmux at {:.1} %; a plain one takes {look:?}", share * 100.0);
     eprintln!("{said}");
     // Whole seconds between them at least, where one costs what 1,000 panes cost anywhere.
-    assert!(looks >= 1 && looks <= 10, "{said}");
+    assert!((1..=10).contains(&looks), "{said}");
 }
 
 #[test]
