@@ -83,6 +83,8 @@ pub fn idle(table: &mut Table, lab: &Lab, mount: &Mount, sessions: usize, memory
         beside,
         1.0,
     );
+    let asked = "asked by us";
+    table.number(format!("tmux's, {sessions} sessions"), theirs, "% of a core", asked.into(), 2.0);
 }
 
 /// A thousand sessions.

