@@ -162,9 +162,8 @@ impl Sessions {
                 // Who wrote it is found out while tmux takes it.
                 let (sent, author) = tokio::join!(self.send(server, pane, message), author);
                 sent?;
-                // Quiet from before it was in says nothing of what it does.
                 if begun.elapsed() > SLOW {
-                    pane.input(Instant::now());
+                    pane.input_lasted(Instant::now());
                 }
                 author
             }

@@ -354,6 +354,13 @@ impl Pane {
         self.seen.send_if_modified(|s| std::mem::replace(&mut s.fresh, false));
     }
 
+    /// What went in took until now: quiet from before says nothing of what it does.
+    pub fn input_lasted(&self, now: Instant) {
+        self.judge(|j| j.input_lasted(now));
+        self.eyes(|e| e.input(now));
+        self.seen.send_if_modified(|s| std::mem::replace(&mut s.fresh, false));
+    }
+
     /// Looks at the process and publishes what is seen. Returns the state before where it
     /// changed, and when to look again.
     pub fn observe(&self) -> (Option<(State, State)>, Option<Duration>) {

@@ -17,6 +17,9 @@ const SETTLE: Duration = Duration::from_millis(25);
 /// Quiet that stands for "the message did its work" where nothing busy was seen, and for ready
 /// in shells without a line editor.
 const QUIET: Duration = Duration::from_millis(500);
+/// A line editor shows what is typed; until it does, the text may not have arrived. Longer than this
+/// it is waited for only where some keys show nothing.
+const ECHO: Duration = Duration::from_secs(3);
 /// Quiet after which `wait` returns for programs that are no shells.
 pub const QUIET_PROGRAM: Duration = Duration::from_secs(2);
 
@@ -170,6 +173,9 @@ pub enum Mark {
 pub struct Judge {
     last_output: Instant,
     last_input: Option<Instant>,
+    /// Whether output was ever heard of, and whether any came since the last message.
+    hears: bool,
+    echoed: bool,
     /// Busy was seen since the last message (true when there was none).
     worked: bool,
     /// Since when every look was a ready one.
@@ -195,6 +201,8 @@ impl Judge {
         Judge {
             last_output: now,
             last_input: None,
+            hears: false,
+            echoed: true,
             worked: true,
             ready_since: None,
             marked: None,
@@ -210,10 +218,20 @@ impl Judge {
 
     pub fn output(&mut self, now: Instant) {
         self.last_output = now;
+        self.hears = true;
+        self.echoed = true;
     }
 
     /// A message or key went in.
     pub fn input(&mut self, now: Instant) {
+        self.last_input = Some(now);
+        self.echoed = false;
+        self.worked = false;
+        self.ready_since = None;
+    }
+
+    /// What went in took until now.
+    pub fn input_lasted(&mut self, now: Instant) {
         self.last_input = Some(now);
         self.worked = false;
         self.ready_since = None;
@@ -290,6 +308,8 @@ impl Judge {
         let settled = now.saturating_duration_since(since);
         let need = if look.editor && self.worked {
             SETTLE.saturating_sub(settled)
+        } else if look.editor && self.hears && !self.echoed {
+            ECHO.saturating_sub(quiet)
         } else {
             QUIET.saturating_sub(quiet)
         };
@@ -367,6 +387,22 @@ mod tests {
         j.output(t + ms(110));
         assert!(!j.decide(shell(true, true), t + ms(400)).fresh);
         assert!(j.decide(shell(true, true), t + ms(611)).fresh);
+    }
+
+    #[test]
+    fn a_text_that_is_not_shown_yet_may_not_have_arrived() {
+        let t = Instant::now();
+        let mut j = ready(t);
+        j.output(t + ms(40));
+        j.input(t + ms(100));
+        assert!(!j.decide(shell(true, true), t + ms(2900)).fresh, "tmux may be slow");
+        j.output(t + ms(2950));
+        assert!(!j.decide(shell(true, true), t + ms(3000)).fresh);
+        j.input_lasted(t + ms(3000));
+        assert!(!j.decide(shell(true, true), t + ms(3400)).fresh);
+        assert!(j.decide(shell(true, true), t + ms(3500)).fresh, "shown, and quiet since");
+        j.input(t + ms(4000));
+        assert!(j.decide(shell(true, true), t + ms(7000)).fresh, "some keys show nothing");
     }
 
     #[test]
