@@ -13,9 +13,9 @@ use super::manifest::Manifest;
 
 /// An agent, and its program where `path` has it.
 pub struct Found<'a> {
-    pub key: &'a str,
+    key: &'a str,
     agent: &'a Manifest,
-    pub program: Option<PathBuf>,
+    program: Option<PathBuf>,
 }
 
 /// Every agent, or only those installed, in the order of their keys.

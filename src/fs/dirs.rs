@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::handle::{Handle, Mode, tid};
 use super::inode::{Inode, State, What};
+use super::listing::or_look;
 use super::scratch::{AWAY, KEEP, ScratchFile, is_slip, is_temporary, is_unfinished};
 use super::vfs::{Entry, Found, Opened, Vfs, valid};
 use crate::error::{Error, Kind, Result, fail};
@@ -28,13 +29,7 @@ impl Vfs {
         name: &OsStr,
         flags: i32,
     ) -> Result<(Entry, Opened)> {
-        match self.create_known(who, parent, name, flags).await {
-            Ok(made) => Ok(made),
-            Err(e) => {
-                self.learn(who, &self.path(parent)?, e).await?;
-                self.create_known(who, parent, name, flags).await
-            }
-        }
+        or_look!(self, who, self.path(parent), self.create_known(who, parent, name, flags).await)
     }
 
     async fn create_known(
@@ -145,13 +140,7 @@ impl Vfs {
     }
 
     pub async fn mkdir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<Entry> {
-        match self.make_dir(who, parent, name).await {
-            Ok(made) => Ok(made),
-            Err(e) => {
-                self.learn(who, &self.path(parent)?, e).await?;
-                self.make_dir(who, parent, name).await
-            }
-        }
+        or_look!(self, who, self.path(parent), self.make_dir(who, parent, name).await)
     }
 
     async fn make_dir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<Entry> {
@@ -169,15 +158,8 @@ impl Vfs {
 
     pub async fn rmdir(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
         let (vfs, by, name) = (self.me()?, who.clone(), name.to_owned());
-        let work = async move {
-            match vfs.remove_dir(&by, parent, &name).await {
-                Ok(()) => Ok(()),
-                Err(e) => {
-                    vfs.learn(&by, &vfs.path(parent)?, e).await?;
-                    vfs.remove_dir(&by, parent, &name).await
-                }
-            }
-        };
+        let work =
+            async move { or_look!(vfs, &by, vfs.path(parent), vfs.remove_dir(&by, parent, &name).await) };
         self.gesture(who, work).await
     }
 
@@ -199,15 +181,8 @@ impl Vfs {
 
     pub async fn unlink(&self, who: &Caller, parent: u64, name: &OsStr) -> Result<()> {
         let (vfs, by, name) = (self.me()?, who.clone(), name.to_owned());
-        let work = async move {
-            match vfs.remove_file(&by, parent, &name).await {
-                Ok(()) => Ok(()),
-                Err(e) => {
-                    vfs.learn(&by, &vfs.path(parent)?, e).await?;
-                    vfs.remove_file(&by, parent, &name).await
-                }
-            }
-        };
+        let work =
+            async move { or_look!(vfs, &by, vfs.path(parent), vfs.remove_file(&by, parent, &name).await) };
         self.gesture(who, work).await
     }
 
@@ -255,13 +230,7 @@ impl Vfs {
         let (from, to) = ((from.0, from.1.to_owned()), (to.0, to.1.to_owned()));
         let work = async move {
             let (from, to) = ((from.0, from.1.as_os_str()), (to.0, to.1.as_os_str()));
-            match vfs.give_name(&by, from, to, flags).await {
-                Ok(()) => Ok(()),
-                Err(e) => {
-                    vfs.learn(&by, &vfs.path(from.0)?, e).await?;
-                    vfs.give_name(&by, from, to, flags).await
-                }
-            }
+            or_look!(vfs, &by, vfs.path(from.0), vfs.give_name(&by, from, to, flags).await)
         };
         self.gesture(who, work).await
     }

@@ -79,13 +79,23 @@ impl Vfs {
         }
         if is_unknown(&tree.list(&at)) { tree.look(&at).await } else { Ok(()) }
     }
-
-    /// What failed because the tree did not know the names in `dir` may be tried once more after this;
-    /// any other failure stays one.
-    pub(super) async fn learn(&self, who: &Caller, dir: &TreePath, failed: Error) -> Result<()> {
-        if failed.kind == Kind::Unknown { self.look(who, dir).await } else { Err(failed) }
-    }
 }
+
+/// Does what begins with a question about the names in a directory, once more where the tree does not
+/// know them: after a look at it. A macro, because such work borrows over its waits, and must be
+/// `Send` all the same.
+macro_rules! or_look {
+    ($vfs:expr, $who:expr, $dir:expr, $work:expr) => {
+        match $work {
+            Err(e) if e.kind == Kind::Unknown => {
+                $vfs.look($who, &$dir?).await?;
+                $work
+            }
+            done => done,
+        }
+    };
+}
+pub(super) use or_look;
 
 fn is_unknown<T>(answer: &Result<T>) -> bool {
     answer.as_ref().is_err_and(|e| e.kind == Kind::Unknown)

@@ -18,6 +18,7 @@ use super::computed::{Conflict, PAGE, Retries, is_computed};
 use super::gesture::Asker;
 use super::handle::{Door, End, Handle, Mode, tid};
 use super::inode::{Inode, Inodes, State, What};
+use super::listing::or_look;
 use super::notify::Notes;
 use super::procs::{Procs, killed};
 use super::scratch::{AWAY, KEEP, Scratch, ScratchFile};
@@ -202,15 +203,8 @@ impl Vfs {
 
     /// Answers from memory unless a mode, group or document's size really changes.
     pub async fn setattr(&self, who: &Caller, ino: u64, set: SetAttr, fh: Option<u64>) -> Result<Attr> {
-        let work = async {
-            match self.set_attributes(who, ino, set, fh).await {
-                Ok(attr) => Ok(attr),
-                Err(e) => {
-                    self.learn(who, &self.parent(ino)?, e).await?;
-                    self.set_attributes(who, ino, set, fh).await
-                }
-            }
-        };
+        let work =
+            async { or_look!(self, who, self.parent(ino), self.set_attributes(who, ino, set, fh).await) };
         self.wait(who, work).await?
     }
 
@@ -284,13 +278,8 @@ impl Vfs {
         if mode.access.writes() && fsync_waits(&inode) && !self.inodes.lock().is_named(&inode) {
             return fail(Kind::Stale, "its name leads to another inode by now");
         }
-        let handle = match self.wait(who, Handle::open(&self.door, &inode, who, mode)).await? {
-            Err(e) if e.kind == Kind::Unknown => {
-                self.look(who, &inode.path().parent()).await?;
-                self.wait(who, Handle::open(&self.door, &inode, who, mode)).await??
-            }
-            handle => handle?,
-        };
+        let open = || self.wait(who, Handle::open(&self.door, &inode, who, mode));
+        let handle = or_look!(self, who, self.parent(ino), open().await?)?;
         self.show(&inode, &handle)?;
         Ok(self.keep(handle))
     }

@@ -43,7 +43,7 @@ pub(super) fn changes_of(sessions: &Sessions, moved: &Moved) -> Vec<Change> {
         Moved::Renamed { from, to } => {
             vec![Change::Renamed { dir: root(), from: from.clone(), to: to.clone() }]
         }
-        Moved::Seen { .. } => Vec::new(), // of no name
+        Moved::Seen(_) => Vec::new(), // of no name
         Moved::Attributes { session, path } => {
             let of = |dir: &TreePath| TreePath::parse(path).map(|path| dir.under(&path));
             let dir = session.as_ref().map_or_else(root, |session| root().join(session));

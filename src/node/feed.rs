@@ -53,7 +53,7 @@ impl LocalFeed {
         // All that a move changes is told before its position is reached.
         let before = Position { sequence: at.sequence - 1, ..at };
         match moved {
-            Moved::Session(name) | Moved::Seen { session: name, .. } => self.look_at(node, before, &[name]),
+            Moved::Session(name) | Moved::Seen(name) => self.look_at(node, before, &[name]),
             Moved::Renamed { from, to } => self.look_at(node, before, &[from, to]),
             Moved::Panes { session, .. } | Moved::Turn { session, .. } => {
                 self.look_at(node, before, &[session]);

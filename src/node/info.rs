@@ -5,11 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::dir::{Directory, Found, What};
+use super::dir::{self, Directory, What};
 use super::subject::{NodeAt, SessionAt};
 use super::text;
-use crate::agent::installed;
-use crate::later;
+use crate::agent::installed::Found;
 use crate::tree::id::Ids;
 use crate::tree::node::{Link, Machine, NodeInfo, SessionInfo};
 use crate::tree::{Access, Shape};
@@ -35,19 +34,17 @@ impl Installed {
             state.asked = Some(Instant::now());
             let (me, n) = (self.clone(), n.clone());
             n.sessions.clone().in_background(async move {
-                let path = n.sessions.login_env().await.get("PATH").cloned().unwrap_or_default();
-                let look = move || {
-                    let all = n.sessions.catalogue();
-                    let found = installed::look(&all, &path, true);
-                    found.iter().filter(|f| f.program.is_some()).map(|f| f.key.to_owned()).collect()
-                };
-                if let Ok(keys) = later::on_disk(look).await {
+                if let Ok(keys) = text::catalogue(n, keys).await {
                     me.0.lock().keys = keys;
                 }
             });
         }
         state.keys.clone()
     }
+}
+
+fn keys(found: &[Found<'_>]) -> Vec<String> {
+    found.iter().filter(|f| f.program().is_some()).map(|f| f.key().to_owned()).collect()
 }
 
 pub fn node(n: &NodeAt, installed: &Arc<Installed>) -> NodeInfo {
@@ -86,7 +83,7 @@ fn machine(agents: Vec<String>) -> Machine {
 }
 
 /// `found` is the session's directory.
-pub fn session(s: &SessionAt, found: &Found, ids: &Ids) -> SessionInfo {
+pub fn session(s: &SessionAt, found: &dir::Found, ids: &Ids) -> SessionInfo {
     let pane = s.session.main();
     let seen = pane.seen();
     let mut info = SessionInfo {
@@ -113,7 +110,7 @@ pub fn session(s: &SessionAt, found: &Found, ids: &Ids) -> SessionInfo {
 /// What a copy cannot know of a session's files by their table.
 fn files(dir: &dyn Directory, ids: &Ids, to: &mut SessionInfo) {
     for name in dir.file_names() {
-        let Some(Found { id, what: What::File(file), .. }) = dir.find(ids, &name) else { continue };
+        let Some(dir::Found { id, what: What::File(file), .. }) = dir.find(ids, &name) else { continue };
         match file.shape() {
             Shape::Log | Shape::Append => to.logs.push((name.clone(), id, file.size())),
             Shape::Document => {

@@ -96,7 +96,7 @@ pub static ROWS: &[Row<NodeAt>] = &[
         "errors",
         0o400,
         "What was refused or failed: time, who (`USER@NODE/SESSION:PID`, as far as it is known), where, why.",
-        File::Log(|n| n.sessions.journal.errors.0.clone()),
+        File::Log(|n| n.sessions.journal.errors.log().clone()),
     ),
     Row::new("ctl", 0o600, "Commands to the node, one a line.", File::Ctl(VERBS)),
 ];

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use super::subject::{NodeAt, PaneAt, SessionAt, TurnAt};
-use crate::agent::installed;
+use crate::agent::installed::{self, Found};
 use crate::clock::rfc3339;
 use crate::error::Result;
 use crate::later;
@@ -228,13 +228,15 @@ fn short(state: State) -> String {
 
 /// The catalogue as a session would find it: by the login shell's PATH.
 pub async fn agents(n: NodeAt, json: bool) -> Result<Vec<u8>> {
+    let print = if json { installed::as_json } else { installed::table };
+    catalogue(n, print).await.map(String::into_bytes)
+}
+
+/// Prints every agent of the catalogue with its program, where that is found.
+pub(super) async fn catalogue<T: Send + 'static>(n: NodeAt, print: fn(&[Found<'_>]) -> T) -> Result<T> {
     let path = n.sessions.login_env().await.get("PATH").cloned().unwrap_or_default();
-    let look = move || {
-        let all = n.sessions.catalogue();
-        let found = installed::look(&all, &path, true);
-        if json { installed::as_json(&found) } else { installed::table(&found) }
-    };
-    later::on_disk(look).await.map(String::into_bytes) // a directory of PATH may be a slow one
+    // A directory of PATH may be a slow one.
+    later::on_disk(move || print(&installed::look(&n.sessions.catalogue(), &path, true))).await
 }
 
 /// Every agent's conversations in every directory, as the login shell's environment finds them.

@@ -28,14 +28,12 @@ use crate::tree::{Caller, Lines};
 pub struct Journal {
     node: String,
     pub logs: NodeLog,
-    pub errors: ErrorLog,
+    pub errors: Refusals,
     /// The size at which every log of the node rotates, those of panes as well.
     pub rotate_at: RotateAt,
     events: Arc<Mutex<Ring>>,
     /// The number of the newest event, for readers that wait.
     newest: watch::Sender<u64>,
-    /// For a user's name that has to be asked for: refusals come from threads that serve requests.
-    runtime: tokio::runtime::Handle,
 }
 
 impl Journal {
@@ -46,11 +44,10 @@ impl Journal {
         Journal {
             node: node.to_owned(),
             logs: NodeLog { text: open("logs"), json: open("logs.json") },
-            errors: ErrorLog(open("errors")),
+            errors: Refusals { lines: ErrorLog(open("errors")), runtime: tokio::runtime::Handle::current() },
             rotate_at: limits.rotate_at.clone(),
             events: Arc::default(),
             newest: watch::Sender::new(0),
-            runtime: tokio::runtime::Handle::current(),
         }
     }
 
@@ -77,25 +74,21 @@ impl Journal {
 
     /// The node ends. Waits for the disk.
     pub fn end(&self) {
-        for log in [&self.logs.text, &self.logs.json, &self.errors.0] {
+        for log in [&self.logs.text, &self.logs.json, self.errors.log()] {
             log.end();
         }
     }
 
     /// A refusal or failure: who asked, of which path, and why not.
     pub fn refused(&self, who: &Caller, at: &str, why: &str) {
-        self.refusals().add(who, at, why);
-    }
-
-    fn refusals(&self) -> Refusals {
-        Refusals { errors: self.errors.clone(), runtime: self.runtime.clone() }
+        self.errors.add(who, at, why);
     }
 
     /// The same for another file: what is refused by no node.
     pub fn refusals_in(&self, dir: &Path, name: &str) -> Refusals {
         let limits = LogLimits { rotate_at: self.rotate_at.clone(), ..LogLimits::default() };
-        let errors = ErrorLog(Arc::new(LogFile::open(dir.join(name), "root", limits, text_gap)));
-        Refusals { errors, runtime: self.runtime.clone() }
+        let lines = ErrorLog(Arc::new(LogFile::open(dir.join(name), "root", limits, text_gap)));
+        Refusals { lines, ..self.errors.clone() }
     }
 
     /// Something was done at a path, of this session or (empty) of the node.
@@ -103,12 +96,12 @@ impl Journal {
         let (now, logs) = (clock::now(), self.logs.clone());
         let (session, at) = (session.to_owned(), at.to_owned());
         let tell = move |by: &str| logs.add(now, Level::Audit, &session, &deed.line(by, &at));
-        named(&self.runtime, who, tell);
+        named(&self.errors.runtime, who, tell);
     }
 
     /// A failure that nobody asked for: of the daemon itself.
     pub fn trouble(&self, at: &str, why: &str) {
-        self.errors.add(clock::now(), "muxfs", at, why);
+        self.errors.lines.add(clock::now(), "muxfs", at, why);
         self.log(Level::Warn, "", &format!("{at}: {why}"));
     }
 
@@ -152,24 +145,24 @@ fn by_number(uid: u32) -> String {
 /// A log of refusals: who asked, of which path, and why not.
 #[derive(Clone)]
 pub struct Refusals {
-    errors: ErrorLog,
+    lines: ErrorLog,
     /// For a user's name that has to be asked for: refusals come from threads that serve requests.
     runtime: tokio::runtime::Handle,
 }
 
 impl Refusals {
     pub fn log(&self) -> &Arc<LogFile> {
-        &self.errors.0
+        &self.lines.0
     }
 
     /// The mount ends. Waits for the disk.
     pub fn end(&self) {
-        self.errors.0.end();
+        self.lines.0.end();
     }
 
     pub fn add(&self, who: &Caller, at: &str, why: &str) {
-        let (now, errors, at, why) = (clock::now(), self.errors.clone(), at.to_owned(), why.to_owned());
-        named(&self.runtime, who, move |by| errors.add(now, by, &at, &why));
+        let (now, lines, at, why) = (clock::now(), self.lines.clone(), at.to_owned(), why.to_owned());
+        named(&self.runtime, who, move |by| lines.add(now, by, &at, &why));
     }
 }
 

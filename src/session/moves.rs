@@ -26,12 +26,8 @@ pub enum Moved {
         session: String,
         name: Option<String>,
     },
-    /// What is seen of a session is another: its state or its directory. `asks`: it asks something,
-    /// or no longer.
-    Seen {
-        session: String,
-        asks: bool,
-    },
+    /// What is seen of a session is another: its state or its directory.
+    Seen(String),
     /// Mode, group, size or time of a file of a session, or of the node (`None`).
     Attributes {
         session: Option<String>,

@@ -200,8 +200,7 @@ impl Sessions {
         if new.ended() {
             self.journal.log(super::Level::Info, &name, &format!("{new}"));
         }
-        let asks = (old == State::Blocked) != (new == State::Blocked);
-        self.tell_moved(super::Moved::Seen { session: name.clone(), asks });
+        self.tell_moved(super::Moved::Seen(name.clone()));
         if let State::Exited(exit) = new {
             self.keep_running(session, exit);
         }

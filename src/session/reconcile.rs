@@ -196,7 +196,7 @@ impl Sessions {
         for session in self.all() {
             let main = session.main();
             if panes.iter().any(|pane| Arc::ptr_eq(pane, &main)) {
-                self.tell_moved(Moved::Seen { session: session.shown(), asks: false });
+                self.tell_moved(Moved::Seen(session.shown()));
             }
         }
     }

@@ -220,7 +220,7 @@ mod tests {
         assert!(kept.get(|r| r.modes.is_empty()));
         records.edit(&kept, "one", |r| r.stopped = true);
         records.settled().wait().await.unwrap();
-        let log = records.journal.errors.0.current().read_at(0, 9999).unwrap();
+        let log = records.journal.errors.log().current().read_at(0, 9999).unwrap();
         assert!(String::from_utf8(log).unwrap().contains("its record was not saved"));
     }
 

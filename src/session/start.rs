@@ -83,8 +83,11 @@ impl Sessions {
             own,
         });
         let journal = &sessions.journal;
-        let logs =
-            [(&journal.logs.text, "logs"), (&journal.logs.json, "logs.json"), (&journal.errors.0, "errors")];
+        let logs = [
+            (&journal.logs.text, "logs"),
+            (&journal.logs.json, "logs.json"),
+            (journal.errors.log(), "errors"),
+        ];
         for (log, name) in logs {
             sessions.tell_rotations(log, None, name);
         }
