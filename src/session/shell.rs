@@ -274,6 +274,11 @@ impl Judge {
         quiet: Duration,
         now: Instant,
     ) -> (State, Evidence, Option<Duration>) {
+        // It looked like no shell before its execve(2), or another program ran in its place: while it
+        // settles, that is not what it is.
+        if self.state == State::Unknown {
+            self.state = State::Busy;
+        }
         let marked_busy = self.marked == Some(Mark::CommandStarts);
         let ready = if look.editor {
             look.foreground && look.raw && !look.unread && !marked_busy
@@ -331,6 +336,17 @@ mod tests {
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_shell_that_settles_is_not_what_ran_before_it() {
+        let t = Instant::now();
+        let mut j = Judge::new(t);
+        assert_eq!(j.decide(Look::Other, t).state, State::Unknown);
+        j.mark(Mark::CommandStarts, false);
+        let settling = j.decide(shell(true, true), t + ms(10));
+        assert_eq!(settling.state, State::Busy, "wait would tell a fresh one");
+        assert_eq!(j.decide(shell(true, true), t + ms(40)).state, State::Ready);
     }
 
     #[test]
