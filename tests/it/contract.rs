@@ -1,6 +1,7 @@
 //! What every tree and every node promises (`src/tree/mod.rs`, `src/tree/node.rs`), on the tree in memory, the
-//! local node and the union of both.
+//! local node, the union of both, and through the kernel.
 
+mod door;
 mod feed;
 mod nodes;
 mod once;

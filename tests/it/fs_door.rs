@@ -4,7 +4,7 @@
 #[path = "../../src/fs/fake.rs"]
 pub mod fake;
 
-mod callers;
+pub mod callers;
 mod editors;
 mod life;
 mod many;
@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 /// Longest that any one condition is waited for.
 const LIMIT: Duration = Duration::from_secs(20);
 
-struct Mux {
+pub struct Mux {
     fake: Arc<Fake>,
     mounted: Mounted,
     rt: Option<Runtime>,
@@ -47,8 +47,12 @@ impl Mux {
     }
 
     /// Of another tree, that `fake` is in.
-    fn over(rt: Runtime, tree: Arc<dyn Tree>, fake: Arc<Fake>) -> Self {
+    pub fn over(rt: Runtime, tree: Arc<dyn Tree>, fake: Arc<Fake>) -> Self {
         Self::mounted(rt, tree, fake, |_| {})
+    }
+
+    pub fn handle(&self) -> &tokio::runtime::Handle {
+        self.rt.as_ref().unwrap().handle()
     }
 
     fn mounted(
@@ -65,7 +69,7 @@ impl Mux {
         Mux { fake, mounted, rt: Some(rt), dir, _locks: locks }
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub fn at(&self, path: &str) -> PathBuf {
         self.dir.path().join(path)
     }
 

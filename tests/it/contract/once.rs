@@ -155,7 +155,7 @@ fn prepared() -> Node {
 }
 
 /// Ends the node as a kill would have it: what it keeps is on disk, its tmux server runs.
-fn stop(node: Node) -> Lab {
+pub fn stop(node: Node) -> Lab {
     let Node { tree, runtime, place } = node;
     runtime.block_on(tree.sessions().close());
     drop((tree, runtime));
