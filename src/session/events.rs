@@ -47,7 +47,7 @@ pub struct Turn<'a> {
 }
 
 /// What happened to a prompt.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Accepted,
     Renamed,

@@ -194,7 +194,8 @@ impl Eyes {
         self.slow = slow;
     }
 
-    pub fn look(&mut self, picture: Picture) {
+    /// A picture was taken at `now`.
+    pub fn look(&mut self, picture: Picture, now: Instant) {
         self.known |= says(&picture);
         let paints = matches!(self.picture.state, Some(manifest::State::Busy | manifest::State::Limited));
         if paints && !says(&picture) {
@@ -202,15 +203,15 @@ impl Eyes {
             self.blank = Some(Blank { picture, since, again: since.is_some() });
         } else {
             self.blank = None;
-            self.believe(picture);
+            self.believe(picture, now);
         }
     }
 
-    fn believe(&mut self, picture: Picture) {
+    fn believe(&mut self, picture: Picture, now: Instant) {
         // What says nothing does not say that a question is gone to which nobody typed: it may be painted
         // anew.
         if picture.question.is_some() || says(&picture) || self.asks.is_touched() {
-            self.asks.look(picture.question.as_ref(), Instant::now());
+            self.asks.look(picture.question.as_ref(), now);
         }
         if matches!(picture.composer, Composer::Empty | Composer::Draft(_)) {
             (self.brought, self.stuck) = (None, false);
@@ -218,7 +219,6 @@ impl Eyes {
         let known = self.picture.until.filter(|_| self.picture.until_words == picture.until_words);
         let until = known.or(picture.until);
         self.picture = Picture { until, ..picture };
-        let now = Instant::now();
         match self.picture.state {
             Some(manifest::State::Limited) => {
                 let by = if self.picture.by_title { Evidence::Title } else { Evidence::Screen };
@@ -367,7 +367,7 @@ impl Eyes {
         let since = blank.since.unwrap_or(now);
         let left = SETTLE.saturating_sub(now.saturating_duration_since(since));
         if left.is_zero() && blank.again {
-            self.believe(blank.picture);
+            self.believe(blank.picture, now);
             return None;
         }
         self.blank = Some(Blank { since: Some(since), ..blank });
@@ -523,7 +523,7 @@ mod tests {
     fn ready_is_not_said_before_it_held_for_a_moment() {
         let t = Instant::now();
         let mut e = eyes(t);
-        e.look(shows(Shows::Ready));
+        e.look(shows(Shows::Ready), t);
         let v = e.at(ms(0), t);
         assert_eq!((v.state, v.fresh, v.again), (State::Ready, false, Some(SETTLE)));
         assert!(e.at(ms(0), t + SETTLE).fresh);
@@ -533,13 +533,13 @@ mod tests {
     fn after_an_input_the_state_from_before_counts_no_more() {
         let t = Instant::now();
         let mut e = eyes(t);
-        e.look(shows(Shows::Ready));
+        e.look(shows(Shows::Ready), t);
         e.at(ms(0), t);
         e.input(t + ms(500));
         assert!(!e.at(ms(10), t + ms(900)).fresh, "a composer that stands there still");
-        e.look(shows(Shows::Busy));
+        e.look(shows(Shows::Busy), t);
         assert_eq!(e.at(ms(0), t + ms(1000)).state, State::Busy);
-        e.look(shows(Shows::Ready));
+        e.look(shows(Shows::Ready), t);
         e.at(ms(0), t + ms(1100));
         assert!(e.at(ms(0), t + ms(1300)).fresh);
     }
@@ -549,7 +549,7 @@ mod tests {
         let t = Instant::now();
         let mut e = eyes(t);
         e.input(t);
-        e.look(shows(Shows::Ready));
+        e.look(shows(Shows::Ready), t);
         assert!(!e.at(ms(1000), t + ms(1000)).fresh);
         e.at(QUIET_PROGRAM, t + QUIET_PROGRAM);
         assert!(e.at(QUIET_PROGRAM, t + QUIET_PROGRAM + SETTLE).fresh);
@@ -565,7 +565,7 @@ mod tests {
         let mut e = eyes(t);
         e.input(t);
         e.expect_work(ms(5000));
-        e.look(shows(Shows::Ready));
+        e.look(shows(Shows::Ready), t);
         e.at(ms(3000), t + ms(3000));
         assert!(!e.at(ms(4000), t + ms(4000)).fresh);
         e.at(ms(7000), t + ms(7000));
@@ -577,18 +577,18 @@ mod tests {
         let t = Instant::now();
         let mut e = eyes(t);
         let file = |signal, at| Some(FileSays { signal, written: Some(t + ms(at)) });
-        e.look(Picture { file: file(Signal::Works, 0), ..shows(Shows::Ready) });
+        e.look(Picture { file: file(Signal::Works, 0), ..shows(Shows::Ready) }, t);
         assert_eq!(e.at(ms(0), t).state, State::Busy);
-        e.look(Picture { file: file(Signal::Asks, 0), ..shows(Shows::Ready) });
+        e.look(Picture { file: file(Signal::Asks, 0), ..shows(Shows::Ready) }, t);
         assert_eq!(e.at(ms(0), t).state, State::Blocked);
         // It is written a moment after the hook: the word from before is no end, however much later
         // it is asked.
         e.input(t + ms(1000));
         e.hook_took(t + ms(1050));
-        e.look(Picture { file: file(Signal::Idle, 200), ..shows(Shows::Ready) });
+        e.look(Picture { file: file(Signal::Idle, 200), ..shows(Shows::Ready) }, t);
         assert_eq!(e.at(ms(10), t + ms(1100)).state, State::Busy);
         assert_eq!(e.at(ms(10), t + ms(1190)).state, State::Busy);
-        e.look(Picture { file: file(Signal::Idle, 1190), ..shows(Shows::Ready) });
+        e.look(Picture { file: file(Signal::Idle, 1190), ..shows(Shows::Ready) }, t);
         let v = e.at(ms(10), t + ms(1200));
         assert_eq!((v.state, v.evidence, v.fresh), (State::Ready, Evidence::AgentFile, true));
     }
@@ -612,7 +612,7 @@ mod tests {
         let t = Instant::now();
         let mut e = eyes(t);
         e.hook(Signal::Works, t);
-        e.look(shows(Shows::Ready));
+        e.look(shows(Shows::Ready), t);
         assert_eq!(e.at(ms(100), t + ms(5000)).state, State::Busy, "it prints");
         assert_eq!(e.at(ms(3000), t + ms(5000)).state, State::Ready, "interrupted: no hook says so");
     }
@@ -622,9 +622,9 @@ mod tests {
         let t = Instant::now();
         let mut e = eyes(t);
         e.stream(Signal::Idle, t);
-        e.look(shows(Shows::Blocked));
+        e.look(shows(Shows::Blocked), t);
         assert_eq!(e.at(ms(0), t).state, State::Blocked);
-        e.look(shows(Shows::Unknown));
+        e.look(shows(Shows::Unknown), t);
         assert_eq!(e.at(ms(0), t).state, State::Unknown, "no stream makes a prompt welcome");
     }
 
@@ -632,22 +632,22 @@ mod tests {
     fn a_picture_taken_while_it_paints_is_no_state() {
         let t = Instant::now();
         let mut e = eyes(t);
-        e.look(shows(Shows::Busy));
+        e.look(shows(Shows::Busy), t);
         assert_eq!(e.at(ms(0), t).state, State::Busy);
-        e.look(shows(Shows::Unknown));
+        e.look(shows(Shows::Unknown), t);
         let v = e.at(ms(0), t + ms(100));
         assert_eq!((v.state, v.again), (State::Busy, Some(SETTLE)));
         assert_eq!(e.at(ms(0), t + ms(500)).state, State::Busy, "one look is not two");
-        e.look(shows(Shows::Busy));
+        e.look(shows(Shows::Busy), t);
         assert_eq!(e.at(ms(0), t + ms(1000)).again, Some(AGAIN));
         // One that lasts is what it is, and one of an agent at rest is at once.
-        e.look(shows(Shows::Unknown));
+        e.look(shows(Shows::Unknown), t);
         e.at(ms(0), t + ms(1100));
-        e.look(shows(Shows::Unknown));
+        e.look(shows(Shows::Unknown), t);
         assert_eq!(e.at(ms(0), t + ms(1300)).state, State::Unknown);
-        e.look(shows(Shows::Ready));
+        e.look(shows(Shows::Ready), t);
         assert_eq!(e.at(ms(0), t + ms(1400)).state, State::Ready);
-        e.look(shows(Shows::Unknown));
+        e.look(shows(Shows::Unknown), t);
         assert_eq!(e.at(ms(0), t + ms(1500)).state, State::Unknown);
     }
 
@@ -663,22 +663,22 @@ mod tests {
     fn what_was_told_limits_an_agent_that_looks_ready() {
         let t = Instant::now();
         let mut e = eyes(t);
-        e.look(shows(Shows::Ready));
+        e.look(shows(Shows::Ready), t);
         e.said("Not logged in · Please run /login", true, Evidence::Hook, t, SystemTime::UNIX_EPOCH);
         let v = e.at(ms(0), t);
         assert_eq!((v.state, v.evidence), (State::Limited, Evidence::Hook));
         assert_eq!(e.limit(SystemTime::UNIX_EPOCH).unwrap().reason, Reason::Login);
-        e.look(shows(Shows::Busy));
+        e.look(shows(Shows::Busy), t);
         assert_eq!(e.at(ms(0), t).state, State::Busy);
-        e.look(shows(Shows::Blocked));
+        e.look(shows(Shows::Blocked), t);
         assert_eq!(e.at(ms(0), t).state, State::Blocked);
-        e.look(shows(Shows::Ready));
+        e.look(shows(Shows::Ready), t);
         assert_eq!(e.at(ms(0), t).state, State::Limited, "a moment of work proves nothing");
         e.said("Here is the answer.", false, Evidence::Hook, t, SystemTime::UNIX_EPOCH);
         assert_eq!(e.at(ms(0), t).state, State::Ready);
         e.said("Not logged in · Please run /login", true, Evidence::Hook, t, SystemTime::UNIX_EPOCH);
         e.begin_anew(t);
-        e.look(shows(Shows::Ready));
+        e.look(shows(Shows::Ready), t);
         assert_eq!(e.at(ms(0), t).state, State::Ready, "another process");
     }
 
@@ -687,7 +687,7 @@ mod tests {
         let t = Instant::now();
         let wall = |n: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(n);
         let mut e = eyes(t);
-        e.look(Picture { until: Some(wall(60)), ..shows(Shows::Limited) });
+        e.look(Picture { until: Some(wall(60)), ..shows(Shows::Limited) }, t);
         assert_eq!(e.decide(ms(0), t, wall(59)).state, State::Limited);
         assert_eq!(e.decide(ms(0), t, wall(60)).state, State::Ready);
     }

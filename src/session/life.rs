@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::env::Env;
+use super::lifecycle::Event;
 use super::program::{Agent, Begin, Program};
 use super::record::Store;
 use super::{Pane, Record, Session, Sessions, engine, reap, record};
@@ -18,9 +19,6 @@ use crate::tree::{Caller, Gesture};
 
 /// Ending a process tree takes 5 s at most; a stuck `/proc` is not waited for.
 const STOPPED: Duration = Duration::from_secs(6);
-/// tmux sees the end of a pane's program within this, and tells how it ended; how often it is asked.
-const SEEN: Duration = Duration::from_secs(2);
-const AGAIN: Duration = Duration::from_millis(10);
 /// How often, and how long apart, a session is tried again under a server that is leaving.
 const LEAVING_TRIES: u32 = 10;
 const LEAVING: Duration = Duration::from_millis(50);
@@ -221,23 +219,12 @@ impl Sessions {
 
     /// `rmdir`: ends a session made here, with everything below it, and forgets its record.
     pub async fn remove(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
-        if !session.ours {
-            return fail(
-                Kind::Busy,
-                format!("{}: made by others; `echo stop > ctl` ends it on purpose", session.shown()),
-            );
-        }
-        let _life = session.life.write().await;
-        self.end_session(session).await?;
-        let name = session.name();
-        self.tables.write().lost.remove(&name);
-        self.forget_hooks(&session.id);
-        self.records.forget(&session.record).wait().await
+        self.act(session, Event::Remove, None).await
     }
 
     /// Every process of the session, then the session itself. Windows that other sessions show
     /// too live on.
-    async fn end_session(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+    pub(super) async fn end_session(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
         let server = self.server()?;
         self.refresh().await?; // a window linked into another session a moment ago is spared too
         let elsewhere: Vec<String> = self
@@ -258,7 +245,7 @@ impl Sessions {
         self.refresh().await.or_else(|e| if e.kind == Kind::Gone { Ok(()) } else { Err(e) })
     }
 
-    async fn end_processes(&self, name: &str, panes: &[Arc<Pane>]) {
+    pub(super) async fn end_processes(&self, name: &str, panes: &[Arc<Pane>]) {
         let (dead, alive): (Vec<_>, Vec<_>) =
             panes.iter().map(|p| p.fact(|f| (f.dead, f.pid as i32))).partition(|(dead, _)| *dead);
         let mut roots: Vec<i32> = alive.into_iter().map(|(_, pid)| pid).collect();
@@ -284,110 +271,8 @@ impl Sessions {
         self.refresh_locked().await
     }
 
-    /// `ctl start`: runs the program where nothing runs; without first prompts where `skip` says so.
-    pub async fn start_session(self: &Arc<Self>, session: &Arc<Session>, skip: bool) -> Result<()> {
-        self.only_ours(session, "start")?;
-        let _life = session.life.write().await;
-        let main = session.main();
-        if !main.is_gone() && !main.fact(|f| f.dead) {
-            return fail(Kind::Busy, format!("{}: it runs", session.shown()));
-        }
-        let begin = begin_again(&session.config(), skip);
-        let program = self.program_of(session, &begin).await?;
-        self.spawn(session, false, &begin, program).await
-    }
-
-    /// `ctl stop`: ends what runs and leaves the pane dead; another's session ends whole.
-    pub async fn stop(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
-        let _life = session.life.write().await;
-        if !session.ours {
-            return self.end_session(session).await;
-        }
-        let main = session.main();
-        if main.is_gone() || main.fact(|f| f.dead) {
-            return Ok(());
-        }
-        main.set_stopping(true);
-        self.mark_stopped(session).await?;
-        self.end_processes(&session.shown(), std::slice::from_ref(&main)).await;
-        // The next look at its state is for `stopped`, but tmux may see the end a moment later.
-        let until = Instant::now() + SEEN;
-        self.refresh().await?;
-        while !main.fact(|f| f.dead) && Instant::now() < until {
-            tokio::time::sleep(AGAIN).await;
-            self.refresh().await?;
-        }
-        self.observe_now(&main);
-        Ok(())
-    }
-
-    /// `ctl restart` and a saved config that needs one.
-    pub async fn restart(self: &Arc<Self>, session: &Arc<Session>, skip: bool) -> Result<()> {
-        self.only_ours(session, "restart")?;
-        let _life = session.life.write().await;
-        self.restart_locked(session, &begin_again(&session.config(), skip)).await
-    }
-
-    async fn restart_locked(self: &Arc<Self>, session: &Arc<Session>, begin: &Begin) -> Result<()> {
-        // Before anything ends: one that cannot be started again keeps running.
-        let program = self.program_of(session, begin).await?;
-        let main = session.main();
-        if !main.is_gone() && !main.fact(|f| f.dead) {
-            self.end_processes(&session.shown(), std::slice::from_ref(&main)).await;
-        }
-        // tmux may not have seen the end yet, and would refuse to respawn what it thinks active.
-        self.spawn(session, true, begin, program).await
-    }
-
-    /// `ctl apply`: a pending restart happens now.
-    pub async fn apply_now(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
-        let _life = session.life.write().await;
-        if !session.pending_restart() {
-            return Ok(()); // another did it meanwhile
-        }
-        let begin = self.go_on(session).await;
-        self.restart_locked(session, &begin).await
-    }
-
-    /// As `restart` in the settings says, unless somebody was faster.
-    pub(super) async fn start_again(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
-        let _life = session.life.write().await;
-        let main = session.main();
-        let ended = main.is_gone() || main.fact(|f| f.dead);
-        if !ended || session.record.get(|r| r.stopped) || session.is_over() {
-            return Ok(());
-        }
-        let begin = self.go_on(session).await;
-        let program = self.program_of(session, &begin).await?;
-        self.spawn(session, false, &begin, program).await
-    }
-
-    /// `ctl resume`: the program begins anew with an earlier conversation.
-    pub async fn resume(self: &Arc<Self>, session: &Arc<Session>, id: &str) -> Result<()> {
-        self.only_ours(session, "resume")?;
-        let begin = match id {
-            "latest" => self.newest(session).await?.map_or(Begin::Latest, Begin::Resume),
-            id if self.can_resume(session, id).await? => Begin::Resume(id.to_owned()),
-            id => {
-                return fail(
-                    Kind::Invalid,
-                    format!("resume: no conversation {id} of this agent in its directory"),
-                );
-            }
-        };
-        let _life = session.life.write().await;
-        self.restart_locked(session, &begin).await
-    }
-
-    fn only_ours(&self, session: &Session, verb: &str) -> Result<()> {
-        if session.ours {
-            return Ok(());
-        }
-        fail(Kind::Never, format!("{verb}: {} was made by others", session.shown()))
-    }
-
     /// How a restart that nobody asked for goes on: with the talk it had, where the agent can.
-    async fn go_on(&self, session: &Session) -> Begin {
+    pub(super) async fn go_on(&self, session: &Session) -> Begin {
         let config = session.config();
         let can = Agent::of(&config, &self.catalogue()).is_some_and(|a| !a.manifest.resume.args.is_empty());
         // One in which nothing was said yet is nowhere.
@@ -414,7 +299,7 @@ impl Sessions {
     }
 
     /// A person stopped it: on disk when this returns.
-    async fn mark_stopped(&self, session: &Session) -> Result<()> {
+    pub(super) async fn mark_stopped(&self, session: &Session) -> Result<()> {
         if session.record.get(|r| !r.stopped) {
             self.records.edit(&session.record, &session.shown(), |r| r.stopped = true);
         }
@@ -423,7 +308,7 @@ impl Sessions {
 
     /// Runs the program in the main pane again, or in a new window where that is gone. Without
     /// `kill` it is Busy where tmux has the pane alive.
-    async fn spawn(
+    pub(super) async fn spawn(
         self: &Arc<Self>,
         session: &Arc<Session>,
         kill: bool,
@@ -455,23 +340,6 @@ impl Sessions {
         self.observer.poke(&session.main());
         self.after_start(session, begin).await;
         Ok(())
-    }
-
-    /// A saved config waits for the program to be ready, then restarts it.
-    pub(super) fn restart_if_pending(self: &Arc<Self>, session: &Arc<Session>) {
-        let state = session.main().seen().state;
-        let now = state == super::State::Ready || state.ended();
-        // A turn's end comes first: who sees to it asks again.
-        if !now || !session.pending_restart() || session.turns.current().is_some() {
-            return;
-        }
-        let (sessions, session) = (self.clone(), session.clone());
-        tokio::spawn(async move {
-            if let Err(e) = sessions.apply_now(&session).await {
-                session.set_last_error(e.text());
-                sessions.journal.trouble(&session.shown(), &format!("restart: {e}"));
-            }
-        });
     }
 
     pub(super) async fn resize(&self, session: &Session, size: (u16, u16)) {
@@ -556,7 +424,7 @@ struct New {
 }
 
 /// How a program begins where nothing else was said.
-fn first_begin(config: &SessionConfig) -> Begin {
+pub(super) fn first_begin(config: &SessionConfig) -> Begin {
     match config.resume.as_deref() {
         None => Begin::Fresh,
         Some("latest") => Begin::Latest,

@@ -6,6 +6,7 @@
 //! Lock order: `Sessions::reconcile` (held across tmux calls), then `Sessions::tables`, then the
 //! leaves of a session or pane; `saving` comes before all leaves. No leaf lock is held across a wait.
 
+mod act;
 pub mod answer;
 pub mod audit;
 pub mod capture;
@@ -23,6 +24,7 @@ pub mod journal;
 mod keep;
 mod late;
 pub mod life;
+mod lifecycle;
 pub mod limit;
 mod login;
 mod look;
@@ -104,7 +106,7 @@ pub struct Session {
     last_error: Mutex<Option<String>>,
     pub turns: Turns,
     pub history: history::History,
-    backoff: Mutex<keep::Backoff>,
+    backoff: Mutex<lifecycle::Backoff>,
     /// The mark of a window for its main pane that tmux may have opened, though it did not say so.
     late_window: Mutex<Option<String>>,
     /// Written by a start, stop or restart, one at a time; read while something is typed, so that

@@ -284,7 +284,7 @@ impl Pane {
     pub fn saw(&self, pid: u32, picture: Picture) {
         let facts = self.facts.read(); // until it is looked at: as in `update`
         if let Some(eyes) = self.eyes.lock().as_mut().filter(|_| facts.pid == pid) {
-            eyes.look(picture);
+            eyes.look(picture, Instant::now());
         }
     }
 

@@ -40,6 +40,16 @@ const SOLE: &[(&str, &[&str])] = &[
     ("allow(unsafe_code)", &["src/sys.rs", "src/lib.rs"]),
 ];
 
+/// Machines: values in, values out. Their clock is an argument.
+const PURE: &[&str] = &[
+    "src/session/turns/machine.rs",
+    "src/session/turns/submission.rs",
+    "src/session/turns/outcome.rs",
+    "src/session/eyes.rs",
+    "src/session/lifecycle.rs",
+    "src/session/limit.rs",
+];
+
 /// Where files may be opened without `foreign`, and why.
 const OPENS: &[(&str, &str)] = &[
     ("src/foreign.rs", "it is the one place"),
@@ -167,6 +177,23 @@ fn what_has_one_place_stands_there_alone() {
             }
             let hits = source.lines().filter(|(_, l)| l.contains(what));
             broken.extend(hits.map(|(n, _)| format!("{}:{n}: {what} belongs to {places:?}", source.path)));
+        }
+    }
+    none(broken);
+}
+
+#[test]
+fn machines_get_the_time_and_wait_for_nothing() {
+    let mut broken = Vec::new();
+    let sources = sources(&["src"]);
+    for path in PURE {
+        let Some(source) = sources.iter().find(|s| s.path == *path) else {
+            broken.push(format!("{path}: no such file"));
+            continue;
+        };
+        for what in ["::now()", ".elapsed()", ".await", "async fn", "std::fs", "Sessions"] {
+            let hits = source.lines().filter(|(_, l)| l.contains(what));
+            broken.extend(hits.map(|(n, _)| format!("{path}:{n}: {what} in a machine")));
         }
     }
     none(broken);

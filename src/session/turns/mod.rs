@@ -1,19 +1,23 @@
 //! Turns of a session: prompts are stored, wait, go one at a time, and end when the agent was seen
 //! ready after them. docs/tree.md, "Delivery".
 //!
-//! `book` stores (`row`: how a row looks on disk; `beside`: the files beside it), `submit` looks and
-//! types, `mode` leaves a mode in which text is no prompt, `entry` presses Enter, `run` decides when
-//! and until when, `reply` finds what is known of the answer, `outcome` says how the turn ended.
+//! `book` stores (`row`: how a row looks on disk; `beside`: the files beside it). `machine` decides which
+//! prompt goes when and how its turn ends, `run` carries that out. `submit` looks and types, `mode` leaves
+//! a mode in which text is no prompt, `submission` decides about Enter, `entry` presses it. `interrupt`
+//! stops a turn, `reply` finds what is known of the answer, `outcome` says how the turn ended.
 
 pub mod beside;
 pub mod book;
 mod entry;
+mod interrupt;
+mod machine;
 mod mode;
 mod outcome;
 mod pages;
 mod reply;
 mod row;
 mod run;
+mod submission;
 mod submit;
 pub mod turn;
 pub mod wait;
