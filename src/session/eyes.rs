@@ -96,6 +96,7 @@ pub struct Eyes {
     /// A later one of an agent at work that shows nothing it is known by, and since when: it may
     /// have been taken while the agent painted, so it counts only if that lasts.
     blank: Option<Blank>,
+    /// Since when it starts: a dialog of its start is not over before it is answered.
     begun: Instant,
     hook: Option<(Signal, Instant)>,
     /// Prompts that hooks say were taken, and not ended yet.
@@ -113,7 +114,7 @@ pub struct Eyes {
     /// The same by what was seen, and not by silence.
     evident: bool,
     ready_since: Option<Instant>,
-    /// It was recognised at all since its start.
+    /// It was seen at rest or at work since its start.
     known: bool,
     asks: Counter,
     limits: Limits,
@@ -196,7 +197,10 @@ impl Eyes {
 
     /// A picture was taken at `now`.
     pub fn look(&mut self, picture: Picture, now: Instant) {
-        self.known |= says(&picture);
+        match picture.state {
+            Some(manifest::State::Blocked) if !self.known => self.begun = now,
+            _ => self.known |= says(&picture),
+        }
         let paints = matches!(self.picture.state, Some(manifest::State::Busy | manifest::State::Limited));
         if paints && !says(&picture) {
             let since = self.blank.take().and_then(|b| b.since);
@@ -621,6 +625,7 @@ mod tests {
     fn a_dialog_wins_over_what_a_stream_may_claim() {
         let t = Instant::now();
         let mut e = eyes(t);
+        e.look(shows(Shows::Ready), t);
         e.stream(Signal::Idle, t);
         e.look(shows(Shows::Blocked), t);
         assert_eq!(e.at(ms(0), t).state, State::Blocked);
@@ -657,6 +662,22 @@ mod tests {
         let mut e = eyes(t);
         assert_eq!(e.at(ms(0), t).state, State::Starting);
         assert_eq!(e.at(ms(0), t + START).state, State::Unknown);
+    }
+
+    #[test]
+    fn what_follows_a_dialog_of_the_start_is_the_start() {
+        let t = Instant::now();
+        let mut e = eyes(t - START * 2);
+        e.look(shows(Shows::Blocked), t);
+        assert_eq!(e.at(ms(0), t).state, State::Blocked);
+        e.input(t);
+        e.look(shows(Shows::Unknown), t);
+        assert_eq!(e.at(ms(0), t + ms(100)).state, State::Starting);
+        assert_eq!(e.at(ms(0), t + START * 2).state, State::Unknown);
+        e.look(shows(Shows::Ready), t);
+        e.look(shows(Shows::Blocked), t);
+        e.look(shows(Shows::Unknown), t);
+        assert_eq!(e.at(ms(0), t + ms(100)).state, State::Unknown, "it had started");
     }
 
     #[test]
