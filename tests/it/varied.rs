@@ -478,8 +478,8 @@ const LISTS: &[(&str, &str)] = &[
     ("copilot/120x40-popup-file", "@README.md"),
     ("gemini/120x40-popup-command", ""),
     ("gemini/120x40-popup-file", ""),
-    ("opencode/120x40-popup-command", ""),
-    ("opencode/120x40-popup-file", ""),
+    ("opencode/120x40-popup-command", "/connect"),
+    ("opencode/120x40-popup-file", "README.md"),
     ("qwen/120x40-popup-command", "copy"),
     ("qwen/120x40-popup-file", "README.md"),
 ];
