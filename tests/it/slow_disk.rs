@@ -1,5 +1,6 @@
 //! A node whose state lies on a disk that takes 2 s for each fsync: what needs no disk does not wait
-//! for it, nor does anybody for another's.
+//! for it, nor does anybody for another's. And an agent whose records lie on a disk that takes as long
+//! as the test wants to open a file: what happens meanwhile is told apart from what they say.
 //!
 //! The disk is a FUSE file system of this file, which passes everything on to a directory.
 
@@ -9,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use fuser::{
@@ -35,6 +36,31 @@ struct Shared {
     next: AtomicU64,
     slow: AtomicBool,
     syncs: AtomicUsize,
+    /// Nothing is opened for reading while it is set; how many wait for that.
+    held: Mutex<bool>,
+    let_go: Condvar,
+    readers: AtomicUsize,
+}
+
+impl Shared {
+    fn path(&self, ino: INodeNo) -> PathBuf {
+        self.paths.lock().unwrap().get(&ino.0).cloned().unwrap_or_else(|| "/nonexistent".into())
+    }
+
+    fn keep(&self, file: File) -> FileHandle {
+        let fh = self.next.fetch_add(1, Ordering::AcqRel);
+        self.open.lock().unwrap().insert(fh, Arc::new(file));
+        FileHandle(fh)
+    }
+
+    fn open(&self, ino: INodeNo, flags: i32) -> std::io::Result<FileHandle> {
+        let mut options = OpenOptions::new();
+        match flags & nix::libc::O_ACCMODE {
+            nix::libc::O_RDONLY => options.read(true),
+            _ => options.read(true).write(true),
+        };
+        Ok(self.keep(options.custom_flags(flags & nix::libc::O_TRUNC).open(self.path(ino))?))
+    }
 }
 
 struct Disk(Arc<Shared>);
@@ -71,19 +97,13 @@ fn attr(meta: &std::fs::Metadata) -> FileAttr {
 
 impl Disk {
     fn path(&self, ino: INodeNo) -> PathBuf {
-        self.0.paths.lock().unwrap().get(&ino.0).cloned().unwrap_or_else(|| "/nonexistent".into())
+        self.0.path(ino)
     }
 
     fn known(&self, path: PathBuf) -> std::io::Result<FileAttr> {
         let attr = attr(&std::fs::symlink_metadata(&path)?);
         self.0.paths.lock().unwrap().insert(attr.ino.0, path);
         Ok(attr)
-    }
-
-    fn keep(&self, file: File) -> FileHandle {
-        let fh = self.0.next.fetch_add(1, Ordering::AcqRel);
-        self.0.open.lock().unwrap().insert(fh, Arc::new(file));
-        FileHandle(fh)
     }
 
     fn file(&self, fh: FileHandle) -> Arc<File> {
@@ -198,16 +218,20 @@ impl Filesystem for Disk {
     }
 
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let mut options = OpenOptions::new();
-        let flags = flags.0 & !nix::libc::O_APPEND & !nix::libc::O_NOFOLLOW;
-        match flags & nix::libc::O_ACCMODE {
-            nix::libc::O_RDONLY => options.read(true),
-            _ => options.read(true).write(true),
-        };
-        match options.custom_flags(flags & nix::libc::O_TRUNC).open(self.path(ino)) {
-            Ok(file) => reply.opened(self.keep(file), FopenFlags::empty()),
+        let (disk, flags) = (self.0.clone(), flags.0);
+        let open = move || match disk.open(ino, flags) {
+            Ok(fh) => reply.opened(fh, FopenFlags::empty()),
             Err(e) => reply.error(errno(&e)),
+        };
+        if flags & nix::libc::O_ACCMODE != nix::libc::O_RDONLY || !*self.0.held.lock().unwrap() {
+            return open();
         }
+        let disk = self.0.clone();
+        disk.readers.fetch_add(1, Ordering::AcqRel);
+        std::thread::spawn(move || {
+            drop(disk.let_go.wait_while(disk.held.lock().unwrap(), |held| *held));
+            open();
+        });
     }
 
     fn create(
@@ -226,7 +250,7 @@ impl Filesystem for Disk {
         options.read(true).write(true).create(true).mode(mode & !umask & 0o7777).custom_flags(new);
         match options.open(&path).and_then(|file| Ok((file, self.known(path)?))) {
             Ok((file, attr)) => {
-                reply.created(&TTL, &attr, Generation(0), self.keep(file), FopenFlags::empty());
+                reply.created(&TTL, &attr, Generation(0), self.0.keep(file), FopenFlags::empty());
             }
             Err(e) => reply.error(errno(&e)),
         }
@@ -310,7 +334,7 @@ impl Filesystem for Disk {
     }
 }
 
-/// A mount whose state directory is on the slow disk, which is unmounted after it.
+/// A mount that has one directory on the slow disk, which is unmounted after it.
 struct Slow {
     fakes: Option<Fakes>,
     disk: Arc<Shared>,
@@ -318,17 +342,29 @@ struct Slow {
 }
 
 impl Slow {
+    /// Its state directory.
     fn start() -> Slow {
+        Slow::with(Fakes::prepared(Lab::new()), "state", "")
+    }
+
+    /// Its agents' records.
+    fn records() -> Slow {
         let lab = Fakes::prepared(Lab::new());
-        let (real, state) = (lab.path("real"), lab.path("state"));
+        Fakes::records(&lab);
+        let args = format!("--claude-history --go {}", lab.path("go").display());
+        Slow::with(lab, "home/.claude", &args)
+    }
+
+    fn with(lab: Lab, dir: &str, args: &str) -> Slow {
+        let (real, dir) = (lab.path("real"), lab.path(dir));
         std::fs::create_dir(&real).unwrap();
-        std::fs::create_dir(&state).unwrap();
+        std::fs::create_dir_all(&dir).unwrap();
         let disk = Arc::new(Shared::default());
         disk.paths.lock().unwrap().insert(1, real);
         let mut config = Config::default();
         config.n_threads = Some(2);
-        let session = fuser::spawn_mount(Disk(disk.clone()), &state, &config).unwrap();
-        let args = format!("--log {}", lab.path("taken").display());
+        let session = fuser::spawn_mount(Disk(disk.clone()), &dir, &config).unwrap();
+        let args = format!("--log {} {args}", lab.path("taken").display());
         let fakes = Fakes { mount: Mount::configured(lab, &Fakes::config(&args, "")) };
         Slow { fakes: Some(fakes), disk, session: Some(session) }
     }
@@ -341,6 +377,11 @@ impl Slow {
         self.disk.slow.store(slow, Ordering::Release);
     }
 
+    fn hold(&self, hold: bool) {
+        *self.disk.held.lock().unwrap() = hold;
+        self.disk.let_go.notify_all();
+    }
+
     fn syncs(&self) -> usize {
         self.disk.syncs.load(Ordering::Acquire)
     }
@@ -349,6 +390,7 @@ impl Slow {
 impl Drop for Slow {
     fn drop(&mut self) {
         self.slow(false);
+        self.hold(false);
         drop(self.fakes.take());
         if let Some(session) = self.session.take() {
             let _ = session.umount_and_join();
@@ -452,4 +494,29 @@ fn a_queue_is_cleared_by_one_write() {
     assert_eq!(s.syncs() - before, 1);
     assert_eq!(f.mount.sh("ls fake/queue | wc -l"), "0\n");
     assert_eq!(f.turn("0020", "state"), "withdrawn");
+}
+
+/// A restart comes while the record of the turn before is read: what that says of a limit is the old
+/// process's, and the new one takes prompts.
+#[test]
+fn what_limited_one_process_limits_no_other() {
+    let s = Slow::records();
+    let f = s.fakes();
+    f.session("fake");
+    f.mount.sh("echo 'FAULT(Not logged in · Please run /login)' > fake/input");
+    f.until_state("fake", "busy");
+    s.hold(true);
+    f.go();
+    until_true("its record is opened", || s.disk.readers.load(Ordering::Acquire) > 0);
+    let pid = f.status("fake", "pid");
+    f.mount.sh("echo restart > fake/ctl");
+    until_true("another process is ready", || {
+        f.status("fake", "pid") != pid && f.status("fake", "state") == "ready"
+    });
+    s.hold(false);
+    assert_eq!(f.mount.read("fake/turns/0001/wait"), "limited\n");
+    f.mount.sh("echo 'SAY(next)' > fake/input");
+    f.until_state("fake", "busy");
+    f.go();
+    assert_eq!(f.mount.read("fake/turns/0002/wait"), "done\n");
 }
