@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use muxfs::agent::manifest::State;
 
-use super::support::until;
-use pane::{Look, Pane};
+use super::support::{until, within};
+use pane::{LIMIT, Look, Pane};
 use save::save;
 
 /// The screen may be this much behind what goes on.
@@ -147,11 +147,11 @@ fn an_approval_is_blocked_until_it_is_answered(pane: &Pane) {
 }
 
 fn it_can_be_interrupted(pane: &Pane) {
-    pane.prompt("stop early SLOW25 LINES60");
+    pane.prompt("stop early SLOW80 LINES60");
     let begun = Instant::now();
     pane.while_it_works_until("works before it is interrupted", || begun.elapsed() > Duration::from_secs(3));
     let mut pressed: Option<Instant> = None;
-    let request = until("it hangs up", || {
+    let request = within(LIMIT, "it hangs up", || {
         let ended = pane.stub.prompts().pop().filter(|r| r.ended.is_some());
         // A key may be lost on a busy machine.
         if ended.is_none() && pressed.is_none_or(|at| at.elapsed() > Duration::from_secs(4)) {

@@ -13,7 +13,7 @@ use muxfs::agent::screen::Screen;
 
 use super::super::doc::root;
 use super::super::stub_llm::{Request, Stub};
-use super::super::support::{Lab, until};
+use super::super::support::{Lab, within};
 use super::recipe::{self, Recipe};
 
 pub struct Pane {
@@ -39,7 +39,7 @@ pub struct Look {
 }
 
 /// An agent that starts on a busy machine takes its time.
-const LIMIT: Duration = Duration::from_secs(90);
+pub const LIMIT: Duration = Duration::from_secs(90);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -171,7 +171,9 @@ impl Pane {
         self.watch(&format!("the prompt {text:?} shows"), |look| plain(&look.picture).contains(&shown));
         let arrived = || self.stub.prompts().get(before).cloned();
         let mut entered: Option<Instant> = None;
-        until(&format!("{}: the prompt {text:?} arrives:\n{}", self.agent, self.look().picture), || {
+        // At the first one some load the half of themselves.
+        let what = format!("{}: the prompt {text:?} arrives:\n{}", self.agent, self.look().picture);
+        within(LIMIT, &what, || {
             if entered.is_none_or(|at| at.elapsed() > Duration::from_secs(10)) {
                 std::thread::park_timeout(PAUSE);
                 self.keys(&["Enter"]);
