@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::ambush::Ambush;
 use crate::dialog::{Answer, Dialog};
 use crate::draft::Draft;
 use crate::hooks::Hooks;
@@ -74,6 +75,7 @@ pub struct Agent {
     hooks: Hooks,
     session: String,
     prompts: usize,
+    pub ambush: Ambush,
     swallow: usize,
     interrupt: Option<Instant>,
     /// When which prompt comes back as a draft.
@@ -102,6 +104,7 @@ impl Agent {
             draft: Draft::default(),
             queue: VecDeque::new(),
             prompts: 0,
+            ambush: Ambush::default(),
             interrupt: None,
             restore: None,
             said: String::new(),
@@ -147,7 +150,8 @@ impl Agent {
             Phase::Idle | Phase::Dialog(..) => None,
         };
         let restore = self.restore.as_ref().map(|(at, _)| left(*at));
-        phase.into_iter().chain(self.interrupt.map(|at| left(at + TWICE))).chain(restore).min()
+        let ambush = self.ambush.next().map(left);
+        phase.into_iter().chain(self.interrupt.map(|at| left(at + TWICE))).chain(restore).chain(ambush).min()
     }
 
     pub fn tick(&mut self, now: Instant) {
@@ -159,6 +163,7 @@ impl Agent {
             self.draft.put(&prompt);
             self.changed = true;
         }
+        self.ambush(now);
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Starting(at, keys) if now >= at => self.begin(keys, now),
             Phase::Busy { job, asked: None, until, .. } if now >= until && !self.held() => {
@@ -183,6 +188,24 @@ impl Agent {
         {
             self.prompts += 1;
             self.turn(prompt, now);
+        }
+    }
+
+    /// A dialog that nobody called for comes up, or goes.
+    fn ambush(&mut self, now: Instant) {
+        let waits = matches!(self.phase, Phase::Idle) && !self.draft.is_empty();
+        if self.ambush.comes(now, waits) {
+            self.enter(Phase::Dialog(Dialog::approval(), None));
+        }
+        if self.ambush.is_over(now) {
+            self.ambush_is_gone(now, false);
+        }
+    }
+
+    fn ambush_is_gone(&mut self, now: Instant, approved: bool) {
+        if let Some(row) = self.ambush.gone(now, approved) {
+            self.record.log("ambush", row);
+            self.enter(Phase::Idle);
         }
     }
 
@@ -242,6 +265,9 @@ impl Agent {
     }
 
     pub fn key(&mut self, key: Key, now: Instant) {
+        if key == Key::Answer {
+            return self.ambush.answered(now);
+        }
         if let Phase::Starting(_, keys) = &mut self.phase {
             keys.push(key); // a terminal keeps them as well
             return;
@@ -257,7 +283,12 @@ impl Agent {
             Key::Control('q') if matches!(self.phase, Phase::Busy { .. }) => self.submit(now),
             Key::Control('u') => self.draft.clear(),
             Key::Control('d') if self.draft.is_empty() => self.end = Some(End::Code(0)),
-            key => self.draft.edit(key, now),
+            key => {
+                if self.options.ambush && matches!((&key, &self.phase), (Key::Paste(_), Phase::Idle)) {
+                    self.ambush.pasted(now);
+                }
+                self.draft.edit(key, now);
+            }
         }
     }
 
@@ -308,6 +339,7 @@ impl Agent {
         }
         self.record.log("prompt", json!({"text": text, "session": self.session}));
         if matches!(self.phase, Phase::Idle) {
+            self.ambush.entered(now);
             self.prompts += 1;
             self.hook("UserPromptSubmit", json!({"prompt": text}));
             self.turn(text, now);
@@ -337,6 +369,12 @@ impl Agent {
     }
 
     fn dialog(&mut self, key: &Key, now: Instant) {
+        if self.ambush.is_up() {
+            if *key == Key::Enter {
+                self.ambush_is_gone(now, true);
+            }
+            return;
+        }
         let Phase::Dialog(dialog, _) = &mut self.phase else { return };
         let Some(answer) = dialog.key(key) else { return };
         self.record.log("answer", json!({"answer": format!("{answer:?}")}));
@@ -450,7 +488,13 @@ impl Agent {
     pub fn view(&self, width: usize, height: usize, now: Instant) -> View {
         if let Phase::Dialog(dialog, _) = &self.phase {
             let (rows, at) = dialog.rows(width);
-            return View { rows, cursor: (at, 0), title: self.title('?') };
+            let mut cursor = (at, 0);
+            if self.ambush.is_up() {
+                // Where it stands in the composer, as many agents that hide it leave it.
+                let (_, (_, column)) = self.draft.rows(width, 1);
+                cursor = (rows.len().saturating_sub(3), column);
+            }
+            return View { rows, cursor, title: self.title('?') };
         }
         let mut rows: Vec<String> =
             self.queue.iter().take(3).map(|p| cut(&format!("  Queued: {}", first(p)), width)).collect();

@@ -19,6 +19,8 @@ pub enum Key {
     Up,
     Down,
     Backspace,
+    /// What a terminal says when it is asked how it is.
+    Answer,
     Control(char),
 }
 
@@ -111,9 +113,9 @@ fn sequence(rest: &[u8]) -> Sequence {
     match rest {
         [] | [b'[' | b'O'] => Sequence::Cut,
         [b'\r' | b'\n', ..] => Sequence::Key(Some(Key::Newline), 1),
-        [b'O', letter, ..] => Sequence::Key(arrow(*letter), 2),
+        [b'O', last, ..] => Sequence::Key(letter(*last), 2),
         [b'[', params @ ..] => match params.iter().position(|b| (0x40..0x7f).contains(b)) {
-            Some(end) => Sequence::Key(arrow(params[end]), end + 2),
+            Some(end) => Sequence::Key(letter(params[end]), end + 2),
             None if params.len() > 64 => Sequence::Key(None, params.len() + 1),
             None => Sequence::Cut,
         },
@@ -123,10 +125,11 @@ fn sequence(rest: &[u8]) -> Sequence {
     }
 }
 
-fn arrow(letter: u8) -> Option<Key> {
-    match letter {
+fn letter(last: u8) -> Option<Key> {
+    match last {
         b'A' => Some(Key::Up),
         b'B' => Some(Key::Down),
+        b'n' => Some(Key::Answer),
         _ => None,
     }
 }

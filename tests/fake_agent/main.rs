@@ -4,6 +4,7 @@
 //! know muxfs: it is a program like any other to it.
 
 mod agent;
+mod ambush;
 mod dialog;
 mod draft;
 mod hooks;

@@ -58,6 +58,9 @@ pub struct Options {
     /// An interrupt puts the prompt back as a draft, after so many ms
     #[arg(long)]
     pub restore: Option<u64>,
+    /// A tool in the background asks for an approval, for 0.1 s, at moments near the Enter of a prompt
+    #[arg(long)]
+    pub ambush: bool,
     /// Asks for no approval
     #[arg(long)]
     pub danger: bool,

@@ -72,6 +72,9 @@ impl Painter {
             self.flowing(&mut out, &agent.talk.lines, &view, (width, height));
         }
         out.push_str("\x1b[?25h");
+        // The clock again: drawing took some time.
+        let early = rustix::io::ioctl_fionread(io::stdin()).is_ok_and(|n| n > 0);
+        out.push_str(agent.ambush.painted(Instant::now(), early));
         (self.below, self.at, self.stale) = (view.rows.len(), view.cursor.0, false);
         self.painted = agent.talk.lines.len();
         let mut stdout = io::stdout().lock();

@@ -9,6 +9,7 @@ use muxfs::{error, later, tree};
 
 mod adopt;
 mod agents;
+mod ambush;
 mod asked;
 mod asking;
 mod blocking;
