@@ -30,6 +30,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::events::{self, Step};
+use super::eyes::Eyes;
 use super::{Moved, Session, Sessions, State, message, record};
 use crate::config::session::Turns as Setting;
 use crate::error::{Error, Kind, Result, fail};
@@ -414,7 +415,9 @@ impl Sessions {
         let knows = pane.has_rules();
         let state = pane.seen().state;
         let welcome = !knows || matches!(state, State::Ready | State::Busy | State::Limited) || state.ended();
-        if welcome {
+        // The rules may not know a composer in another mode, which is left first.
+        let leaves = |eyes: &mut Eyes| eyes.may_leave(&eyes.picture.composer);
+        if welcome || state == State::Unknown && pane.eyes(leaves).unwrap_or(false) {
             return Ok(());
         }
         Err(Error::new(

@@ -24,7 +24,7 @@ const NEXT: Duration = Duration::from_millis(300);
 /// Modes may be nested; each takes no longer than this in all.
 const ALL: Duration = Duration::from_secs(10);
 /// How long what an interrupt's key did may take to show.
-const STOPS: Duration = Duration::from_secs(2);
+const STOPS: Duration = Duration::from_secs(5);
 
 /// A mode on its way out.
 struct Leaving {
@@ -156,8 +156,9 @@ impl Sessions {
                         return Ok(());
                     }
                 }
-                _ if state == Some(Shows::Busy) => {}
-                _ => return Ok(()),
+                _ if matches!(state, Some(Shows::Ready | Shows::Blocked | Shows::Limited)) => return Ok(()),
+                // It works, or is in the middle of a repaint.
+                _ => {}
             }
         }
         Ok(())
