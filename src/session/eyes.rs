@@ -28,6 +28,8 @@ pub const START: Duration = Duration::from_secs(10);
 /// Work that only a hook or a stream tells of is believed for so long without any output: working
 /// agents move a spinner.
 const SILENT: Duration = Duration::from_secs(2);
+/// How long the next attempt of an agent that goes on by itself may take to show.
+const GOES_ON: Duration = Duration::from_secs(30);
 /// Between two looks at one that works or asks.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -428,6 +430,7 @@ impl Eyes {
             Some(manifest::State::Blocked) => (State::Blocked, self.agreed(Signal::Asks, seen)),
             Some(manifest::State::Limited) => match self.limits.now(wall) {
                 Some(_) => (State::Limited, seen),
+                None if self.goes_on(wall) => (State::Busy, seen),
                 None => (State::Ready, seen),
             },
             Some(manifest::State::Busy) => (State::Busy, self.agreed(Signal::Works, seen)),
@@ -444,6 +447,13 @@ impl Eyes {
             },
             Some(manifest::State::Unknown) | None => self.without_picture(hook, stream, now),
         }
+    }
+
+    /// The time of its limit came a moment ago, and it said that it goes on then: its next attempt may
+    /// show late.
+    fn goes_on(&self, wall: SystemTime) -> bool {
+        let lately = |until: SystemTime| wall.duration_since(until).is_ok_and(|ago| ago < GOES_ON);
+        self.picture.continues && self.picture.until.is_some_and(lately)
     }
 
     /// The file's word. That it is idle says nothing where it was written before the last input, or
@@ -711,5 +721,16 @@ mod tests {
         e.look(Picture { until: Some(wall(60)), ..shows(Shows::Limited) }, t);
         assert_eq!(e.decide(ms(0), t, wall(59)).state, State::Limited);
         assert_eq!(e.decide(ms(0), t, wall(60)).state, State::Ready);
+    }
+
+    #[test]
+    fn an_agent_that_goes_on_after_a_limit_is_not_at_rest_when_its_time_comes() {
+        let t = Instant::now();
+        let wall = |n: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(n);
+        let mut e = eyes(t);
+        e.look(Picture { until: Some(wall(60)), continues: true, ..shows(Shows::Limited) }, t);
+        assert_eq!(e.decide(ms(0), t, wall(59)).state, State::Limited);
+        assert_eq!(e.decide(ms(0), t, wall(60)).state, State::Busy);
+        assert_eq!(e.decide(ms(0), t, wall(60) + GOES_ON).state, State::Ready, "it did not");
     }
 }
