@@ -361,7 +361,7 @@ impl Run<'_> {
         }
         // gemini puts what it queued back into the composer when its turn is cancelled.
         if got() == 0 {
-            self.person(&["C-u"]);
+            self.person(&["End", "C-u"]); // the key that hands a prompt in may have moved the cursor
         }
         match (between, taken) {
             (true, _) => Moment::Between,
