@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use muxfs::agent::hooks;
-use muxfs::tmux::{OwnProgram, helper};
+use muxfs_agent::hooks;
+use muxfs_tmux::{OwnProgram, helper};
 
 fn main() -> ExitCode {
     if let Some(code) = run_by_others() {
         return code;
     }
-    muxfs::cli::start_tracing();
-    muxfs::cli::main(std::env::args_os().collect())
+    muxfs_cli::start_tracing();
+    muxfs_cli::main(std::env::args_os().collect())
 }
 
 /// What tmux (helper.rs) and agents (hook.rs) run of us. Matched by hand and before all else,
@@ -31,7 +31,7 @@ fn run_by_others() -> Option<ExitCode> {
             Some(ExitCode::from(126))
         }
         hooks::VERB => {
-            muxfs::cli::hook::run(args);
+            muxfs_cli::hook::run(args);
             Some(ExitCode::SUCCESS)
         }
         _ => None,

@@ -131,7 +131,10 @@ fn accepted(table: &mut Table) {
             theirs.time(|| assert!(send.status().unwrap().success()));
             // What the disk takes for it at least.
             disk.time(|| {
-                beside.write_all(&[b'x'; 150]).and_then(|()| muxfs::config::file::sync_data(&beside)).unwrap()
+                beside
+                    .write_all(&[b'x'; 150])
+                    .and_then(|()| muxfs_tree::base::disk::sync_data(&beside))
+                    .unwrap()
             });
             std::thread::sleep(Duration::from_millis(2));
         }

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let wanted = |part: &str| names.is_empty() || names.iter().any(|n| n == part);
     // A thousand panes are some thousand descriptors of the tmux server that is started here.
-    muxfs::tmux::process::raise_descriptor_limit();
+    muxfs_tmux::process::raise_descriptor_limit();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
     let parts: [Part; 5] = [

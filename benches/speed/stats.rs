@@ -121,7 +121,8 @@ impl Table {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks.md");
         let text = std::fs::read_to_string(path).unwrap();
         let body = format!("\n{}", self.markdown());
-        std::fs::write(path, muxfs::doc::with_section(&text, "speed", &body).expect("its marks")).unwrap();
+        std::fs::write(path, muxfs_cli::doc::with_section(&text, "speed", &body).expect("its marks"))
+            .unwrap();
     }
 }
 
@@ -138,7 +139,7 @@ fn machine() -> String {
         .map_or("", |l| l.trim_start_matches([' ', '\t', ':']));
     format!(
         "`UPDATE=1 make bench`, {}: {} processors ({model}), Linux {}, {}.",
-        &muxfs::clock::rfc3339(std::time::SystemTime::now())[..10],
+        &muxfs_tree::base::clock::rfc3339(std::time::SystemTime::now())[..10],
         said("nproc", &[]),
         said("uname", &["-r"]),
         said("tmux", &["-V"]),

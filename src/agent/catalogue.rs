@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::manifest::Manifest;
-use crate::config::file;
-use crate::foreign::{self, Links};
+use muxfs_tree::base::disk;
+use muxfs_tree::base::foreign::{self, Links};
 
 macro_rules! built_in {
     ($($key:literal),* $(,)?) => {
@@ -87,7 +87,7 @@ impl Catalogue {
 
 /// A manifest from a file; the error is one line.
 pub fn read(path: &Path) -> Result<Manifest, String> {
-    match file::read(path, Links::Follow) {
+    match disk::read(path, Links::Follow) {
         Ok(Some(text)) => Manifest::parse(&text).map_err(|fault| fault.to_string()),
         Ok(None) => Err("no such file".into()),
         Err(e) => Err(e.text().to_owned()),

@@ -10,8 +10,8 @@ use toml_edit::{Document, Item};
 
 use super::history::{ADAPTERS, adapter};
 use super::manifest::{Manifest, Rule, State};
-use crate::config::schema::{self, Fault, fault};
-use crate::keys::Key;
+use muxfs_tree::base::keys::Key;
+use muxfs_tree::base::schema::{self, Fault, fault};
 
 /// Longest pause between keys.
 pub const LONGEST: Duration = Duration::from_secs(60);

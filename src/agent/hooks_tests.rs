@@ -1,7 +1,7 @@
 //! Tests of hooks.rs: payloads of real agents, and what is made of a manifest's table.
 
 use super::*;
-use crate::agent::catalogue::Catalogue;
+use crate::catalogue::Catalogue;
 
 fn built_in(key: &str) -> Injection {
     let all = Catalogue::load(Path::new("/nonexistent"));

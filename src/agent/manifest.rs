@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::check;
 use super::composer::Field;
 use super::question::Form;
-use crate::config::schema::{Fault, fault};
+use muxfs_tree::base::schema::{Fault, fault};
 
 /// One agent. What its file leaves out has the default named here.
 #[derive(Debug, Clone, Deserialize)]

@@ -136,7 +136,7 @@ pub const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::manifest::Manifest;
+    use crate::manifest::Manifest;
 
     const HEAD: &str = "name = 'X'\ncommand = ['x']\n";
 
@@ -208,6 +208,6 @@ mod tests {
             assert!(words.len() > 1 && words.iter().all(|w| kind.contains(w)), "{key}: {said}");
         }
         let history = ENTRIES.iter().find(|e| e.name == "history").unwrap().kind;
-        assert_eq!(history, format!("one of {}", crate::agent::history::ADAPTERS.join(", ")));
+        assert_eq!(history, format!("one of {}", crate::history::ADAPTERS.join(", ")));
     }
 }

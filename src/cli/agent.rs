@@ -10,11 +10,11 @@ use clap::{Args, Subcommand};
 use super::paths::Paths;
 use super::terminal::{self, Cell, Look, table};
 use super::{print, print_painted};
-use crate::agent::catalogue::{self, Catalogue};
-use crate::agent::installed;
-use crate::agent::rules::judge;
-use crate::agent::screen::Screen;
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_agent::catalogue::{self, Catalogue};
+use muxfs_agent::installed;
+use muxfs_agent::rules::judge;
+use muxfs_agent::screen::Screen;
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 /// The largest picture that is read.
 const MAX_SCREEN: u64 = 16 << 20;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 /// What the second process says when it is ready.
 const OK: &[u8] = b"ok\n";
@@ -31,7 +31,7 @@ pub fn start(args: &[OsString], env: Option<Vec<(OsString, OsString)>>) -> Resul
     let mut command = again(args, env)?;
     // What the caller left open would stay open as long as the daemon lives, and a pipe among it
     // would never end for the caller's own readers.
-    crate::sys::keep_descriptors_from_children();
+    muxfs_tree::base::sys::keep_descriptors_from_children();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).current_dir("/");
     wait_ready(command, LIMIT)
 }
@@ -40,7 +40,7 @@ pub fn start(args: &[OsString], env: Option<Vec<(OsString, OsString)>>) -> Resul
 /// only where that fails.
 pub fn replace(args: &[OsString], env: Vec<(OsString, OsString)>) -> Error {
     // The process becomes another user's, who could reach into what root's caller left open.
-    crate::sys::keep_descriptors_from_children();
+    muxfs_tree::base::sys::keep_descriptors_from_children();
     match again(args, Some(env)) {
         Ok(mut command) => Error::io("running the program anew", command.exec()),
         Err(error) => error,

@@ -338,7 +338,7 @@ fn linger(f: &Facts) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::mounts::Mount;
+    use muxfs_fs::mounts::Mount;
 
     fn healthy() -> Facts {
         Facts {

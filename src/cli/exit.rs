@@ -1,6 +1,6 @@
 //! Exit codes: the one place that turns an error's kind into a number for a shell or for mount(8).
 
-use crate::error::Kind;
+use muxfs_tree::base::error::Kind;
 
 /// The exit status of `muxfs` itself. 1 is left to `doctor` and to what has no better number.
 pub fn code(kind: Kind) -> u8 {

@@ -13,12 +13,12 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::paths::Paths;
 use super::privileges::{self, User};
-use crate::agent::catalogue::Catalogue;
-use crate::agent::installed;
-use crate::config::file;
-use crate::error::Result;
-use crate::foreign::{self, Links};
-use crate::fs::mounts::{self, Mount};
+use muxfs_agent::catalogue::Catalogue;
+use muxfs_agent::installed;
+use muxfs_fs::mounts::{self, Mount};
+use muxfs_tree::base::disk;
+use muxfs_tree::base::error::Result;
+use muxfs_tree::base::foreign::{self, Links};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountState {
@@ -78,7 +78,7 @@ pub fn gather(tmux: fn(&[&str]) -> std::io::Result<Output>, config: fn(&str) -> 
     let (user, paths) = (User::own(), Paths::own());
     let systemd = Path::new("/run/systemd/system").is_dir();
     let updatedb = in_path("updatedb").or_else(|| in_path("updatedb.plocate"));
-    let config_read = match foreign::read_text(&paths.config, Links::Follow, file::MAX_TEXT) {
+    let config_read = match foreign::read_text(&paths.config, Links::Follow, disk::MAX_TEXT) {
         Ok(text) => Some(config(&text).map_err(|e| e.to_string())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => Some(Err(e.to_string())),

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::MountArgs;
-use crate::error::{Kind, Result, fail};
+use muxfs_tree::base::error::{Kind, Result, fail};
 
 /// Whether the program was called by one of the names mount(8) looks for.
 pub fn is_helper(argv0: Option<&OsString>) -> bool {

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::agent::hooks::HookEvent;
-use crate::clock;
-use crate::foreign;
+use muxfs_agent::hooks::HookEvent;
+use muxfs_tree::base::clock;
+use muxfs_tree::base::foreign;
 
 /// A payload repeats the prompt, and JSON may write each of its bytes as six.
 const MAX_PAYLOAD: usize = 8 << 20;

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 
-use crate::error::{Error, Kind, Result, fail};
-use crate::foreign::{self, Links};
-use crate::locks::take_left;
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::foreign::{self, Links};
+use muxfs_tree::base::locks::take_left;
 
 /// Who holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

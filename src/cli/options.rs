@@ -3,7 +3,7 @@
 //! The parser is pure and resolves no names; [`MountOptions::check`] gets what it must know of
 //! the machine as arguments.
 
-use crate::error::{Kind, Result, fail};
+use muxfs_tree::base::error::{Kind, Result, fail};
 
 /// What `-o` asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::privileges::User;
-use crate::error::{Error, Kind, Result, fail};
-use crate::fs::point::Dir;
+use muxfs_fs::point::Dir;
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{self, Gid, Uid};
 
-use crate::error::{Error, Kind, Result, fail};
-use crate::users;
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::users;
 
 /// An entry of the user database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,7 +230,7 @@ mod tests {
             return;
         }
         let me = std::env::current_exe().unwrap();
-        let inner = ["--exact", "--ignored", "cli::privileges::tests::inner_becomes_nobody"];
+        let inner = ["--exact", "--ignored", "privileges::tests::inner_becomes_nobody"];
         let done = std::process::Command::new(me).args(inner).output().unwrap();
         let said = String::from_utf8_lossy(&done.stdout);
         assert!(done.status.success() && said.contains("1 passed"), "{said}");

@@ -8,18 +8,19 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::start::{MountJob, NodeJob};
 use super::{paths::Paths, privileges, tables};
-use crate::agent::catalogue::Catalogue;
-use crate::config::{NodeConfig, agents, file};
-use crate::error::{Error, Kind, Result, fail};
-use crate::foreign::Links;
-use crate::fs::mount::{Device, MountOptions, guard, serve};
-use crate::later;
-use crate::node::{LocalNode, NODE_SERIAL, modes::NodeModes, root::Root, rows_node};
-use crate::session::journal::Refusals;
-use crate::session::{Dirs, Sessions, settings};
-use crate::tmux::{OwnProgram, Socket, process};
-use crate::tree::nodes::Nodes;
-use crate::tree::union::Union;
+use muxfs_agent::catalogue::Catalogue;
+use muxfs_fs::mount::{Device, MountOptions, guard, serve};
+use muxfs_node::config::{NodeConfig, agents};
+use muxfs_node::rows::{LocalNode, NODE_SERIAL, modes::NodeModes, root::Root, rows_node};
+use muxfs_node::session::journal::Refusals;
+use muxfs_node::session::{Dirs, Sessions, settings};
+use muxfs_tmux::{OwnProgram, Socket, process};
+use muxfs_tree::base::disk;
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::foreign::Links;
+use muxfs_tree::base::later;
+use muxfs_tree::nodes::Nodes;
+use muxfs_tree::union::Union;
 
 /// Threads that answer what takes longer than memory; the machine's other cores are the agents'.
 const WORKERS: usize = 2;
@@ -150,7 +151,7 @@ pub fn ask_tmux(args: &[&str]) -> std::io::Result<Output> {
 }
 
 fn own_config() -> Option<NodeConfig> {
-    let text = file::read(&Paths::own().config, Links::Follow).ok()?.unwrap_or_default();
+    let text = disk::read(&Paths::own().config, Links::Follow).ok()?.unwrap_or_default();
     parse(&text).ok()
 }
 

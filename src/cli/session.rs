@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{exit, print, terminal};
-use crate::error::{Error, Result};
+use muxfs_tree::base::error::{Error, Result};
 use tree::{Session, Tree};
 
 /// The names that most verbs take.

@@ -13,8 +13,8 @@ use super::options::{self, MountOptions};
 use super::paths::{self, Paths};
 use super::privileges::{self, User, as_user};
 use super::{MountArgs, run};
-use crate::error::{Error, Kind, Result, fail};
-use crate::fs::{mounts, takeover};
+use muxfs_fs::{mounts, takeover};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 /// A mount about to be made: everything checked that can be checked before.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use super::lock::{self, Holder};
 use super::paths::Paths;
 use super::terminal::{self, Cell, Look, table};
-use crate::clock::seconds_since;
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::clock::seconds_since;
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 /// A daemon that does not answer within this is said not to.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -3,18 +3,18 @@
 
 use std::borrow::Cow;
 
-use crate::agent::catalogue::Catalogue;
-use crate::agent::manual;
-use crate::config;
-use crate::config::schema::{Key, Kind};
 use crate::doc::{self, CommandLine, DocEvent, DocLines, DocRow, DocSetting, DocVerb};
-use crate::error;
-use crate::fs::errno::errno;
-use crate::node::dir::Line;
-use crate::node::row::Verb;
-use crate::node::{self, root, rows_node, rows_session};
-use crate::session::turns::turn::Stage;
-use crate::session::{audit, events};
+use muxfs_agent::catalogue::Catalogue;
+use muxfs_agent::manual;
+use muxfs_fs::errno::errno;
+use muxfs_node::config;
+use muxfs_node::rows::dir::Line;
+use muxfs_node::rows::row::Verb;
+use muxfs_node::rows::{self, root, rows_node, rows_session};
+use muxfs_node::session::turns::turn::Stage;
+use muxfs_node::session::{audit, events};
+use muxfs_tree::base::error;
+use muxfs_tree::base::schema::{Key, Kind};
 
 /// The command line's own tables.
 pub fn command_line() -> CommandLine<'static> {
@@ -45,7 +45,7 @@ pub fn rows() -> Vec<DocRow<'static>> {
         mode: l.mode,
         about: l.about,
     };
-    all.extend(node::described().into_iter().map(of_node));
+    all.extend(rows::described().into_iter().map(of_node));
     all
 }
 

@@ -7,8 +7,8 @@ use std::io::IsTerminal;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::log::free_text;
-pub use crate::log::printable;
+use muxfs_node::log::free_text;
+pub use muxfs_node::log::printable;
 
 /// What a text looks like, in the terminal's own colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use nix::mount::{MntFlags, umount2};
 
 use super::privileges::{self, User};
 use super::{facts, lock, paths};
-use crate::error::{Error, Kind, Result, fail};
-use crate::fs::mounts::{self, MOUNTINFO, Mount};
-use crate::fs::point::Dir;
-use crate::offload::Offload;
+use muxfs_fs::mounts::{self, MOUNTINFO, Mount};
+use muxfs_fs::point::Dir;
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::offload::Offload;
 
 /// How long the mount and its daemon may take to go.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -13,8 +13,8 @@ use super::gesture::Asker;
 use super::handle::{Door, End, Handle, gone, part};
 use super::pending::{Message, Pending};
 use super::stream::{Ready, Wakeup};
-use crate::error::{Kind, Result, fail};
-use crate::tree::{Caller, Gesture, Place};
+use muxfs_tree::base::error::{Kind, Result, fail};
+use muxfs_tree::{Caller, Gesture, Place};
 
 type Answer = watch::Receiver<Option<Result<Bytes>>>;
 

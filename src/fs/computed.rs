@@ -20,8 +20,8 @@ use tokio::sync::oneshot;
 
 use super::inode::Inode;
 use super::stream::Stream;
-use crate::error::{Kind, Result, fail};
-use crate::tree::Shape;
+use muxfs_tree::Shape;
+use muxfs_tree::base::error::{Kind, Result, fail};
 
 /// Bytes of a page, as the kernel reads ahead.
 pub static PAGE: LazyLock<u64> = LazyLock::new(|| rustix::param::page_size() as u64);

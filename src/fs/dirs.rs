@@ -14,9 +14,9 @@ use super::inode::{Inode, State, What};
 use super::listing::or_look;
 use super::scratch::{AWAY, KEEP, ScratchFile, is_slip, is_temporary, is_unfinished};
 use super::vfs::{Entry, Found, Opened, Vfs, valid};
-use crate::error::{Error, Kind, Result, fail};
-use crate::names::MAX_NAME;
-use crate::tree::{Accepts, Access, Caller, Gesture, Intent, Place, Shape, Stat, TreePath, Until};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::names::MAX_NAME;
+use muxfs_tree::{Accepts, Access, Caller, Gesture, Intent, Place, Shape, Stat, TreePath, Until};
 
 type Dir = (Arc<Inode>, State, Accepts);
 

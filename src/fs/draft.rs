@@ -7,8 +7,8 @@ use super::budget::Share;
 use super::gesture::{Asker, Close, Writers};
 use super::handle::{Door, End, Handle, gone, tid, verdict};
 use super::scratch::{fits, resize, slice, write_at};
-use crate::error::{Error, Result};
-use crate::tree::{Caller, Gesture, Place, Until};
+use muxfs_tree::base::error::{Error, Result};
+use muxfs_tree::{Caller, Gesture, Place, Until};
 
 pub struct Draft {
     text: Vec<u8>,

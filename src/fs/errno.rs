@@ -1,7 +1,7 @@
 //! Which errno each kind of error is, and back for those who read a mount. The one such table of
 //! this door; knows no texts.
 
-use crate::error::Kind;
+use muxfs_tree::base::error::Kind;
 
 /// docs/tree.md, "Errors".
 pub fn errno(kind: Kind) -> i32 {

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
-use crate::error::{Error, Kind, Result, fail};
-use crate::later::whole;
-use crate::tree::{
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::later::whole;
+use muxfs_tree::{
     Accepts, Caller, Change, Entry, Follow, Gesture, Intent, Lines, Log, Place, Receipt, Shape, Stat, Tree,
     TreePath, Unit, Until,
 };

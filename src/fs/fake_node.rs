@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use super::{Fake, path};
-use crate::error::Result;
-use crate::tree::node::{Feed, Link, Machine, Node, NodeInfo, SessionInfo, Snapshot, Update};
-use crate::tree::{Accepts, Change, Position, Shape, Tree, TreePath};
+use muxfs_tree::base::error::Result;
+use muxfs_tree::node::{Feed, Link, Machine, Node, NodeInfo, SessionInfo, Snapshot, Update};
+use muxfs_tree::{Accepts, Change, Position, Shape, Tree, TreePath};
 
 impl Fake {
     /// A node's own tree, with a session `s`.

@@ -24,9 +24,9 @@ use super::gesture::Asker;
 use super::notify::Queue;
 use super::stream::Wakeup;
 use super::vfs::{Attr, Opened, SetAttr, Type, Vfs};
-use crate::error::{Error, Kind, Result};
-use crate::names::MAX_NAME;
-use crate::tree::{Caller, TreePath};
+use muxfs_tree::base::error::{Error, Kind, Result};
+use muxfs_tree::base::names::MAX_NAME;
+use muxfs_tree::{Caller, TreePath};
 
 /// The most one write request carries: the kernel's own bound (fs.fuse.max_pages_limit).
 const MAX_WRITE: u32 = 1 << 20;
@@ -48,7 +48,7 @@ impl Fuse {
     /// Runs what may wait.
     fn go(&self, work: impl Future<Output = ()> + Send + 'static) {
         // A panic is told by its hook; the reply it dropped is EIO.
-        let _ = catch_unwind(AssertUnwindSafe(|| crate::later::run(&self.rt, Box::pin(work))));
+        let _ = catch_unwind(AssertUnwindSafe(|| muxfs_tree::base::later::run(&self.rt, Box::pin(work))));
     }
 
     /// The same for a call whose caller holds locks of directories until it is answered.

@@ -89,7 +89,7 @@ impl Writers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::procs::FakeProcs;
+    use crate::procs::FakeProcs;
 
     fn asker(tid: u32) -> Asker {
         Asker { tid, owner: u64::from(tid) }

@@ -22,8 +22,8 @@ use super::pending::Pending;
 use super::procs::Procs;
 use super::scratch::{ScratchFile, slice};
 use super::stream::{Ready, Stream, Wakeup};
-use crate::error::{Error, Kind, Result, fail};
-use crate::tree::{Access, Caller, Follow, Gesture, Intent, Log, Place, Shape, Tree, TreePath, Unit, Until};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::{Access, Caller, Follow, Gesture, Intent, Log, Place, Shape, Tree, TreePath, Unit, Until};
 
 /// What every open file works with.
 pub struct Door {

@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 
 use super::computed::{Computed, is_computed};
 use super::scratch::ScratchFile;
-use crate::error::{Kind, Result, fail};
-use crate::tree::id::OWN;
-use crate::tree::{Log, Stat, TreePath};
+use muxfs_tree::base::error::{Kind, Result, fail};
+use muxfs_tree::id::OWN;
+use muxfs_tree::{Log, Stat, TreePath};
 
 pub const ROOT: u64 = 1;
 
@@ -274,7 +274,7 @@ impl Inodes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Accepts, Shape};
+    use muxfs_tree::{Accepts, Shape};
     use std::time::SystemTime;
 
     fn stat(id: u64) -> Stat {

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::vfs::{DirEntry, Type, Vfs, kind};
-use crate::error::{Error, Kind, Result, fail};
-use crate::tree::{Caller, TreePath};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::{Caller, TreePath};
 
 /// A tree that is asked for a directory answers within this, or the door gives up.
 const LOOKED: Duration = Duration::from_secs(10);

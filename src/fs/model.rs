@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::tests::Kernel;
-use crate::error::{Kind, Result};
+use muxfs_tree::base::error::{Kind, Result};
 
 const NAMES: &[&str] = &["x.tmp", "y.tmp", "config", "config~", "input", "status", "inptu", "4913"];
 const TEXTS: &[&str] = &["one", "two\n", "BAD", "ä\u{0}z"];

@@ -27,11 +27,11 @@ use super::notify::Queue;
 use super::point::{Dir, Point, detach};
 use super::procs::Linux;
 use super::vfs::{Look, Vfs};
-use crate::error::{Error, Kind, Result, fail};
-use crate::foreign;
-use crate::locks::take_left;
-use crate::offload::Offload;
-use crate::tree::Tree;
+use muxfs_tree::Tree;
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::foreign;
+use muxfs_tree::base::locks::take_left;
+use muxfs_tree::base::offload::Offload;
 
 /// As `mount` and /proc/mounts show it.
 pub use super::mounts::FSTYPE;

@@ -27,8 +27,7 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// A mount of the whole file system, for tests.
-    #[cfg(test)]
+    /// A mount of the whole file system, for tests, those of other crates too.
     pub fn test(dir: &str, fstype: &str) -> Self {
         let (root, source) = ("/".into(), "src".into());
         Mount { id: 1, minor: 1, root, dir: dir.into(), fstype: fstype.into(), source, options: "rw".into() }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::procs::{Procs, Signals, Watch};
-use crate::error::{Kind, Result, fail};
+use muxfs_tree::base::error::{Kind, Result, fail};
 
 /// A signal ends a wait within 100 ms (docs/tree.md, "Shapes"): a call is parked after one tick, and its
 /// caller looked at within another.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use super::budget::Share;
 use super::gesture::{Asker, Close, Writers};
 use super::handle::{Door, End, Handle, tid, verdict};
-use crate::error::{Error, Kind, Result};
-use crate::tree::{Caller, MAX_MESSAGE, Until};
+use muxfs_tree::base::error::{Error, Kind, Result};
+use muxfs_tree::{Caller, MAX_MESSAGE, Until};
 
 pub struct Pending {
     text: Vec<u8>,

@@ -15,7 +15,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, fstat};
 
 use super::mounts::{self, MOUNTINFO, Mount};
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 /// Symbolic links in one path, as in path_resolution(7).
 const LINKS: usize = 40;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::freezer::Freezers;
-use crate::offload::Offload;
+use muxfs_tree::base::offload::Offload;
 
 /// A caller of another PID namespace has no id we could look up, so its blocked reads end with
 /// EINTR this often: late enough to be rare, soon enough for Ctrl-C.

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use super::budget::Share;
 use super::inode::Inode;
-use crate::error::{Kind, Result, fail};
-use crate::tree::{Shape, Stat};
+use muxfs_tree::base::error::{Kind, Result, fail};
+use muxfs_tree::{Shape, Stat};
 
 /// Bytes of one scratch file.
 pub const MAX_BYTES: u64 = 1 << 20;

@@ -10,8 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::error::Result;
-use crate::tree::Lines;
+use muxfs_tree::Lines;
+use muxfs_tree::base::error::Result;
 
 /// A reader that stands still holds this much; then nothing more is pulled, and the tree decides
 /// what that means for a slow reader.
@@ -177,8 +177,8 @@ async fn pump(mut lines: Box<dyn Lines>, shared: Arc<Shared>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Kind, fail};
     use async_trait::async_trait;
+    use muxfs_tree::base::error::{Kind, fail};
     use tokio::sync::mpsc;
 
     struct Channel(mpsc::Receiver<Bytes>);

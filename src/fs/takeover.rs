@@ -13,7 +13,7 @@ use nix::mount::{MntFlags, umount2};
 
 use super::mounts::{self, MOUNTINFO, Mount};
 use super::point::Dir;
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 /// How long a daemon may take to end, once nothing holds it.
 const ENDS: Duration = Duration::from_secs(5);

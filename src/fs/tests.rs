@@ -14,8 +14,8 @@ use super::gesture::Asker;
 use super::notify::Notes;
 use super::procs::FakeProcs;
 use super::vfs::{Attr, Look, SetAttr, Vfs};
-use crate::error::{Kind, Result};
-use crate::tree::{Caller, Change, Tree, TreePath};
+use muxfs_tree::base::error::{Kind, Result};
+use muxfs_tree::{Caller, Change, Tree, TreePath};
 
 const RDONLY: i32 = libc::O_RDONLY;
 const WRONLY: i32 = libc::O_WRONLY;

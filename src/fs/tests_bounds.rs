@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 
 use super::tests::{Kernel, by};
-use crate::error::{Kind, Result};
-use crate::tree::Caller;
+use muxfs_tree::Caller;
+use muxfs_tree::base::error::{Kind, Result};
 
 const WRONLY: i32 = libc::O_WRONLY;
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use super::gesture::Asker;
 use super::tests::{Kernel, by, who};
-use crate::error::{Kind, Result};
+use muxfs_tree::base::error::{Kind, Result};
 
 const RDONLY: i32 = libc::O_RDONLY;
 

@@ -23,10 +23,10 @@ use super::notify::Notes;
 use super::procs::{Procs, killed};
 use super::scratch::{AWAY, KEEP, Scratch, ScratchFile};
 use super::stream::{Ready, Wakeup};
-use crate::error::{Error, Kind, Result, fail};
-use crate::later::apart;
-use crate::tree::path::is_name;
-use crate::tree::{Accepts, Access, Caller, Gesture, Place, Shape, Stat, Tree, TreePath};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::later::apart;
+use muxfs_tree::path::is_name;
+use muxfs_tree::{Accepts, Access, Caller, Gesture, Place, Shape, Stat, Tree, TreePath};
 
 /// Directories change by our own notice alone, and so do names but those of [`comes_and_goes`]: the
 /// kernel may keep them long.

@@ -13,8 +13,8 @@ use tokio::sync::broadcast::error::RecvError;
 use super::inode::{Inode, What};
 use super::scratch::Swept;
 use super::vfs::{Vfs, comes_and_goes};
-use crate::error::{Error, Kind};
-use crate::tree::{Caller, Change, TreePath};
+use muxfs_tree::base::error::{Error, Kind};
+use muxfs_tree::{Caller, Change, TreePath};
 
 /// Follows `changes` while the mount lives. Subscribe before the first lookup.
 pub async fn watch(vfs: Weak<Vfs>, mut changes: Receiver<Change>) {

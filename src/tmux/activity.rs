@@ -8,7 +8,7 @@
 
 use super::actor::Server;
 use super::command::Command;
-use crate::error::{Kind, Result, fail};
+use muxfs_tree::base::error::{Kind, Result, fail};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 

@@ -11,7 +11,7 @@ use super::client::{Shared, answer};
 use super::command::Line;
 use super::hidden::Hidden;
 use super::process::OwnProgram;
-use crate::error::Result;
+use muxfs_tree::base::error::Result;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 use super::actor::Server;
 use super::command::{Command, Line};
 use super::stand::{FACTS, Stand};
-use crate::error::{Kind, Result, fail};
+use muxfs_tree::base::error::{Kind, Result, fail};
 
 /// Bytes of [`Capture::Output`] kept, from the end.
 pub const MAX_OUTPUT: usize = 16 << 20;

@@ -4,7 +4,7 @@
 //!
 //! Must not know: runtimes, arguments beyond those it gets, anything that costs memory.
 
-use crate::foreign::{self, Links};
+use muxfs_tree::base::foreign::{self, Links};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};

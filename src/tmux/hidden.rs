@@ -10,7 +10,7 @@ use super::command::{Command, Line};
 use super::control::Notice;
 use super::process::{LIMIT, OwnProgram, Socket, Tmux, check_version, os, own_command};
 use super::variable;
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;

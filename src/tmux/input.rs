@@ -15,7 +15,7 @@ use super::keys::Key;
 use super::process::version_of;
 use super::secret::{memory_file, path_of};
 use super::stand::Stand;
-use crate::error::{Kind, Result, fail};
+use muxfs_tree::base::error::{Kind, Result, fail};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Largest text of one paste.

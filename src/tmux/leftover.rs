@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::offload::Offload;
+use muxfs_tree::base::offload::Offload;
 
 /// Questions to other processes, which may be kept from answering (offload.rs).
 pub static PROCESSES: Offload = Offload::new("muxfs-procs", 8);

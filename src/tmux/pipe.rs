@@ -12,7 +12,7 @@ use super::command::{Command, Line};
 use super::leftover;
 use super::process::{OwnProgram, own_command};
 use super::secret::{SECRET, secret};
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -268,7 +268,7 @@ fn receive_now(socket: RawFd) -> std::io::Result<Option<(String, OwnedFd)>> {
     let mut fds = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
-            fds.extend(raw.into_iter().map(crate::sys::received));
+            fds.extend(raw.into_iter().map(muxfs_tree::base::sys::received));
         }
     }
     let size = message.bytes;

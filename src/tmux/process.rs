@@ -6,7 +6,7 @@
 //! Whether a server listens is read from `/proc`, never tried by connecting: a client that
 //! connects and drops early crashes servers from 3.2 to 3.6.
 
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 use nix::fcntl::OFlag;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;

@@ -3,7 +3,7 @@
 //!
 //! Knows the kernel's random source and its files in memory, and nothing of the uses.
 
-use crate::error::{Error, Result};
+use muxfs_tree::base::error::{Error, Result};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -9,7 +9,7 @@
 
 use super::actor::{Bodies, Server};
 use super::command::{Command, Line};
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {

@@ -3,7 +3,7 @@
 //! Knows directories and inotify. Must not know whether a server really answers: who is told
 //! tries to connect.
 
-use crate::error::{Error, Result};
+use muxfs_tree::base::error::{Error, Result};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 /// one above it that does is watched.
 pub struct SocketWatch {
     socket: PathBuf,
-    notify: AsyncFd<crate::sys::Notify>,
+    notify: AsyncFd<muxfs_tree::base::sys::Notify>,
 }
 
 impl SocketWatch {
@@ -21,7 +21,7 @@ impl SocketWatch {
     pub fn new(socket: &Path) -> Result<SocketWatch> {
         let notify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .map_err(|e| Error::io("inotify", e.into()))?;
-        let notify = crate::sys::async_inotify(notify).map_err(|e| Error::io("inotify", e))?;
+        let notify = muxfs_tree::base::sys::async_inotify(notify).map_err(|e| Error::io("inotify", e))?;
         let watch = SocketWatch { socket: socket.to_owned(), notify };
         watch.arm()?;
         Ok(watch)

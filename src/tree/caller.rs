@@ -182,7 +182,7 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Accepts, Shape};
+    use crate::{Accepts, Shape};
     use std::time::SystemTime;
 
     fn stat(mode: u32) -> Stat {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{Access, Place};
 use super::{Caller, TreePath};
-use crate::error::{Kind, Result, fail};
+use crate::base::error::{Kind, Result, fail};
 
 /// The name of a gesture that may be sent again, from whoever sends it: 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,7 +31,7 @@ impl fmt::Debug for GestureId {
 }
 
 impl FromStr for GestureId {
-    type Err = crate::error::Error;
+    type Err = crate::base::error::Error;
 
     fn from_str(text: &str) -> Result<Self> {
         match u128::from_str_radix(text, 16) {

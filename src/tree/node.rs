@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Position, Shape, Tree};
-use crate::error::{Kind, Result};
+use crate::base::error::{Kind, Result};
 
 /// A tree with sessions. Its root is always known: [`Tree::stat`] of it is never `Unknown`.
 pub trait Node: Tree {

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::node::{Node, Update};
 use super::path::is_name;
 use super::{Change, TreePath};
-use crate::error::{Kind, Result, fail};
+use crate::base::error::{Kind, Result, fail};
 
 /// Changes kept for a listener that is slow; one that lags takes all it knows as out of date.
 const CHANGES: usize = 4096;

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 
 use super::nodes::Nodes;
 use super::{Caller, Change, Entry, Follow, Gesture, Intent, Place, Receipt, Stat, Tree, TreePath, Until};
-use crate::error::{Error, Kind, Result, fail};
+use crate::base::error::{Error, Kind, Result, fail};
 
 /// Changes kept for a door that is slow; one that lags takes all it knows as out of date.
 const CHANGES: usize = 4096;

@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use muxfs::tmux::process::version_of;
+use muxfs_tmux::process::version_of;
 
 use crate::support::{Lab, Mount, Node, until, until_true};
 

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use muxfs::agent::catalogue::Catalogue;
-use muxfs::agent::manifest::State;
-use muxfs::agent::rules::judge;
-use muxfs::agent::screen::Screen;
+use muxfs_agent::catalogue::Catalogue;
+use muxfs_agent::manifest::State;
+use muxfs_agent::rules::judge;
+use muxfs_agent::screen::Screen;
 
 use super::doc::root;
 
@@ -337,7 +337,7 @@ fn each_bad_value_is_one_clear_line_at_its_place() {
 #[test]
 fn keys_are_kept_as_they_are_sent() {
     let text = "name = 'X'\ncommand = ['x']\n[keys]\ninterrupt = ['esc', '^c', 'M-x', 'F1', 'y']\nclear = ['Backspace']\n";
-    let manifest = muxfs::agent::manifest::Manifest::parse(text).unwrap();
+    let manifest = muxfs_agent::manifest::Manifest::parse(text).unwrap();
     assert_eq!(manifest.keys.interrupt, ["Escape", "C-c", "M-x", "F1", "y"]);
     assert_eq!(manifest.keys.clear, ["BSpace"]);
 }

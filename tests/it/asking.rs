@@ -1,10 +1,10 @@
 //! Saved screens of real agents: what a blocked one asks, and how it is answered.
 
-use muxfs::agent::composer::composer;
-use muxfs::agent::manifest::{Manifest, State};
-use muxfs::agent::question::{Key, Question, Step, asked, question};
-use muxfs::agent::rules::judge;
-use muxfs::agent::screen::Screen;
+use muxfs_agent::composer::composer;
+use muxfs_agent::manifest::{Manifest, State};
+use muxfs_agent::question::{Key, Question, Step, asked, question};
+use muxfs_agent::rules::judge;
+use muxfs_agent::screen::Screen;
 
 use super::agents::{Saved, all, catalogue, dialogs, real};
 use super::asked::{ASKED, Asked, DIALOGS, LONG};

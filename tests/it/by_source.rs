@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use muxfs::agent::composer::{Composer, composer};
-use muxfs::agent::question::{Question, question};
+use muxfs_agent::composer::{Composer, composer};
+use muxfs_agent::question::{Question, question};
 
 use super::agents::{BY_SOURCE, Saved, all, catalogue};
 use super::doc::root;

@@ -63,8 +63,8 @@ fn a_node_that_runs_is_named() {
     std::fs::create_dir_all(&state).unwrap();
     // Held by this process, as by a daemon: the lock belongs to the open file.
     let pid = std::process::id();
-    let holder = muxfs::cli::lock::Holder { pid, verb: "node".into(), dir: None };
-    let _lock = muxfs::cli::lock::InstanceLock::take(&state, &holder, |_| false).unwrap();
+    let holder = muxfs_cli::lock::Holder { pid, verb: "node".into(), dir: None };
+    let _lock = muxfs_cli::lock::InstanceLock::take(&state, &holder, |_| false).unwrap();
     for args in [&["mount", "-f", "."][..], &["mount", "."], &["node"]] {
         let out = muxfs(&home, args);
         assert_eq!(out.status.code(), Some(5), "{args:?}");

@@ -1,4 +1,4 @@
-//! What every tree and every node promises (`src/tree/mod.rs`, `src/tree/node.rs`), on the tree in memory, the
+//! What every tree and every node promises (`src/tree/lib.rs`, `src/tree/node.rs`), on the tree in memory, the
 //! local node, the union of both, and through the kernel.
 
 mod door;
@@ -9,7 +9,7 @@ mod suite;
 
 use std::sync::Arc;
 
-use muxfs::tree::node::{Feed, Node, SessionInfo, Update};
+use muxfs_tree::node::{Feed, Node, SessionInfo, Update};
 use tokio::runtime::Runtime;
 
 use crate::support::LIMIT;
@@ -18,7 +18,7 @@ use crate::support::LIMIT;
 struct Follower {
     feed: Box<dyn Feed>,
     known: Vec<SessionInfo>,
-    last: Option<muxfs::tree::Position>,
+    last: Option<muxfs_tree::Position>,
     snapshots: usize,
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use muxfs::cli::tables;
-use muxfs::doc;
+use muxfs_cli::doc;
+use muxfs_cli::tables;
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -293,7 +293,7 @@ const SHARED_NAMES: &[(&str, usize, &str)] = &[
 fn no_two_public_types_have_one_name() {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let all = sources(&["src"]);
-    // `#[cfg(test)] mod fake;` in `fs/mod.rs`, or with a path beside the file.
+    // `#[cfg(test)] mod fake;` in `fs/lib.rs`, or with a path beside the file.
     let mut tests = BTreeSet::new();
     for (path, text) in &all {
         for rest in text.split("\n#[cfg(test)]\n").skip(1) {

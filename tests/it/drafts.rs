@@ -4,10 +4,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use muxfs::agent::composer::{Composer, composer};
-use muxfs::agent::manifest::State;
-use muxfs::agent::rules::judge;
-use muxfs::agent::until::until;
+use muxfs_agent::composer::{Composer, composer};
+use muxfs_agent::manifest::State;
+use muxfs_agent::rules::judge;
+use muxfs_agent::until::until;
 
 use super::agents::{Saved, catalogue, real};
 

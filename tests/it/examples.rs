@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use muxfs::cli::options;
+use muxfs_cli::options;
 
 use super::doc::root;
 use super::support::{Lab, Mount, until, until_true};

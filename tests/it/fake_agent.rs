@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use muxfs::agent::catalogue;
-use muxfs::agent::manifest::{Manifest, State};
-use muxfs::agent::rules::judge;
-use muxfs::agent::screen::Screen;
+use muxfs_agent::catalogue;
+use muxfs_agent::manifest::{Manifest, State};
+use muxfs_agent::rules::judge;
+use muxfs_agent::screen::Screen;
 
 use super::doc::root;
 use super::support::{Lab, until, until_true};

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fake::Fake;
-use muxfs::error::Kind;
-use muxfs::fs::{Device, MountOptions, Mounted, guard, serve};
-use muxfs::tree::Tree;
+use muxfs_fs::{Device, MountOptions, Mounted, guard, serve};
+use muxfs_tree::Tree;
+use muxfs_tree::base::error::Kind;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

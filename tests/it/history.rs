@@ -8,10 +8,10 @@ mod stops;
 
 use std::path::{Path, PathBuf};
 
-use muxfs::agent::history::{
+use muxfs_agent::history::{
     ADAPTERS, Conversation, Entry, Home, Listing, Mark, Who, adapter, last_reply, transcript,
 };
-use muxfs::clock::rfc3339;
+use muxfs_tree::base::clock::rfc3339;
 use rusqlite::Connection;
 use serde_json::Value;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use muxfs::agent::hooks::{HookEvent, Kind, injection, parse};
-use muxfs::agent::manifest::Manifest;
+use muxfs_agent::hooks::{HookEvent, Kind, injection, parse};
+use muxfs_agent::manifest::Manifest;
 
 use super::doc::root;
 use super::fake_agent::program;

@@ -22,7 +22,7 @@ fn asked(lab: &Lab, command: &str) -> usize {
 /// Processor time of the server.
 fn spent(lab: &Lab) -> Duration {
     let pid = lab.tmux_ok(&["display-message", "-p", "#{pid}"]).trim().parse().unwrap();
-    muxfs::tmux::process::spent(pid).unwrap()
+    muxfs_tmux::process::spent(pid).unwrap()
 }
 
 fn fleet() -> Node {

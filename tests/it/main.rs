@@ -4,9 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "all of it is tests; clippy sees that of functions marked so only")]
 #![allow(clippy::disallowed_methods, reason = "tests may wait for a disk")]
 
-// `src/fs/fake.rs` is compiled here as well, and names the crate's modules from its root.
-use muxfs::{error, later, tree};
-
 mod adopt;
 mod agents;
 mod ambush;

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use muxfs::error::{Kind, Result};
-use muxfs::tree::{Access, Caller, Gesture, Intent, Place, Tree, TreePath};
+use muxfs_tree::base::error::{Kind, Result};
+use muxfs_tree::{Access, Caller, Gesture, Intent, Place, Tree, TreePath};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -136,8 +136,8 @@ fn answered<T>(what: &str, result: Result<T>) -> std::result::Result<T, Kind> {
 
 /// Whether a session of this name can be made here.
 fn possible(name: &str) -> bool {
-    let name = muxfs::names::new_session(name, &muxfs::node::rows_node::reserved);
-    name.is_ok_and(|name| muxfs::tmux::session::check_name(&name).is_ok())
+    let name = muxfs_tree::base::names::new_session(name, &muxfs_node::rows::rows_node::reserved);
+    name.is_ok_and(|name| muxfs_tmux::session::check_name(&name).is_ok())
 }
 
 impl Run<'_> {
@@ -177,7 +177,7 @@ impl Run<'_> {
                 let path = Node::path(&format!("{name}/config"));
                 let saved = answered(&what, node.write_bytes(&path, bytes));
                 let good = std::str::from_utf8(bytes)
-                    .is_ok_and(|t| muxfs::config::SessionConfig::parse(t, true).is_ok());
+                    .is_ok_and(|t| muxfs_node::config::SessionConfig::parse(t, true).is_ok());
                 let may = self.model.get(name).is_some_and(|known| known.config_is_for(0o200));
                 assert_eq!(saved.is_ok(), good && may, "{what}: {saved:?}");
                 if let (Ok(()), Some(known)) = (saved, self.model.get_mut(name)) {
@@ -205,7 +205,7 @@ impl Run<'_> {
             }
             Op::List(name) => {
                 let listed = answered(&what, node.tree.list(&Node::path(name)));
-                let file = muxfs::node::rows_node::ROWS.iter().any(|r| r.name == name);
+                let file = muxfs_node::rows::rows_node::ROWS.iter().any(|r| r.name == name);
                 assert_eq!(listed.is_ok() && !file, self.model.contains_key(name), "{what}");
             }
             Op::Ctl(name, line) => {
@@ -222,7 +222,7 @@ impl Run<'_> {
 
     /// The whole tree against the whole model.
     fn compare(&self) {
-        let reserved = muxfs::node::rows_node::ROWS;
+        let reserved = muxfs_node::rows::rows_node::ROWS;
         let mut names: Vec<_> = self.node.ls("");
         names.retain(|n| !reserved.iter().any(|r| n.trim_end_matches(".1") == r.name));
         names.sort();

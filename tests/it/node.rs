@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muxfs::tree::{Caller, Follow, Log, Place, Shape, Tree};
+use muxfs_tree::{Caller, Follow, Log, Place, Shape, Tree};
 
 use crate::support::{Lab, Node, until_true};
 
@@ -37,7 +37,7 @@ fn sessions_of_others_appear_and_go() {
     until_true("the session from before is there", || node.ls("").contains(&"before".to_owned()));
     node.place.tmux_ok(&["new-session", "-d", "-s", "after", "sh"]);
     until_true("the session made later is there", || node.ls("").contains(&"after".to_owned()));
-    assert_eq!(node.rmdir("after").unwrap_err().kind, muxfs::error::Kind::Busy);
+    assert_eq!(node.rmdir("after").unwrap_err().kind, muxfs_tree::base::error::Kind::Busy);
     node.place.tmux_ok(&["kill-session", "-t", "after"]);
     until_true("it is gone", || !node.ls("").contains(&"after".to_owned()));
     assert!(!node.ls("").iter().any(|n| n.contains("_muxfs")));
@@ -94,7 +94,7 @@ fn exits_and_stops_are_told_apart() {
     node.mkdir("demo").unwrap();
     node.write("demo/input", "exit 3\n").unwrap();
     assert_eq!(node.read("demo/wait"), "exited 3\n");
-    assert_eq!(node.write("demo/input", "x\n").unwrap_err().kind, muxfs::error::Kind::Gone);
+    assert_eq!(node.write("demo/input", "x\n").unwrap_err().kind, muxfs_tree::base::error::Kind::Gone);
     node.write("demo/ctl", "start\n").unwrap();
     assert_eq!(node.read("demo/wait"), "ready\n");
     node.write("demo/ctl", "stop\n").unwrap();
@@ -117,7 +117,7 @@ fn a_bad_config_changes_nothing_and_says_where() {
     node.mkdir("demo").unwrap();
     node.write("demo/config", "# mine\nlogs = true\n").unwrap();
     let e = node.write("demo/config", "logs = true\nsise = 3\n").unwrap_err();
-    assert_eq!(e.kind, muxfs::error::Kind::Invalid);
+    assert_eq!(e.kind, muxfs_tree::base::error::Kind::Invalid);
     assert!(node.read("demo/config.error").starts_with("line 2, column 1: unknown key sise"));
     assert_eq!(node.read("demo/config.rejected"), "logs = true\nsise = 3\n");
     assert_eq!(node.read("demo/config"), "# mine\nlogs = true\n");
@@ -175,7 +175,7 @@ fn ids_are_of_one_object_each_and_the_same_after_a_restart() {
     assert!(before.len() > 100, "{before:?}");
     let mut paths: BTreeMap<u64, Vec<&String>> = BTreeMap::new();
     for (path, id) in &before {
-        assert!((2..muxfs::tree::id::OWN).contains(id), "{path}: {id}");
+        assert!((2..muxfs_tree::id::OWN).contains(id), "{path}: {id}");
         paths.entry(*id).or_default().push(path);
     }
     let shared: Vec<_> = paths.values().filter(|paths| paths.len() > 1).collect();
@@ -266,6 +266,6 @@ fn a_log_that_is_opened_by_its_id_is_no_other() {
     assert_eq!((log.id(), id("demo/raw.1")), (first, first));
     assert_ne!(id("demo/raw"), first);
     rotate(first);
-    assert_eq!(open().err().map(|e| e.kind), Some(muxfs::error::Kind::Gone));
+    assert_eq!(open().err().map(|e| e.kind), Some(muxfs_tree::base::error::Kind::Gone));
     assert_eq!(node.runtime.block_on(log.read_at(0, 1)).unwrap().len(), 1, "a reader keeps it");
 }

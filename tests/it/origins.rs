@@ -93,7 +93,7 @@ fn a_writer_in_a_pane_is_known_by_its_session() {
     let f = fakes();
     let input = f.mount.path("fake/input").display().to_string();
     let mut events = Events::of(&f.mount);
-    let user = muxfs::users::own().unwrap().name.clone();
+    let user = muxfs_tree::base::users::own().unwrap().name.clone();
     for (session, in_errors) in [("api", "api"), (ODD, r#"a%20b"%252541"#)] {
         typed(&f, session, &format!("echo 'from {}' > {input}", session.len()));
         let turn = turn_of(&f, &format!("from {}", session.len()));
@@ -180,7 +180,10 @@ fn another_user_is_known_by_name() {
     f.mount.sh(&as_nobody("from nobody"));
     let turn = turn_of(&f, "from nobody");
     assert_eq!((f.turn(&turn, "user"), f.turn(&turn, "from_session")), ("nobody".into(), "-".into()));
-    assert_eq!(f.turn(&turn, "uid"), muxfs::users::by_name("nobody").unwrap().unwrap().uid.to_string());
+    assert_eq!(
+        f.turn(&turn, "uid"),
+        muxfs_tree::base::users::by_name("nobody").unwrap().unwrap().uid.to_string()
+    );
     assert_eq!(events.origin("accepted", |e| e["turn"] == *turn)["user"], "nobody");
     typed(&f, "api", &as_nobody("from the pane"));
     let turn = turn_of(&f, "from the pane");

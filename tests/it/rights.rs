@@ -24,7 +24,7 @@ fn not_root() -> bool {
 }
 
 fn account(name: &str) -> nix::unistd::User {
-    muxfs::users::by_name(name).unwrap().unwrap()
+    muxfs_tree::base::users::by_name(name).unwrap().unwrap()
 }
 
 /// Runs a script as `user`, with their groups.
@@ -375,7 +375,7 @@ fn root_follows_nothing_that_the_user_of_setuid_laid() {
         dir if dir.is_dir() => dir.join("muxfs"),
         _ => PathBuf::from(format!("/tmp/muxfs-{uid}")),
     };
-    let guard = runtime.join(format!("mount-{}.lock", muxfs::fs::mounts::short(&dir)));
+    let guard = runtime.join(format!("mount-{}.lock", muxfs_fs::mounts::short(&dir)));
     let lay = |what: &str, place: &Path| {
         let (above, place) = (place.parent().unwrap().display(), place.display());
         let what = match what {

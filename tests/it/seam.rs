@@ -6,8 +6,8 @@ use std::io::Read;
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::PermissionsExt;
 
-use muxfs::error::Kind;
-use muxfs::tree::{Access, Caller, Follow, Gesture, Intent, Place, Tree};
+use muxfs_tree::base::error::Kind;
+use muxfs_tree::{Access, Caller, Follow, Gesture, Intent, Place, Tree};
 
 use crate::support::{LIMIT, Lab, Mount, Node, until, until_true};
 
@@ -92,8 +92,8 @@ impl Steps for ThroughFuse {
 
 struct ThroughTrait(Node);
 
-fn errno(e: &muxfs::error::Error) -> i32 {
-    muxfs::fs::errno::errno(e.kind)
+fn errno(e: &muxfs_tree::base::error::Error) -> i32 {
+    muxfs_fs::errno::errno(e.kind)
 }
 
 impl ThroughTrait {

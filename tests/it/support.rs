@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::guard::Guard;
-use muxfs::node::modes::NodeModes;
-use muxfs::node::{LocalNode, NODE_SERIAL, rows_node};
-use muxfs::session::{Dirs, Sessions};
-use muxfs::tmux::OwnProgram;
-use muxfs::tree::{Caller, Gesture, Place, Tree, TreePath, Until};
+use muxfs_node::rows::modes::NodeModes;
+use muxfs_node::rows::{LocalNode, NODE_SERIAL, rows_node};
+use muxfs_node::session::{Dirs, Sessions};
+use muxfs_tmux::OwnProgram;
+use muxfs_tree::{Caller, Gesture, Place, Tree, TreePath, Until};
 
 /// The limit of a wait for a condition: ten times what is expected, and more on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -120,7 +120,7 @@ impl Drop for Lab {
 /// Ends the server and waits for its process; it may hang in its last client.
 fn end_server(place: &Lab) {
     // Not asked of the server itself: one that hangs would not say.
-    let Some(pid) = muxfs::tmux::process::server_pid(&place.socket()) else { return };
+    let Some(pid) = muxfs_tmux::process::server_pid(&place.socket()) else { return };
     let pid = pid.cast_signed();
     // A test may have stopped it.
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGCONT);
@@ -173,26 +173,26 @@ impl Node {
         TreePath::parse(text).unwrap()
     }
 
-    pub fn mkdir(&self, name: &str) -> muxfs::error::Result<()> {
+    pub fn mkdir(&self, name: &str) -> muxfs_tree::base::error::Result<()> {
         let (gesture, path) = (Gesture::of(&Caller::own()), Self::path(name));
         self.runtime.block_on(self.tree.make(&gesture, &path, None, Until::Accepted)).map(drop)
     }
 
-    pub fn rmdir(&self, name: &str) -> muxfs::error::Result<()> {
+    pub fn rmdir(&self, name: &str) -> muxfs_tree::base::error::Result<()> {
         let (gesture, path) = (Gesture::of(&Caller::own()), Self::path(name));
         self.runtime.block_on(self.tree.remove(&gesture, Place::from(&path))).map(drop)
     }
 
-    pub fn mv(&self, from: &str, to: &str) -> muxfs::error::Result<()> {
+    pub fn mv(&self, from: &str, to: &str) -> muxfs_tree::base::error::Result<()> {
         let (gesture, from, to) = (Gesture::of(&Caller::own()), Self::path(from), Self::path(to));
         self.runtime.block_on(self.tree.rename(&gesture, Place::from(&from), &to)).map(drop)
     }
 
-    pub fn write(&self, path: &str, text: &str) -> muxfs::error::Result<()> {
+    pub fn write(&self, path: &str, text: &str) -> muxfs_tree::base::error::Result<()> {
         self.write_bytes(&Self::path(path), text.as_bytes())
     }
 
-    pub fn write_bytes(&self, path: &TreePath, body: &[u8]) -> muxfs::error::Result<()> {
+    pub fn write_bytes(&self, path: &TreePath, body: &[u8]) -> muxfs_tree::base::error::Result<()> {
         let (gesture, body) = (Gesture::of(&Caller::own()), bytes::Bytes::copy_from_slice(body));
         let written = self.tree.write(&gesture, Place::from(path), body, Until::Accepted);
         self.runtime.block_on(written).map(drop)
@@ -203,8 +203,8 @@ impl Node {
         self.try_read(path).unwrap_or_else(|e| panic!("{path}: {e}"))
     }
 
-    pub fn try_read(&self, path: &str) -> muxfs::error::Result<String> {
-        use muxfs::tree::{Follow, Shape};
+    pub fn try_read(&self, path: &str) -> muxfs_tree::base::error::Result<String> {
+        use muxfs_tree::{Follow, Shape};
         let path = Self::path(path);
         let who = Caller::own();
         let bytes = self.runtime.block_on(async {

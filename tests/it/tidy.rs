@@ -1,65 +1,93 @@
-//! Rules of the code that a compiler does not keep: which module may know which, and what every
-//! file has.
+//! Rules of the code that a compiler does not keep: which crate depends on which, which module may know
+//! which within one, and what every file has.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::doc::root;
 
 /// Files of at most this many lines, without their tests.
 const LONGEST: usize = 600;
 
-/// `(module, what it must not know)`: a word that stands for a module also stands for those in it.
+/// `(package, those of the workspace that it depends on)`, tests aside. Cargo sees to it that a crate names
+/// nothing else.
+const PACKAGES: &[(&str, &[&str])] = &[
+    ("muxfs-tree", &[]),
+    ("muxfs-tmux", &["muxfs-tree"]),
+    ("muxfs-agent", &["muxfs-tree"]),
+    ("muxfs-node", &["muxfs-agent", "muxfs-tmux", "muxfs-tree"]),
+    ("muxfs-fs", &["muxfs-tree"]),
+    ("muxfs-cli", &["muxfs-agent", "muxfs-fs", "muxfs-node", "muxfs-tmux", "muxfs-tree"]),
+    ("muxfs", &["muxfs-agent", "muxfs-cli", "muxfs-tmux"]),
+];
+
+/// `(dependency, the packages that have it of their own)`: another one has it only through one of those.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("fuser", &["muxfs-fs"]),
+    ("rusqlite", &["muxfs-agent"]),
+    ("regex", &["muxfs-agent"]),
+    ("vte", &["muxfs-node"]),
+    ("clap", &["muxfs-cli"]),
+    ("tracing-subscriber", &["muxfs-cli"]),
+    ("axum", &[]),
+];
+
+/// `(folder, modules of its own crate that it must not know)`.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("tree", &["fs", "api", "rpc", "cli", "doc", "tmux", "node", "session", "agent", "hub", "config"]),
-    ("fs", &["tmux", "session", "agent", "node", "hub", "api", "rpc", "cli", "doc"]),
-    ("api", &["tmux", "session", "agent", "fs", "rpc", "cli", "doc"]),
-    ("rpc", &["tmux", "session", "agent", "fs", "api", "cli", "doc"]),
-    ("tmux", &["tree", "fs", "api", "rpc", "node", "session", "agent", "hub", "cli", "doc", "config"]),
-    ("session", &["fs", "api", "rpc", "cli", "doc", "node", "hub"]),
-    ("agent", &["fs", "api", "rpc", "cli", "doc", "node", "hub", "tmux", "tree"]),
-    ("hub", &["session", "tmux", "agent", "fs", "cli", "doc"]),
-    ("node", &["fs", "api", "rpc", "cli", "doc"]),
-    ("error", &["tree", "fs", "tmux", "session", "node", "cli", "doc", "names", "clock"]),
-    ("names", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
-    ("keys", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
-    ("later", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
-    ("offload", &["tree", "fs", "tmux", "session", "node", "cli", "doc", "names", "clock"]),
-    ("foreign", &["tree", "fs", "tmux", "session", "node", "cli", "doc", "names", "clock", "config"]),
-    ("locks", &["tree", "fs", "tmux", "session", "node", "cli", "doc", "names", "clock"]),
-    ("clock", &["tree", "fs", "tmux", "session", "node", "cli", "doc"]),
+    ("src/node/session/", &["rows"]),
+    ("src/node/config/", &["rows", "session", "log", "transcript"]),
+    ("src/node/log/", &["rows", "session", "config", "transcript"]),
+    ("src/node/transcript/", &["rows", "session", "config", "log"]),
+    ("src/cli/doc/", &["tables"]),
+];
+
+/// Folders that take of muxfs-tree only what all crates share, and know no tree.
+const NO_TREE: &[&str] = &[
+    "src/tree/base/",
+    "src/tmux/",
+    "src/agent/",
+    "src/node/config/",
+    "src/node/log/",
+    "src/node/transcript/",
+];
+
+/// `(folder, another crate that its own may know and it must not)`.
+const STRANGERS: &[(&str, &[&str])] = &[
+    ("src/node/config/", &["muxfs_tmux", "muxfs_agent"]),
+    ("src/node/log/", &["muxfs_tmux", "muxfs_agent"]),
+    ("src/node/transcript/", &["muxfs_tmux", "muxfs_agent"]),
+    ("src/cli/doc/", &["muxfs_fs", "muxfs_node", "muxfs_tmux"]),
 ];
 
 /// `(what, where alone it may stand)`.
 const SOLE: &[(&str, &[&str])] = &[
-    ("fuser::", &["src/fs/"]),
-    ("use fuser", &["src/fs/"]),
-    ("axum::", &["src/api/"]),
     ("Command::new(\"tmux\")", &["src/tmux/process.rs"]),
-    ("unsafe {", &["src/sys.rs"]),
-    ("unsafe fn", &["src/sys.rs"]),
-    ("allow(unsafe_code)", &["src/sys.rs", "src/lib.rs"]),
+    ("unsafe {", &["src/tree/base/sys.rs"]),
+    ("unsafe fn", &["src/tree/base/sys.rs"]),
+    ("allow(unsafe_code)", &["src/tree/base/sys.rs"]),
 ];
 
 /// Machines: values in, values out. Their clock is an argument.
 const PURE: &[&str] = &[
-    "src/session/turns/machine.rs",
-    "src/session/turns/submission.rs",
-    "src/session/turns/outcome.rs",
-    "src/session/eyes.rs",
-    "src/session/lifecycle.rs",
-    "src/session/limit.rs",
+    "src/node/session/turns/machine.rs",
+    "src/node/session/turns/submission.rs",
+    "src/node/session/turns/outcome.rs",
+    "src/node/session/eyes.rs",
+    "src/node/session/lifecycle.rs",
+    "src/node/session/limit.rs",
 ];
 
 /// Where files may be opened without `foreign`, and why.
 const OPENS: &[(&str, &str)] = &[
-    ("src/foreign.rs", "it is the one place"),
-    ("src/config/file.rs", "makes a new temporary file, and syncs its directory"),
+    ("src/tree/base/foreign.rs", "it is the one place"),
+    ("src/tree/base/disk.rs", "makes a new temporary file, and syncs its directory"),
     ("src/cli/session/", "opens files of a mount"),
     ("src/cli/status.rs", "opens a file of a mount, with a limit"),
     ("src/cli/umount.rs", "reads what /proc says of processes"),
     ("src/cli/background.rs", "the log may be a device, and is opened without waiting"),
-    ("src/session/shell.rs", "opens a terminal, without waiting"),
-    ("src/session/turns/book.rs", "syncs a directory"),
+    ("src/node/session/shell.rs", "opens a terminal, without waiting"),
+    ("src/node/session/turns/book.rs", "syncs a directory"),
     ("src/fs/point.rs", "reads what /proc says of its own descriptor"),
     ("src/fs/takeover.rs", "reads what /proc says of processes, and the kernel's connections"),
     ("src/fs/freezer.rs", "opens a file of a control group"),
@@ -75,12 +103,6 @@ struct Source {
 }
 
 impl Source {
-    /// The module of the crate it belongs to: `src/tmux/actor.rs` and `src/tmux.rs` are `tmux`.
-    fn module(&self) -> Option<&str> {
-        let name = self.path.strip_prefix("src/")?;
-        Some(name.split('/').next()?.trim_end_matches(".rs"))
-    }
-
     /// Without its tests, which stand last.
     fn code(&self) -> &str {
         self.text.split("\n#[cfg(test)]\nmod ").next().unwrap_or("")
@@ -114,7 +136,7 @@ fn sources(dirs: &[&str]) -> Vec<Source> {
     files.into_iter().map(read).collect()
 }
 
-/// The modules of the crate that a line names: `crate::a::…` and `crate::{a, b::c}`.
+/// The modules of a crate that a text names: `crate::a::…` and `crate::{a, b::c}`.
 fn named<'a>(line: &'a str, crate_name: &str) -> Vec<&'a str> {
     let mut found = Vec::new();
     for (at, _) in line.match_indices(crate_name) {
@@ -149,19 +171,71 @@ fn none(broken: Vec<String>) {
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
 }
 
+/// What `cargo tree` prints of `package`, tests aside: each package with its depth.
+fn tree_of(package: &str) -> Vec<(usize, String)> {
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let mut tree = Command::new(cargo);
+    tree.args(["tree", "--offline", "--locked", "--edges", "normal,build", "--prefix", "depth"]);
+    let out = tree.args(["--package", package]).current_dir(root()).output().unwrap();
+    assert!(out.status.success(), "cargo tree: {}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).unwrap();
+    let line = |line: &str| {
+        let depth = line.find(|c: char| !c.is_ascii_digit())?;
+        let name = line[depth..].split_whitespace().next()?;
+        Some((line[..depth].parse().ok()?, name.to_owned()))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+#[test]
+fn each_crate_depends_only_on_what_is_below_it() {
+    let mut broken = Vec::new();
+    for (package, below) in PACKAGES {
+        let tree = tree_of(package);
+        let direct: BTreeSet<_> = tree.iter().filter(|(depth, _)| *depth == 1).map(|(_, n)| &n[..]).collect();
+        let own: Vec<_> = direct.iter().copied().filter(|name| name.starts_with("muxfs")).collect();
+        if own != *below {
+            broken.push(format!("{package}: depends on {own:?}, {below:?} is listed"));
+        }
+        for (name, owners) in OWNERS {
+            if direct.contains(name) && !owners.contains(package) {
+                broken.push(format!("{package}: {name} belongs to {owners:?}"));
+            }
+            let has = |name: &str| tree.iter().any(|(_, n)| n == name);
+            if has(name) && !owners.iter().any(|owner| has(owner)) {
+                broken.push(format!("{package}: has {name}, and none of {owners:?}"));
+            }
+        }
+    }
+    none(broken);
+    let mut members: Vec<_> = PACKAGES.iter().filter_map(|(name, _)| name.strip_prefix("muxfs-")).collect();
+    members.sort();
+    let mut crates: Vec<_> = std::fs::read_dir(root().join("src")).unwrap().flatten().collect();
+    crates.retain(|entry| entry.path().join("Cargo.toml").exists());
+    let mut crates: Vec<_> = crates.into_iter().map(|e| e.file_name().into_string().unwrap()).collect();
+    crates.sort();
+    assert_eq!(crates, members, "each crate has a row");
+}
+
 #[test]
 fn modules_know_only_what_is_below_them() {
     let mut broken = Vec::new();
     for source in sources(&["src"]) {
-        let Some((_, banned)) = ARROWS.iter().find(|(module, _)| source.module() == Some(*module)) else {
-            continue;
-        };
+        let within = |folder: &&str| source.path.starts_with(*folder);
         // A group of names may be spread over lines.
         let code: String = source.lines().map(|(_, l)| l).collect::<Vec<_>>().join("\n");
-        for word in named(&code, "crate::") {
-            if banned.contains(&word) {
-                broken.push(format!("{}: knows crate::{word}", source.path));
-            }
+        for (_, banned) in ARROWS.iter().filter(|(folder, _)| within(folder)) {
+            let known = named(&code, "crate::").into_iter().filter(|word| banned.contains(word));
+            broken.extend(known.map(|word| format!("{}: knows crate::{word}", source.path)));
+        }
+        for (_, banned) in STRANGERS.iter().filter(|(folder, _)| within(folder)) {
+            let known = banned.iter().filter(|name| code.contains(*name));
+            broken.extend(known.map(|name| format!("{}: knows {name}", source.path)));
+        }
+        if NO_TREE.iter().any(within) {
+            let tree = if source.path.starts_with("src/tree/") { "crate::" } else { "muxfs_tree::" };
+            let known = named(&code, tree).into_iter().filter(|word| *word != "base");
+            broken.extend(known.map(|word| format!("{}: knows {tree}{word}", source.path)));
         }
     }
     none(broken);
@@ -269,15 +343,29 @@ fn tests_wait_for_conditions_and_nothing_is_left_to_do() {
 }
 
 #[test]
-fn each_dependency_says_what_it_is_for() {
-    let text = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let mut inside = false;
+fn each_dependency_is_declared_once_and_says_what_it_is_for() {
     let mut broken = Vec::new();
-    for line in text.lines() {
-        if line.starts_with('[') {
-            inside = line.contains("dependencies");
-        } else if inside && line.contains(" = ") && !line.contains("# ") {
-            broken.push(format!("Cargo.toml: {line}"));
+    let crates = PACKAGES.iter().filter_map(|(name, _)| name.strip_prefix("muxfs-"));
+    let members = crates.map(|name| format!("src/{name}/Cargo.toml"));
+    for path in members.chain(["Cargo.toml".to_owned()]) {
+        let text = std::fs::read_to_string(root().join(&path)).unwrap();
+        let mut section = "";
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let fits = match section {
+                "[workspace.dependencies]" => line.contains("# "),
+                "[dependencies]" | "[dev-dependencies]" | "[build-dependencies]" => {
+                    line.ends_with(".workspace = true")
+                }
+                _ => true,
+            };
+            if line.starts_with('[') {
+                section = line;
+            } else if line.contains(" = ") && !fits {
+                broken.push(format!("{path}: {line}"));
+            }
+        }
+        if !text.contains("\n[lints]\nworkspace = true\n") {
+            broken.push(format!("{path}: without the lints of the workspace"));
         }
     }
     none(broken);

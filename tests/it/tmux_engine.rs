@@ -5,8 +5,8 @@ mod names;
 mod output;
 mod typing;
 
-use muxfs::error::Kind;
-use muxfs::tmux::*;
+use muxfs_tmux::*;
+use muxfs_tree::base::error::Kind;
 use std::future::Future;
 use std::io::Read;
 use std::os::fd::OwnedFd;

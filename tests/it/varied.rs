@@ -7,11 +7,11 @@ mod looks;
 
 use std::collections::BTreeMap;
 
-use muxfs::agent::composer::{Composer, composer, read, shows};
-use muxfs::agent::manifest::{Reason, State};
-use muxfs::agent::question::question;
-use muxfs::agent::rules::{judge, notice};
-use muxfs::agent::screen::Screen;
+use muxfs_agent::composer::{Composer, composer, read, shows};
+use muxfs_agent::manifest::{Reason, State};
+use muxfs_agent::question::question;
+use muxfs_agent::rules::{judge, notice};
+use muxfs_agent::screen::Screen;
 
 use super::agents::{Saved, catalogue, files, real, saved};
 use super::doc::root;

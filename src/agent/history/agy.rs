@@ -14,7 +14,7 @@ use super::files::{self, WINDOW};
 use super::jsonl::{self, Facts, Rows};
 use super::text::{one_line, shortened, time, tool_call};
 use super::{Adapter, Conversation, Entry, Home, Listing, Mark, Who, plain};
-use crate::error::{Error, Result};
+use muxfs_tree::base::error::{Error, Result};
 
 pub struct Agy;
 

@@ -13,7 +13,7 @@ use super::files::{self, WINDOW};
 use super::jsonl;
 use super::text::one_line;
 use super::{Adapter, Conversation, Entry, Home, Listing, Mark, Who};
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 pub struct Aider;
 

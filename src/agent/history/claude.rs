@@ -10,7 +10,7 @@ use super::files::{self, Seen};
 use super::jsonl::{self, Facts, Rows};
 use super::text::{parts, shortened, time, tool_call};
 use super::{Adapter, Conversation, Entry, Home, Listing, Mark, Who, plain};
-use crate::error::Result;
+use muxfs_tree::base::error::Result;
 
 pub struct Claude;
 

@@ -13,7 +13,7 @@ use super::files::{self, LOOKED, MOST, Seen};
 use super::jsonl::{self, Facts, Rows};
 use super::text::{from_millis, one_line, parts, shortened, time, tool_call};
 use super::{Adapter, Conversation, Entry, Home, Listing, Mark, Who, plain, sqlite};
-use crate::error::Result;
+use muxfs_tree::base::error::Result;
 
 pub struct Codex;
 

@@ -15,7 +15,7 @@ use super::files::{self, BUDGET, COUNTED, DOCUMENT, MOST, Seen};
 use super::jsonl;
 use super::text::{from_millis, one_line, parts, shortened, tool_call};
 use super::{Adapter, Conversation, Entry, Home, Listing, Mark, Who, plain};
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 pub struct Continue;
 

@@ -12,7 +12,7 @@ use super::files;
 use super::jsonl::{self, Facts, Rows};
 use super::text::{one_line, shortened, time, tool_call};
 use super::{Adapter, Conversation, Entry, Home, Listing, Mark, Who, plain};
-use crate::error::Result;
+use muxfs_tree::base::error::Result;
 
 pub struct Copilot;
 

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use crate::foreign::{self, Links};
+use muxfs_tree::base::foreign::{self, Links};
 
 /// Conversations in a listing.
 pub const MOST: usize = 1000;

@@ -16,7 +16,7 @@ use super::jsonl::{self, Facts, Rows};
 use super::qwen::said_parts;
 use super::text::{shortened, time, tool_call};
 use super::{Adapter, Conversation, Entry, Home, Listing, Mark, Who};
-use crate::error::{Error, Result};
+use muxfs_tree::base::error::{Error, Result};
 
 pub struct Gemini;
 

@@ -13,7 +13,7 @@ use super::cwd::{Cwd, fits};
 use super::files::{self, BUDGET, COUNTED, HEAD, LOOKED, MOST, Seen, TAIL, WINDOW};
 use super::text::one_line;
 use super::{Conversation, Entry, Listing, Mark, Who};
-use crate::error::{Error, Result};
+use muxfs_tree::base::error::{Error, Result};
 
 /// What a listing wants to know, gathered row by row. The first value of an id, a directory and
 /// a beginning stays; of the others the last.

@@ -24,7 +24,7 @@ mod turn;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::error::Result;
+use muxfs_tree::base::error::Result;
 
 pub use files::{BUDGET, LOOKED, MOST, WINDOW};
 pub use text::{last_reply, transcript};

@@ -13,7 +13,7 @@ use super::cwd::{Cwd, fits};
 use super::files::{self, MOST, WINDOW};
 use super::text::{from_millis, one_line, shortened};
 use super::{Adapter, Conversation, Entry, Home, Listing, Mark, Who, plain, sqlite};
-use crate::error::Result;
+use muxfs_tree::base::error::Result;
 
 pub struct Opencode;
 

@@ -9,7 +9,7 @@ use super::cwd::Cwd;
 use super::jsonl::{self, Facts, Rows};
 use super::text::{shortened, time, tool_call};
 use super::{Adapter, Conversation, Entry, Home, Listing, Mark, Who};
-use crate::error::Result;
+use muxfs_tree::base::error::Result;
 
 pub struct Qwen;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use super::files;
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 /// How long its agent may hold it locked.
 const BUSY: Duration = Duration::from_secs(1);

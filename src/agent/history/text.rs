@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::{Conversation, Entry, Who};
-use crate::clock::rfc3339;
+use muxfs_tree::base::clock::rfc3339;
 
 /// Characters of a title.
 const TITLE: usize = 200;

@@ -16,8 +16,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::events::Events;
 use super::tree::Session;
 use super::{Done, states};
-use crate::cli::terminal;
-use crate::error::{Error, Kind, Result};
+use crate::terminal;
+use muxfs_tree::base::error::{Error, Kind, Result};
 
 /// Events tell of changes at once; a look this often finds what no event told.
 const LOOK: Duration = Duration::from_secs(2);

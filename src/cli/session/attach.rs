@@ -4,10 +4,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use super::tree::{Session, Tree};
-use crate::error::{Error, Kind};
-use crate::names;
-use crate::node::rows_node;
-use crate::tmux::{Socket, process};
+use muxfs_node::rows::rows_node;
+use muxfs_tmux::{Socket, process};
+use muxfs_tree::base::error::{Error, Kind};
+use muxfs_tree::base::names;
 
 /// Returns only where tmux cannot be run.
 pub fn attach(tree: &Tree, session: &Session) -> Error {

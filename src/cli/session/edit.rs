@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use super::tree::Session;
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 pub fn edit(session: &Session, apply: bool) -> Result<String> {
     run_editor(session)?;

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::tree::{Session, Tree};
 use super::{HistoryArgs, ListArgs, each};
-use crate::cli::terminal::{self, Cell, Look, table};
-use crate::cli::{print, print_painted};
-use crate::clock::seconds_since;
-use crate::error::{Kind, Result, fail};
+use crate::terminal::{self, Cell, Look, table};
+use crate::{print, print_painted};
+use muxfs_tree::base::clock::seconds_since;
+use muxfs_tree::base::error::{Kind, Result, fail};
 
 pub fn list(tree: &Tree, args: &ListArgs) -> Result<()> {
     let node = tree.node(args.node.as_deref())?;

@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::events::Events;
 use super::tree::{Session, Tree};
 use super::{BroadcastArgs, PromptArgs, tell};
-use crate::cli::print;
-use crate::error::{Error, Kind, Result, fail};
-use crate::tree::MAX_MESSAGE;
+use crate::print;
+use muxfs_tree::MAX_MESSAGE;
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 /// Stands for every agent.
 const ALL: &str = "all";

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::tree::Tree;
-use crate::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 #[derive(Debug, Args)]
 pub struct StartArgs {
@@ -130,7 +130,7 @@ fn text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SessionConfig, session};
+    use muxfs_node::config::{SessionConfig, session};
 
     fn given() -> StartArgs {
         let words = |w: &[&str]| w.iter().map(|w| w.to_string()).collect();

@@ -1,6 +1,6 @@
 //! Exit statuses of states: what a script that waits needs to know, as one number.
 
-use crate::cli::exit;
+use crate::exit;
 
 pub const BLOCKED: u8 = exit::BLOCKED;
 

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use serde_json::Value;
 
-use crate::cli::{lock, paths::Paths, status};
-use crate::error::{Error, Kind, Result, fail};
-use crate::fs::errno;
+use crate::{lock, paths::Paths, status};
+use muxfs_fs::errno;
+use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
 const SELF: &str = ".self";
 /// The largest file that is read: `output` has 16 MiB at most.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use muxfs::tree::nodes::Nodes;
+use muxfs_tree::nodes::Nodes;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 

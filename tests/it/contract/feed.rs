@@ -1,8 +1,8 @@
 //! The feed of the local node: what a copy of it would know.
 
 use bytes::Bytes;
-use muxfs::tree::node::{Node as _, Update};
-use muxfs::tree::{Caller, Change, Gesture, Place, Position, Tree, Until};
+use muxfs_tree::node::{Node as _, Update};
+use muxfs_tree::{Caller, Change, Gesture, Place, Position, Tree, Until};
 
 use super::Follower;
 use crate::support::Node;
@@ -85,7 +85,7 @@ fn states_queues_and_refusals_are_told() {
             .await;
         for (name, kind, _) in &follower.session("sh").unwrap().refuses {
             let at = Node::path(&format!("sh/{name}"));
-            let intent = muxfs::tree::Intent::Open(Place::from(&at), muxfs::tree::Access::Write);
+            let intent = muxfs_tree::Intent::Open(Place::from(&at), muxfs_tree::Access::Write);
             assert_eq!(tree.admit(&Caller::own(), intent).unwrap_err().kind, *kind, "{name}");
         }
     });
@@ -103,7 +103,7 @@ fn a_follower_that_lags_gets_a_snapshot() {
         // More moves than are kept for anybody.
         for n in 0..5000 {
             tree.sessions()
-                .tell_moved(muxfs::session::Moved::Talk { session: "one".into(), name: n.to_string() });
+                .tell_moved(muxfs_node::session::Moved::Talk { session: "one".into(), name: n.to_string() });
         }
         let receipt = tree.set_mode(&gesture(), Place::from(&at), Some(0o440), None).await.unwrap();
         reach(&mut follower, receipt.at).await;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use muxfs::error::{Error, Kind};
-use muxfs::node::modes::NodeModes;
-use muxfs::node::root::Root;
-use muxfs::tree::nodes::Nodes;
-use muxfs::tree::union::Union;
-use muxfs::tree::{Caller, Change, Gesture, Intent, Place, Tree, TreePath, Until};
+use muxfs_node::rows::modes::NodeModes;
+use muxfs_node::rows::root::Root;
+use muxfs_tree::base::error::{Error, Kind};
+use muxfs_tree::nodes::Nodes;
+use muxfs_tree::union::Union;
+use muxfs_tree::{Caller, Change, Gesture, Intent, Place, Tree, TreePath, Until};
 
 use super::runtime;
 use crate::fs_door::fake::{Fake, path};
@@ -149,7 +149,7 @@ fn what_no_node_refuses_stands_in_the_mounts_own_errors() {
         root.refused(&who, &path("here/x"), &Error::new(Kind::Never, "not here"));
         let read = async |at: &str| {
             let at = path(at);
-            let muxfs::tree::Follow::Log(log) = root.follow(&who, Place::from(&at)).await.unwrap() else {
+            let muxfs_tree::Follow::Log(log) = root.follow(&who, Place::from(&at)).await.unwrap() else {
                 panic!("{at}: no log")
             };
             String::from_utf8(log.read_at(0, 1 << 20).await.unwrap().to_vec()).unwrap()

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use muxfs::error::{Kind, Result};
-use muxfs::node::modes::NodeModes;
-use muxfs::node::{LocalNode, NODE_SERIAL, rows_node};
-use muxfs::session::{Dirs, Sessions};
-use muxfs::tmux::OwnProgram;
-use muxfs::tree::{Caller, Gesture, GestureId, Place, Receipt, Tree, Until};
+use muxfs_node::rows::modes::NodeModes;
+use muxfs_node::rows::{LocalNode, NODE_SERIAL, rows_node};
+use muxfs_node::session::{Dirs, Sessions};
+use muxfs_tmux::OwnProgram;
+use muxfs_tree::base::error::{Kind, Result};
+use muxfs_tree::{Caller, Gesture, GestureId, Place, Receipt, Tree, Until};
 
 use super::runtime;
 use crate::support::{Lab, Node, until_true};
@@ -248,7 +248,7 @@ fn each_operation_is_done_once_over_a_kill() {
 fn what_a_kill_interrupts_is_not_known_and_not_done_again() {
     let place = stop(prepared());
     let case = case("text");
-    let server = muxfs::tmux::process::server_pid(&place.socket()).unwrap().cast_signed();
+    let server = muxfs_tmux::process::server_pid(&place.socket()).unwrap().cast_signed();
     let server = nix::unistd::Pid::from_raw(server);
     let mut child = other(&place, case);
     until_true("the node", || place.path("ready").exists());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use muxfs::error::{Kind, Result};
-use muxfs::tree::{Access, Caller, Gesture, Intent, Place, Receipt, Shape, Stat, Tree, TreePath, Until};
+use muxfs_tree::base::error::{Kind, Result};
+use muxfs_tree::{Access, Caller, Gesture, Intent, Place, Receipt, Shape, Stat, Tree, TreePath, Until};
 
 use super::nodes::mounted;
 use super::runtime;

@@ -57,7 +57,7 @@ fn a_writer_that_calls_execve_is_answered_like_any_other() {
     assert_eq!(mux.sh("cat status"), "state: ready\n");
 }
 
-/// The list in `src/offload.rs`: what an event loop may read of a caller.
+/// The list in `src/tree/base/offload.rs`: what an event loop may read of a caller.
 #[test]
 fn status_and_statm_of_a_caller_inside_execve_are_answered() {
     let mux = Mux::new();

@@ -2,9 +2,9 @@
 
 use super::*;
 
-use muxfs::fs::takeover;
+use muxfs_fs::takeover;
 
-fn open(options: &MountOptions, locks: &Path) -> muxfs::error::Result<Device> {
+fn open(options: &MountOptions, locks: &Path) -> muxfs_tree::base::error::Result<Device> {
     Device::open(options, None, guard(locks, &options.dir)?)
 }
 
@@ -196,8 +196,8 @@ impl Stuck {
         stuck
     }
 
-    fn mount(&self) -> muxfs::fs::mounts::Mount {
-        muxfs::fs::mounts::at(self.dir.path()).unwrap().unwrap()
+    fn mount(&self) -> muxfs_fs::mounts::Mount {
+        muxfs_fs::mounts::at(self.dir.path()).unwrap().unwrap()
     }
 
     fn has_ended(&mut self) {
@@ -237,7 +237,7 @@ fn a_connection_is_aborted_by_its_file_where_that_is_mounted() {
         return eprintln!("not run: no fusectl: {e}");
     }
     let mut stuck = Stuck::new(0);
-    let all = muxfs::fs::mounts::all().unwrap();
+    let all = muxfs_fs::mounts::all().unwrap();
     let aborted = takeover::abort(&stuck.mount(), &all);
     nix::mount::umount2(control.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
     aborted.unwrap();
@@ -257,7 +257,7 @@ fn takes_over_for_another_test() {
 
 #[test]
 fn who_may_not_abort_a_connection_is_told_the_command() {
-    if muxfs::fs::mounts::all().unwrap().iter().any(|m| m.fstype == "fusectl") {
+    if muxfs_fs::mounts::all().unwrap().iter().any(|m| m.fstype == "fusectl") {
         return eprintln!("not run: its user may abort it by fusectl");
     }
     let mut stuck = Stuck::new(65534);

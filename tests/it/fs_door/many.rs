@@ -1,7 +1,7 @@
 //! Many nodes in one mount: one that does not answer holds up no other, and each comes and goes by itself.
 
-use muxfs::tree::nodes::Nodes;
-use muxfs::tree::union::Union;
+use muxfs_tree::nodes::Nodes;
+use muxfs_tree::union::Union;
 
 use super::callers::answered;
 use super::*;

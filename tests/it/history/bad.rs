@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use muxfs::agent::history::{ADAPTERS, BUDGET, MOST, Mark, WINDOW, adapter, last_reply};
-use muxfs::error::Kind;
+use muxfs_agent::history::{ADAPTERS, BUDGET, MOST, Mark, WINDOW, adapter, last_reply};
+use muxfs_tree::base::error::Kind;
 
 use super::{Place, insert, prompts};
 
@@ -150,7 +150,7 @@ fn of_a_huge_file_little_is_read() {
     let listing = place.list("claude", Some("/p"));
     let c = &listing.found[0];
     assert_eq!((c.title.as_str(), c.prompts, c.at_least), ("the title", 1, true));
-    assert_eq!(muxfs::clock::rfc3339(c.updated), "2026-11-23T00:00:00.000Z");
+    assert_eq!(muxfs_tree::base::clock::rfc3339(c.updated), "2026-11-23T00:00:00.000Z");
     assert!(listing.read < 400_000, "{} bytes read", listing.read);
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 

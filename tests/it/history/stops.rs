@@ -1,7 +1,7 @@
 //! Turns that a person stopped, refused, or that ended with an error, in rows as real agents wrote them
 //! (claude 2.1.332, codex 0.171.0, gemini 0.61.0, qwen 0.24.4, opencode 1.18.33, copilot 1.0.102).
 
-use muxfs::agent::history::{End, Got, TurnRecord, turn};
+use muxfs_agent::history::{End, Got, TurnRecord, turn};
 
 use super::{Place, fixtures, text};
 

@@ -14,7 +14,7 @@ mod stopped;
 
 use std::time::{Duration, Instant};
 
-use muxfs::agent::manifest::State;
+use muxfs_agent::manifest::State;
 
 use super::support::{until, within};
 use pane::{LIMIT, Look, Pane};

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use muxfs::agent::catalogue::Catalogue;
-use muxfs::agent::manifest::{Manifest, State};
-use muxfs::agent::rules::judge;
-use muxfs::agent::screen::Screen;
+use muxfs_agent::catalogue::Catalogue;
+use muxfs_agent::manifest::{Manifest, State};
+use muxfs_agent::rules::judge;
+use muxfs_agent::screen::Screen;
 
 use super::super::doc::root;
 use super::super::stub_llm::{Request, Stub};

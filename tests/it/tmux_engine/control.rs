@@ -233,7 +233,7 @@ async fn a_client_that_was_lost_is_followed_by_another() {
 /// `show-environment -gh` prints them; nobody else would ever take them away.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_text_of_a_line_stays_in_the_server() {
-    use muxfs::tmux::command::Hidden;
+    use muxfs_tmux::command::Hidden;
     let mut rig = Rig::new().await;
     let variables = async |server: &Server| {
         let list = text(&server.run(cmd("show-environment", &["-gh"])).await.expect("lists"));

@@ -19,7 +19,7 @@ async fn drain(fd: OwnedFd, mut enough: impl FnMut(&[u8]) -> bool + Send + 'stat
     work.await.expect("no panic")
 }
 
-fn ours(start: Option<muxfs::error::Result<PipeStart>>) -> OwnedFd {
+fn ours(start: Option<muxfs_tree::base::error::Result<PipeStart>>) -> OwnedFd {
     match start {
         Some(Ok(PipeStart::Ours(fd))) => fd,
         other => panic!("no pipe: {other:?}"),

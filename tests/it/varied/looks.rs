@@ -1,7 +1,7 @@
 //! Choices of an agent's look: above an example of each, the one in force with a tick.
 
-use muxfs::agent::question::question;
-use muxfs::agent::screen::Screen;
+use muxfs_agent::question::question;
+use muxfs_agent::screen::Screen;
 
 use super::{catalogue, varied};
 
