@@ -51,7 +51,7 @@ pub fn mount(job: MountJob) -> Result<()> {
     let (dir, paths, ready) = (job.dir, job.paths, job.ready);
     run(async move {
         let node = start_node(&paths).await?;
-        node.sessions.avoid(dir.clone());
+        node.sessions.callers.avoid(dir.clone());
         // Listened for before the mount answers: a signal from then on unmounts.
         let told_to_end = told_to_end()?;
         let mounted = serve(device, node.root.clone(), tokio::runtime::Handle::current())?;
@@ -114,13 +114,13 @@ async fn start_node(paths: &Paths) -> Result<Node> {
     let dirs =
         Dirs { state: paths.state.clone(), runtime: paths.runtime.clone(), config: paths.config.clone() };
     let sessions = Sessions::start(dirs, OwnProgram::new(own), NODE_SERIAL + 1, rows_node::reserved).await?;
-    sessions.prepare();
+    sessions.settings.prepare();
     let (modes, wrong) = NodeModes::load(paths.state.join("modes.json"));
     if let Some(e) = wrong {
         sessions.journal.trouble("modes", e.text());
     }
     let modes = Arc::new(modes);
-    let name = sessions.config().name.clone();
+    let name = sessions.settings.config().name.clone();
     let nodes = Nodes::new();
     let errors = sessions.journal.refusals_in(&paths.state.join("root"), "errors");
     let front =

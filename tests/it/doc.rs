@@ -240,7 +240,7 @@ const SHARED_NAMES: &[(&str, usize, &str)] = &[
         4,
         "a name of a directory; a name as the kernel gets it; one thing said in a conversation; a key in a manual",
     ),
-    ("Event", 3, "what a node reports; what the engine's loop takes; what a control client prints"),
+    ("Event", 2, "what a node reports; what a control client prints"),
     ("Facts", 2, "what a listing takes of a file of JSON rows; what `doctor` judges"),
     (
         "Found",

@@ -81,7 +81,7 @@ pub fn described() -> Vec<Line> {
 fn dirs_of_log(sessions: &Sessions, pane: Option<u64>) -> Vec<TreePath> {
     let Some(serial) = pane else { return vec![TreePath::root()] };
     let mut dirs = Vec::new();
-    for session in sessions.all() {
+    for session in sessions.tables.all() {
         let dir = TreePath::root().join(&session.shown());
         let panes = session.panes().into_iter().filter(|(_, p)| p.serial == serial);
         dirs.extend(panes.map(|(name, _)| dir.join(rows_pane::PANES.name).join(&name)));

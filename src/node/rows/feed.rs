@@ -31,8 +31,8 @@ impl LocalFeed {
     pub fn new(node: Weak<LocalNode>, sessions: &Sessions) -> Self {
         LocalFeed {
             node,
-            moves: sessions.moves(),
-            epoch: sessions.position().epoch,
+            moves: sessions.tables.moves(),
+            epoch: sessions.tables.position().epoch,
             told: HashMap::new(),
             due: VecDeque::new(),
             anew: true,
@@ -42,7 +42,7 @@ impl LocalFeed {
 
     fn snapshot(&mut self, node: &LocalNode) -> Update {
         // The position first: what moves after it is told again, which does no harm.
-        let at = node.sessions.position();
+        let at = node.sessions.tables.position();
         self.since = at.sequence;
         let sessions = Node::sessions(node);
         self.told = sessions.iter().map(|s| (s.id, s.clone())).collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::dir::{self, Directory, What};
 use super::subject::{NodeAt, SessionAt};
@@ -17,8 +18,11 @@ use muxfs_tree::{Access, Shape};
 const INSTALLED: Duration = Duration::from_secs(60);
 
 /// The agents that are installed: the disk knows, and is asked in the background.
-#[derive(Default)]
-pub struct Installed(Mutex<State>);
+pub struct Installed {
+    state: Mutex<State>,
+    /// A listing may run on a thread that is none of the runtime's.
+    runtime: Handle,
+}
 
 #[derive(Default)]
 struct State {
@@ -27,17 +31,22 @@ struct State {
 }
 
 impl Installed {
-    /// What was found last. Within a runtime.
+    /// Needs a tokio runtime.
+    pub fn new() -> Self {
+        Installed { state: Mutex::default(), runtime: Handle::current() }
+    }
+
+    /// What was found last.
     fn keys(self: &Arc<Self>, n: &NodeAt) -> Vec<String> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.asked.is_none_or(|at| at.elapsed() >= INSTALLED) {
             state.asked = Some(Instant::now());
             let (me, n) = (self.clone(), n.clone());
-            n.sessions.clone().in_background(async move {
+            drop(self.runtime.spawn(async move {
                 if let Ok(keys) = text::catalogue(n, keys).await {
-                    me.0.lock().keys = keys;
+                    me.state.lock().keys = keys;
                 }
-            });
+            }));
         }
         state.keys.clone()
     }
@@ -50,15 +59,15 @@ fn keys(found: &[Found<'_>]) -> Vec<String> {
 pub fn node(n: &NodeAt, installed: &Arc<Installed>) -> NodeInfo {
     let s = &n.sessions;
     NodeInfo {
-        id: s.node_id.clone(),
+        id: s.about.id.clone(),
         name: s.journal.node().to_owned(),
         link: Link::Online,
-        since: s.started,
+        since: s.about.started,
         last_seen: SystemTime::now(),
         via: "local".into(),
         why: String::new(),
         version: env!("CARGO_PKG_VERSION").into(),
-        sessions: s.count(),
+        sessions: s.tables.count(),
         machine: machine(installed.keys(n)),
     }
 }

@@ -67,11 +67,11 @@ impl LocalNode {
     /// Needs a tokio runtime: it passes on what moves until `sessions` is dropped.
     pub fn new(sessions: Arc<Sessions>, modes: Arc<NodeModes>) -> Arc<Self> {
         let changes = broadcast::channel(CHANGES).0;
-        tokio::spawn(pass_on(Arc::downgrade(&sessions), sessions.moves(), changes.clone()));
+        tokio::spawn(pass_on(Arc::downgrade(&sessions), sessions.tables.moves(), changes.clone()));
         let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
-        let ids = sessions.ids.clone();
-        let installed = Arc::default();
-        let once = Arc::new(Once::open(sessions.dirs.state.join("node/gestures"), SystemTime::now()));
+        let ids = sessions.about.ids.clone();
+        let installed = Arc::new(Installed::new());
+        let once = Arc::new(Once::open(sessions.about.dirs.state.join("node/gestures"), SystemTime::now()));
         Arc::new_cyclic(|me| LocalNode {
             sessions,
             modes,
@@ -98,7 +98,7 @@ impl LocalNode {
     }
 
     fn receipt(&self, turn: Option<String>) -> Receipt {
-        Receipt { turn, at: self.sessions.position() }
+        Receipt { turn, at: self.sessions.tables.position() }
     }
 
     fn walk(&self, at: &TreePath) -> Result<Found> {
@@ -139,7 +139,15 @@ impl LocalNode {
         {
             mode &= 0o700;
         }
-        Stat { shape, id: found.id, mode, uid, gid, size, mtime: mtime.unwrap_or(self.sessions.started) }
+        Stat {
+            shape,
+            id: found.id,
+            mode,
+            uid,
+            gid,
+            size,
+            mtime: mtime.unwrap_or(self.sessions.about.started),
+        }
     }
 
     /// The file that is meant: the one of this id, where the door says which.
@@ -190,7 +198,7 @@ impl LocalNode {
     /// The same of what counts where others than the owner do it.
     fn done<T>(&self, who: &Caller, at: &TreePath, deed: Deed, result: Result<T>) -> Result<T> {
         if result.is_ok() {
-            self.sessions.audit(who, at.as_str(), deed);
+            self.sessions.callers.audit(who, at.as_str(), deed);
         }
         self.noted(who, at, result)
     }
@@ -232,7 +240,7 @@ impl LocalNode {
         allow(may, at)?;
         let make = async {
             // One that the gesture made before may be called otherwise by now.
-            if gesture.key().is_some_and(|key| self.sessions.made_by(&key).is_some()) {
+            if gesture.key().is_some_and(|key| self.sessions.tables.made_by(&key).is_some()) {
                 return Ok(());
             }
             if self.walk(at).is_ok() {
@@ -244,7 +252,7 @@ impl LocalNode {
             }
         };
         self.once.run(gesture, async || Interrupted::DoAgain, make).await?;
-        match gesture.key().and_then(|key| self.sessions.made_by(&key)) {
+        match gesture.key().and_then(|key| self.sessions.tables.made_by(&key)) {
             Some(session) => self.stat(&at.parent().join(&session.shown())),
             None => self.stat(at),
         }
@@ -332,7 +340,8 @@ impl LocalNode {
             return fail(Kind::Gone, format!("{}: what was opened is gone", at.path));
         }
         let mode = mode.map(|m| m & 0o777);
-        let session = at.path.split_first().and_then(|(name, file)| Some((self.sessions.get(name)?, file)));
+        let session =
+            at.path.split_first().and_then(|(name, file)| Some((self.sessions.tables.get(name)?, file)));
         match &session {
             Some((session, file)) => {
                 self.sessions.records.set_mode(&session.record, file.as_str(), mode, gid).wait().await?;
@@ -343,7 +352,7 @@ impl LocalNode {
             Some((session, file)) => (Some(session.shown()), file.to_string()),
             None => (None, at.path.to_string()),
         };
-        self.sessions.tell_moved(Moved::Attributes { session, path });
+        self.sessions.tables.tell_moved(Moved::Attributes { session, path });
         Ok(())
     }
 
@@ -389,12 +398,12 @@ impl Node for LocalNode {
     }
 
     fn sessions(&self) -> Vec<SessionInfo> {
-        let names = self.sessions.all().into_iter().map(|session| session.shown());
+        let names = self.sessions.tables.all().into_iter().map(|session| session.shown());
         names.filter_map(|name| self.session(&name)).collect()
     }
 
     fn session(&self, name: &str) -> Option<SessionInfo> {
-        let session = SessionAt { sessions: self.sessions.clone(), session: self.sessions.get(name)? };
+        let session = SessionAt { sessions: self.sessions.clone(), session: self.sessions.tables.get(name)? };
         let found = rows_node::session(session.clone(), &self.ids);
         Some(info::session(&session, &found, &self.ids))
     }

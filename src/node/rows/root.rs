@@ -170,7 +170,7 @@ impl Root {
         let file = self.errors.log();
         let inode = if rotated { file.rotated() } else { Some(file.current()) };
         match inode {
-            Some(inode) => Ok(Some(logs::Inode::new(inode, &self.sessions.ids))),
+            Some(inode) => Ok(Some(logs::Inode::new(inode, &self.sessions.about.ids))),
             None => fail(Kind::NotFound, format!("{}: no such file", row.name)),
         }
     }
@@ -190,7 +190,7 @@ impl Root {
 
     fn stat_row(&self, row: &'static RootRow) -> Result<Stat> {
         let (uid, gid) = own();
-        let id = self.sessions.ids.of(&["root", row.name]);
+        let id = self.sessions.about.ids.of(&["root", row.name]);
         let mut stat =
             Stat { shape: row.shape(), id, mode: row.mode, uid, gid, size: 0, mtime: self.started };
         match row.gives {
@@ -253,7 +253,7 @@ fn target(node: &str, session: &str) -> Bytes {
 #[async_trait]
 impl Tree for Root {
     fn stat(&self, at: &TreePath) -> Result<Stat> {
-        let ids = &self.sessions.ids;
+        let ids = &self.sessions.about.ids;
         let (uid, gid) = own();
         if at.is_root() {
             let set = self.modes.get(ROOT);
@@ -374,7 +374,7 @@ impl Tree for Root {
         }
         self.modes.set(&self.sessions.records, ROOT, mode, gid).wait().await?;
         let _ = self.changes.send(Change::Attributes { at: TreePath::root() }); // nobody may listen
-        Ok(Receipt { turn: None, at: self.sessions.position() })
+        Ok(Receipt { turn: None, at: self.sessions.tables.position() })
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {

@@ -5,7 +5,7 @@ use super::row::{Answer, Document, Fetched, File, MAX_VIEW, Row, Verb};
 use super::subject::{NodeAt, SessionAt};
 use super::{rows_session, text};
 use crate::config::session;
-use crate::session::life::Asked;
+use crate::session::make::Asked;
 use muxfs_tree::base::error::{Error, Kind};
 use muxfs_tree::id::Ids;
 use muxfs_tree::{Caller, Gesture};
@@ -75,22 +75,22 @@ pub static ROWS: &[Row<NodeAt>] = &[
         0o600,
         "The node's settings, muxfs.toml(5). A hand edit of the file behind it takes effect as well.",
         File::Document(Document {
-            text: |n| n.sessions.node_config(),
-            meta: |n| n.sessions.node_config_meta(),
-            save: |n, body| n.sessions.save_node_config(body),
+            text: |n| n.sessions.settings.node_text(),
+            meta: |n| n.sessions.settings.node_meta(),
+            save: |n, body| n.sessions.settings.save_node(body),
         }),
     ),
     Row::new(
         "config.error",
         0o400,
         "Why the last save of config was refused: line, column, what was expected. Empty when it was not.",
-        File::View(|n| text::rejection(n.sessions.node_rejected()).0),
+        File::View(|n| text::rejection(n.sessions.settings.node_rejected()).0),
     ),
     Row::new(
         "config.rejected",
         0o400,
         "The refused text.",
-        File::View(|n| text::rejection(n.sessions.node_rejected()).1),
+        File::View(|n| text::rejection(n.sessions.settings.node_rejected()).1),
     ),
     Row::new(
         "errors",
@@ -112,16 +112,16 @@ struct All;
 
 impl Others<NodeAt> for All {
     fn names(&self, n: &NodeAt) -> Vec<String> {
-        n.sessions.all().iter().map(|s| s.shown()).collect()
+        n.sessions.tables.all().iter().map(|s| s.shown()).collect()
     }
 
     fn find(&self, n: &NodeAt, ids: &Ids, _: &str, name: &str) -> Option<Found> {
-        Some(session(SessionAt { sessions: n.sessions.clone(), session: n.sessions.get(name)? }, ids))
+        Some(session(SessionAt { sessions: n.sessions.clone(), session: n.sessions.tables.get(name)? }, ids))
     }
 
     fn has_lost(&self, n: &NodeAt, ids: &Ids, id: u64) -> bool {
         let at = |session| SessionAt { sessions: n.sessions.clone(), session };
-        !n.sessions.all().into_iter().any(|session| at(session).id(ids) == id)
+        !n.sessions.tables.all().into_iter().any(|session| at(session).id(ids) == id)
     }
 
     fn describe(&self, dir: &str, to: &mut Described) {
@@ -139,7 +139,7 @@ pub(super) fn session(session: SessionAt, ids: &Ids) -> Found {
 fn make(n: NodeAt, gesture: Gesture, name: String) -> Answer<()> {
     Box::pin(async move {
         let asked = Asked { gesture: Some(&gesture), ..Asked::default() };
-        n.sessions.make(&gesture.who, &name, asked).await.map(drop)
+        n.sessions.life.make(&gesture.who, &name, asked).await.map(drop)
     })
 }
 
@@ -177,20 +177,20 @@ fn new(node: NodeAt, who: Caller, args: Vec<String>) -> Answer<()> {
         };
         let (agent, cwd) = (agent.as_deref(), cwd.as_deref());
         let asked = Asked { agent, cwd, set: Some(&set), skip_init, ..Asked::default() };
-        node.sessions.make(&who, &name, asked).await.map(drop)
+        node.sessions.life.make(&who, &name, asked).await.map(drop)
     })
 }
 
 fn reload(node: NodeAt, _: Caller, _: Vec<String>) -> Answer<()> {
     Box::pin(async move {
-        node.sessions.reload().await;
+        node.sessions.life.reload().await;
         Ok(())
     })
 }
 
 fn sweep(node: NodeAt, _: Caller, _: Vec<String>) -> Answer<()> {
     Box::pin(async move {
-        node.sessions.prune_logs();
+        node.sessions.life.logs.prune();
         Ok(())
     })
 }

@@ -167,13 +167,13 @@ fn before(p: &PaneAt, gesture: &Gesture) -> Option<String> {
     if !p.is_main() {
         return None;
     }
-    p.sessions.accepted_before(&p.session, gesture).map(|turn| turn.name)
+    p.sessions.turns.accepted_before(&p.session, gesture).map(|turn| turn.name)
 }
 
 fn deliver(p: PaneAt, gesture: Gesture, body: Bytes, read: fn(&[u8]) -> Result<Message>) -> Answer<()> {
-    Box::pin(async move { p.sessions.deliver(&p.session, &p.pane, &gesture, read(&body)?).await })
+    Box::pin(async move { p.sessions.turns.deliver(&p.session, &p.pane, &gesture, read(&body)?).await })
 }
 
 fn capture(p: PaneAt, what: Capture) -> Answer<Vec<u8>> {
-    Box::pin(async move { p.sessions.capture(&p.pane, what).await })
+    Box::pin(async move { p.sessions.connection.capture(&p.pane, what).await })
 }

@@ -30,7 +30,7 @@ pub static ROWS: &[Row<SessionAt>] = &[
         "wait",
         0o400,
         "Blocks until nothing is under way, then prints the state: ready, exited 1, ended.",
-        File::Wait(|s| Box::new(Wait::new(s.sessions.clone(), s.session.clone()))),
+        File::Wait(|s| Box::new(Wait::new(s.sessions.turns.clone(), s.session.clone()))),
     ),
     Row::new(
         "reply",
@@ -64,7 +64,7 @@ pub static ROWS: &[Row<SessionAt>] = &[
         File::Document(Document {
             text: |s: &SessionAt| s.session.config_text(),
             meta: |s: &SessionAt| (s.session.config_len(), s.session.config_changed()),
-            save: |s: &SessionAt, body| s.sessions.save_config(&s.session, body),
+            save: |s: &SessionAt, body| s.sessions.life.save_config(&s.session, body),
         }),
     )
     .needs(SessionAt::takes_settings)
@@ -89,8 +89,8 @@ pub static ROWS: &[Row<SessionAt>] = &[
 
 pub static DIR: DirRow<SessionAt> = DirRow {
     makes: Makes::Scratch,
-    remove: Some(|s| Box::pin(async move { s.sessions.remove(&s.session).await })),
-    rename: Some(|s, to| Box::pin(async move { s.sessions.rename(&s.session, &to).await })),
+    remove: Some(|s| Box::pin(async move { s.sessions.life.remove(&s.session).await })),
+    rename: Some(|s, to| Box::pin(async move { s.sessions.life.rename(&s.session, &to).await })),
     ..DirRow::new(
         "<session>",
         0o700,
@@ -162,12 +162,12 @@ fn reply(s: SessionAt) -> Answer<Vec<u8>> {
 
 fn ask(s: SessionAt, gesture: Gesture, question: Bytes) -> Answer<(Bytes, Option<String>)> {
     Box::pin(async move {
-        if !s.sessions.turns_on(&s.session) {
+        if !s.sessions.turns.turns_on(&s.session) {
             return fail(Kind::Never, format!("{}: its turns are off", s.session.shown()));
         }
         match turns::accept(&s, &gesture, None, question, Until::Accepted).await? {
             Some(turn) => {
-                let answer = gesture.until_cancelled(s.sessions.answer(&s.session, &turn)).await?;
+                let answer = gesture.until_cancelled(s.sessions.turns.answer(&s.session, &turn)).await?;
                 Ok((rows_turn::ended_line(answer).into(), Some(turn.name)))
             }
             None => Ok((Bytes::new(), None)),
@@ -176,22 +176,22 @@ fn ask(s: SessionAt, gesture: Gesture, question: Bytes) -> Answer<(Bytes, Option
 }
 
 fn interrupt(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.interrupt(&s.session).await })
+    Box::pin(async move { s.sessions.turns.interrupt(&s.session).await })
 }
 
 fn new(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.new_conversation(&s.session).await })
+    Box::pin(async move { s.sessions.turns.new_conversation(&s.session).await })
 }
 
 fn resume(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.resume(&s.session, args.first().map_or("", String::as_str)).await })
+    Box::pin(async move { s.sessions.life.resume(&s.session, args.first().map_or("", String::as_str)).await })
 }
 
 fn answer(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
     Box::pin(async move {
         let line = args.join(" ");
         let (words, id) = words_and_id(&line);
-        s.sessions.answer_question(&s.session, words, id).await
+        s.sessions.turns.answer_question(&s.session, words, id).await
     })
 }
 
@@ -210,15 +210,17 @@ fn words_and_id(line: &str) -> (&str, Option<&str>) {
 }
 
 fn answer_text(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.answer_text(&s.session, args.first().map_or("", String::as_str)).await })
+    Box::pin(async move {
+        s.sessions.turns.answer_text(&s.session, args.first().map_or("", String::as_str)).await
+    })
 }
 
 fn clear_queue(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.clear_queue(&s.session).await })
+    Box::pin(async move { s.sessions.turns.clear_queue(&s.session).await })
 }
 
 fn start(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.start_session(&s.session, skip_init(&args)?).await })
+    Box::pin(async move { s.sessions.life.start_session(&s.session, skip_init(&args)?).await })
 }
 
 fn skip_init(args: &[String]) -> Result<bool> {
@@ -230,13 +232,13 @@ fn skip_init(args: &[String]) -> Result<bool> {
 }
 
 fn stop(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.stop(&s.session).await })
+    Box::pin(async move { s.sessions.life.stop(&s.session).await })
 }
 
 fn restart(s: SessionAt, _: Caller, args: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.restart(&s.session, skip_init(&args)?).await })
+    Box::pin(async move { s.sessions.life.restart(&s.session, skip_init(&args)?).await })
 }
 
 fn apply(s: SessionAt, _: Caller, _: Vec<String>) -> Answer<()> {
-    Box::pin(async move { s.sessions.apply_now(&s.session).await })
+    Box::pin(async move { s.sessions.life.apply_now(&s.session).await })
 }

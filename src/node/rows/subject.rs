@@ -143,7 +143,7 @@ impl SessionAt {
     }
 
     pub fn takes_settings(&self) -> Result<()> {
-        self.sessions.can_store()?;
+        self.sessions.records.can_store()?;
         self.is_there()
     }
 
@@ -164,12 +164,12 @@ impl PaneAt {
 
     /// Whether a prompt to this pane is stored and waits for its turn.
     pub fn queues(&self) -> bool {
-        self.is_main() && self.sessions.turns_on(&self.session)
+        self.is_main() && self.sessions.turns.turns_on(&self.session)
     }
 
     pub fn takes_prompts(&self) -> Result<()> {
         self.is_alive()?;
-        if self.queues() { self.sessions.can_store() } else { self.may_type() }
+        if self.queues() { self.sessions.records.can_store() } else { self.may_type() }
     }
 
     pub fn takes_prompts_at_once(&self) -> Result<()> {
@@ -179,6 +179,6 @@ impl PaneAt {
 
     /// What would be typed at once must not answer a dialog.
     fn may_type(&self) -> Result<()> {
-        if self.is_main() { self.sessions.may_type(&self.session) } else { Ok(()) }
+        if self.is_main() { self.sessions.turns.may_type(&self.session) } else { Ok(()) }
     }
 }

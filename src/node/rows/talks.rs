@@ -52,19 +52,19 @@ struct All;
 
 impl Others<SessionAt> for All {
     fn names(&self, s: &SessionAt) -> Vec<String> {
-        s.sessions.poke_history(&s.session);
+        s.sessions.conversations.poke(&s.session);
         s.session.history.list().iter().map(|c| c.id.clone()).collect()
     }
 
     fn look(&self, s: &SessionAt) -> Option<Answer<()>> {
         let s = s.clone();
-        Some(Box::pin(async move { s.sessions.refresh_history(&s.session).await }))
+        Some(Box::pin(async move { s.sessions.conversations.refresh(&s.session).await }))
     }
 
     fn find(&self, s: &SessionAt, ids: &Ids, path: &str, name: &str) -> Option<Found> {
         let list = s.session.history.list();
         let Some(talk) = list.iter().find(|c| c.id == name) else {
-            s.sessions.poke_history(&s.session);
+            s.sessions.conversations.poke(&s.session);
             return None;
         };
         let (sessions, session) = (s.sessions.clone(), s.session.clone());
@@ -81,7 +81,7 @@ impl Others<SessionAt> for All {
 
 fn index(s: SessionAt, json: bool) -> Answer<Vec<u8>> {
     Box::pin(async move {
-        s.sessions.refresh_history(&s.session).await?;
+        s.sessions.conversations.refresh(&s.session).await?;
         let list = s.session.history.list();
         let bound = s.session.conversation();
         let text = if json {
@@ -102,7 +102,9 @@ fn index_size(s: &SessionAt) -> u64 {
 }
 
 fn transcript(t: TalkAt) -> Answer<Vec<u8>> {
-    Box::pin(async move { Ok(ended_line(t.sessions.transcript(&t.session, &t.talk).await?).into_bytes()) })
+    Box::pin(async move {
+        Ok(ended_line(t.sessions.conversations.transcript(&t.session, &t.talk).await?).into_bytes())
+    })
 }
 
 /// `conversations`: of every agent that can be read, newest first.

@@ -6,9 +6,10 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use super::subject::{NodeAt, PaneAt, SessionAt, TurnAt};
-use crate::log::{column, field, free_text};
+use crate::log::{Trouble, column, field, free_text};
 use crate::session::record::from_millis;
-use crate::session::settings::Rejected;
+use crate::session::session_settings::Rejected;
+use crate::session::view::PaneView;
 use crate::session::{Pane, Session, State, program};
 use muxfs_agent::installed::{self, Found};
 use muxfs_tree::base::clock::rfc3339;
@@ -54,67 +55,73 @@ impl Fields {
 pub fn node_status(n: &NodeAt) -> Fields {
     let s = &n.sessions;
     let mut f = Fields::new();
-    let server = s.connected();
+    let server = s.connection.connected();
     let now = SystemTime::now();
     f.add("name", s.journal.node());
-    f.add("id", s.node_id.as_str());
+    f.add("id", s.about.id.as_str());
     f.add("state", "online");
-    f.add("since", rfc3339(s.started));
+    f.add("since", rfc3339(s.about.started));
     f.add("last_seen", rfc3339(now));
     f.add("version", env!("CARGO_PKG_VERSION"));
     f.add("os", std::env::consts::OS);
     f.add("tmux", server.as_ref().map(|t| t.info().version.to_string()));
     f.add("tmux_pid", server.as_ref().map(|t| t.info().pid));
-    f.add("tmux_socket", s.socket_path().display().to_string());
-    f.add("sessions", s.count());
-    f.add("uptime", now.duration_since(s.started).map_or(0, |d| d.as_secs()));
+    f.add("tmux_socket", s.connection.socket_path().display().to_string());
+    f.add("sessions", s.tables.count());
+    f.add("uptime", now.duration_since(s.about.started).map_or(0, |d| d.as_secs()));
     f.add("logs", s.journal.logs.text.trouble().map_or_else(|| "ok".to_owned(), |t| t.text));
-    f.add("last_error", s.last_error());
+    f.add("last_error", s.connection.last_error());
     f
 }
 
 pub fn session_status(s: &SessionAt) -> Fields {
-    let pane = s.session.main();
-    let mut f = Fields::new();
-    f.add("name", s.session.shown());
-    f.add("agent", agent(&pane));
-    state(&mut f, &pane);
-    f.add("queue", queued(&s.session, &pane));
-    f.add("turn", s.session.turns.current().map(|t| t.name));
-    f.add("turns", if s.sessions.turns_on(&s.session) { "on" } else { "off" });
-    held(&mut f, &pane);
-    f.add("pending", s.session.pending_restart().then_some("restart"));
-    process(&mut f, &pane);
-    f.add("pane", pane.id.as_str());
-    f.add("panes", s.session.panes().len());
-    f.add("attached", s.session.attached());
-    f.add("managed", s.session.ours);
-    f.add("danger", danger(s));
-    f.add("conversation", s.session.conversation());
-    f.add("parent", parent(s));
-    f.add("made", rfc3339(s.session.made));
-    f.add("id", s.session.id.as_str());
-    logs(&mut f, &pane);
-    f.add("last_error", s.session.last_error());
-    f
+    let session = s.session.view();
+    let node = s.sessions.settings.config();
+    let parent = session.parent.clone().map(|id| parent(s, id));
+    session.main.view(|pane| {
+        let danger = |key: &str| program::danger(&session.config, &node, key);
+        let mut f = Fields::new();
+        f.add("name", session.name.as_str());
+        f.add("agent", pane.agent.as_deref());
+        state(&mut f, pane);
+        f.add("queue", session.queued + pane.waiting);
+        f.add("turn", session.turn.as_deref());
+        f.add("turns", if session.turns_on(pane) { "on" } else { "off" });
+        held(&mut f, pane);
+        f.add("pending", session.pending_restart.then_some("restart"));
+        process(&mut f, pane);
+        f.add("pane", pane.id);
+        f.add("panes", session.panes);
+        f.add("attached", session.attached);
+        f.add("managed", s.session.ours);
+        f.add("danger", s.session.ours && pane.agent_key().is_some_and(danger));
+        f.add("conversation", session.conversation.as_deref());
+        f.add("parent", parent);
+        f.add("made", rfc3339(s.session.made));
+        f.add("id", s.session.id.as_str());
+        logs(&mut f, pane);
+        f.add("last_error", session.last_error.as_deref());
+        f
+    })
 }
 
 pub fn pane_status(p: &PaneAt) -> Fields {
-    let mut f = Fields::new();
-    f.add("pane", p.pane.id.as_str());
-    f.add("agent", agent(&p.pane));
-    state(&mut f, &p.pane);
-    f.add("queue", p.pane.waiting.load(std::sync::atomic::Ordering::Relaxed));
-    held(&mut f, &p.pane);
-    process(&mut f, &p.pane);
-    logs(&mut f, &p.pane);
-    f
+    p.pane.view(|pane| {
+        let mut f = Fields::new();
+        f.add("pane", pane.id);
+        f.add("agent", pane.agent.as_deref());
+        state(&mut f, pane);
+        f.add("queue", pane.waiting);
+        held(&mut f, pane);
+        process(&mut f, pane);
+        logs(&mut f, pane);
+        f
+    })
 }
 
-fn held(f: &mut Fields, pane: &Pane) {
-    let held = pane.held();
-    f.add("held", held.as_ref().map(|h| h.word));
-    f.add("held_why", held.map(|h| h.why).filter(|why| !why.is_empty()));
+fn held(f: &mut Fields, pane: &PaneView<'_>) {
+    f.add("held", pane.held.as_ref().map(|h| h.word));
+    f.add("held_why", pane.held.as_ref().map(|h| h.why.as_str()).filter(|why| !why.is_empty()));
 }
 
 pub fn turn_status(t: &TurnAt) -> Fields {
@@ -144,44 +151,41 @@ pub(super) fn agent(pane: &Pane) -> Option<String> {
     pane.agent().or_else(|| pane.is_shell().then(|| program::SHELL.to_owned()))
 }
 
-fn state(f: &mut Fields, pane: &Pane) {
-    let seen = pane.seen();
+fn state(f: &mut Fields, pane: &PaneView<'_>) {
+    let seen = &pane.seen;
     f.add("state", seen.state.to_string());
     f.add("since", rfc3339(seen.since));
     f.add("evidence", seen.evidence.word());
-    f.add("rule", pane.eyes(|e| e.why().map(str::to_owned)).flatten());
-    let limit = pane.eyes(|e| e.limit(SystemTime::now())).flatten().filter(|_| seen.state == State::Limited);
+    f.add("rule", pane.rule.as_deref());
+    let limit = pane.limit.filter(|_| seen.state == State::Limited);
     f.add("why", limit.map(|l| l.reason.word()));
     f.add("until", limit.and_then(|l| l.until).map(rfc3339));
     f.add("seen", rfc3339(seen.at));
 }
 
-fn process(f: &mut Fields, pane: &Pane) {
-    pane.fact(|facts| {
-        f.add("cwd", facts.cwd.as_str());
-        f.add("command", facts.command.as_str());
-        f.add("pid", facts.pid);
-        f.add("tty", facts.tty.as_str());
-        f.add("exit_status", facts.dead_status);
-        f.add("exit_signal", facts.dead_signal);
-        f.add("size", format!("{}x{}", facts.width, facts.height));
-        f.add("title", facts.title.as_str());
-        f.add("copy_mode", facts.in_mode);
-    });
+fn process(f: &mut Fields, pane: &PaneView<'_>) {
+    let facts = pane.facts;
+    f.add("cwd", facts.cwd.as_str());
+    f.add("command", facts.command.as_str());
+    f.add("pid", facts.pid);
+    f.add("tty", facts.tty.as_str());
+    f.add("exit_status", facts.dead_status);
+    f.add("exit_signal", facts.dead_signal);
+    f.add("size", format!("{}x{}", facts.width, facts.height));
+    f.add("title", facts.title.as_str());
+    f.add("copy_mode", facts.in_mode);
 }
 
-fn logs(f: &mut Fields, pane: &Pane) {
-    f.add("logs", pane.tap().describe());
-    let trouble = pane.raw.trouble().or_else(|| pane.logs.trouble());
-    f.add(
-        "logs_trouble",
-        trouble.map(|t| format!("{}: {} bytes missing since {}", t.text, t.lost_bytes, rfc3339(t.since))),
-    );
+fn logs(f: &mut Fields, pane: &PaneView<'_>) {
+    f.add("logs", pane.tap.as_str());
+    let missing =
+        |t: &Trouble| format!("{}: {} bytes missing since {}", t.text, t.lost_bytes, rfc3339(t.since));
+    f.add("logs_trouble", pane.trouble.as_ref().map(missing));
 }
 
 /// Fixed columns for eyes, single fields for `awk`.
 pub fn index(n: &NodeAt) -> String {
-    let sessions = n.sessions.all();
+    let sessions = n.sessions.tables.all();
     let mut out = String::with_capacity(sessions.len() * 80);
     for session in sessions {
         let pane = session.main();
@@ -208,17 +212,9 @@ pub(super) fn queued(session: &Session, pane: &Pane) -> usize {
     session.turns.load().0 + pane.waiting.load(std::sync::atomic::Ordering::Relaxed)
 }
 
-/// The flags that let an agent ask for no approval are on.
-fn danger(s: &SessionAt) -> bool {
-    let (config, node) = (s.session.config(), s.sessions.config());
-    s.session.ours && s.session.main().agent().is_some_and(|key| program::danger(&config, &node, &key))
-}
-
 /// The session in which this one was made, by its name; by its id where it is gone.
-fn parent(s: &SessionAt) -> Option<String> {
-    let id = s.session.parent()?;
-    let here = s.sessions.all().into_iter().find(|s| s.id == id);
-    Some(here.map_or(id, |s| s.shown()))
+fn parent(s: &SessionAt, id: String) -> String {
+    s.sessions.tables.by_id(&id).map_or(id, |s| s.shown())
 }
 
 /// One word, so that columns stay columns.
@@ -234,19 +230,19 @@ pub async fn agents(n: NodeAt, json: bool) -> Result<Vec<u8>> {
 
 /// Prints every agent of the catalogue with its program, where that is found.
 pub(super) async fn catalogue<T: Send + 'static>(n: NodeAt, print: fn(&[Found<'_>]) -> T) -> Result<T> {
-    let path = n.sessions.login_env().await.get("PATH").cloned().unwrap_or_default();
+    let path = n.sessions.settings.login_env().await.get("PATH").cloned().unwrap_or_default();
     // A directory of PATH may be a slow one.
-    later::on_disk(move || print(&installed::look(&n.sessions.catalogue(), &path, true))).await
+    later::on_disk(move || print(&installed::look(&n.sessions.settings.catalogue(), &path, true))).await
 }
 
 /// Every agent's conversations in every directory, as the login shell's environment finds them.
 pub async fn conversations(n: NodeAt) -> Result<Vec<u8>> {
-    let all = n.sessions.all_conversations().await?;
+    let all = n.sessions.conversations.all().await?;
     Ok(super::talks::conversations(&all).into_bytes())
 }
 
 pub fn settings(n: &NodeAt) -> String {
-    let config = n.sessions.config();
+    let config = n.sessions.settings.config();
     let line = |(key, (value, source)): (&&str, &(String, crate::config::node::Source))| {
         format!("{key:<18} {:<28} {source}\n", field(value))
     };
@@ -254,7 +250,7 @@ pub fn settings(n: &NodeAt) -> String {
 }
 
 pub fn settings_json(n: &NodeAt) -> String {
-    let config = n.sessions.config();
+    let config = n.sessions.settings.config();
     let object: Map<String, Value> = config
         .sources
         .iter()

@@ -165,9 +165,9 @@ impl Tree for LocalNode {
     }
 
     fn refused(&self, who: &Caller, at: &TreePath, why: &Error) {
-        self.sessions.refused(who, at.as_str(), why.text());
+        self.sessions.callers.refused(who, at.as_str(), why.text());
         if let Some((name, _)) = at.split_first()
-            && let Some(session) = self.sessions.get(name)
+            && let Some(session) = self.sessions.tables.get(name)
         {
             session.set_last_error(why.text());
         }

@@ -107,13 +107,13 @@ fn meta(t: &TurnAt) -> (u64, SystemTime) {
 }
 
 fn remove(t: TurnAt) -> Answer<()> {
-    Box::pin(async move { t.sessions.withdraw(&t.session, &t.turn).await })
+    Box::pin(async move { t.sessions.turns.withdraw(&t.session, &t.turn).await })
 }
 
 fn rename(t: TurnAt, to: String) -> Answer<()> {
     Box::pin(async move {
         check_name(&to)?;
-        t.sessions.rename_turn(&t.session, &t.turn, to).await
+        t.sessions.turns.rename_turn(&t.session, &t.turn, to).await
     })
 }
 
@@ -124,11 +124,11 @@ fn admit(s: &SessionAt, name: &str) -> Result<()> {
         return fail(Kind::Exists, format!("{name}: the name was used before"));
     }
     check_text(name)?;
-    if !s.sessions.turns_on(&s.session) {
+    if !s.sessions.turns.turns_on(&s.session) {
         let why = "its turns are off; input takes prompts";
         return fail(Kind::Never, format!("{}: {why}", s.session.shown()));
     }
-    s.sessions.can_store()?;
+    s.sessions.records.can_store()?;
     s.session.main().check_alive()
 }
 
@@ -136,7 +136,7 @@ fn admit(s: &SessionAt, name: &str) -> Result<()> {
 fn make(s: SessionAt, gesture: Gesture, name: String, body: Bytes, until: Until) -> Answer<Box<dyn Made>> {
     Box::pin(async move {
         check_name(&name)?;
-        if s.sessions.accepted_before(&s.session, &gesture).is_none() {
+        if s.sessions.turns.accepted_before(&s.session, &gesture).is_none() {
             admit(&s, &name)?;
         }
         match accept(&s, &gesture, Some(&name), body, until).await? {
@@ -178,11 +178,11 @@ pub(super) async fn accept(
     body: Bytes,
     until: Until,
 ) -> Result<Option<Turn>> {
-    let turn = s.sessions.accept(&s.session, gesture, name.map(str::to_owned), &body).await?;
+    let turn = s.sessions.turns.accept(&s.session, gesture, name.map(str::to_owned), &body).await?;
     if let Some(turn) = &turn
         && until == Until::Delivered
     {
-        let delivered = s.sessions.until_delivered(&s.session, turn);
+        let delivered = s.sessions.turns.until_delivered(&s.session, turn);
         match gesture.until_cancelled(delivered).await {
             // It is stored all the same.
             Err(e) if e.kind == Kind::Interrupted => {}

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::life::{begin_again, first_begin};
+use super::Session;
+use super::life::{Life, begin_again, first_begin};
 use super::lifecycle::{self, Action, Begins, Event, Facts};
 use super::program::Begin;
-use super::{Session, Sessions};
 use muxfs_tree::base::error::{Kind, Result, fail};
 
 /// tmux sees the end of a pane's program within this, and tells how it ended; how often it is asked.
@@ -38,7 +38,7 @@ impl Session {
     }
 }
 
-impl Sessions {
+impl Life {
     /// Does what the table says of `event` in this session's life; `asked`: how its program begins then,
     /// where somebody said so.
     pub(super) async fn act(
@@ -63,9 +63,8 @@ impl Sessions {
             Action::EndSession => self.end_session(session).await,
             Action::Forget => {
                 self.end_session(session).await?;
-                let name = session.name();
-                self.tables.write().lost.remove(&name);
-                self.forget_hooks(&session.id);
+                self.lost.forget(&session.name());
+                self.hook_files.forget(&session.id);
                 self.records.forget(&session.record).wait().await
             }
             later @ (Action::Apply | Action::StartAgain(_)) => {
@@ -84,17 +83,17 @@ impl Sessions {
             Action::Nothing | Action::Refuse(_) | Action::Start(_) | Action::Restart(_) => return,
             Action::EndProgram | Action::EndSession | Action::Forget => return,
         };
-        let (sessions, session) = (Arc::downgrade(self), session.clone());
+        let (life, session) = (Arc::downgrade(self), session.clone());
         tokio::spawn(async move {
             let mut over = session.ended.subscribe();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 _ = over.wait_for(|over| *over) => return,
             }
-            let Some(sessions) = sessions.upgrade() else { return };
-            if let Err(e) = sessions.act(&session, event, None).await {
+            let Some(life) = life.upgrade() else { return };
+            if let Err(e) = life.act(&session, event, None).await {
                 session.set_last_error(e.text());
-                sessions.journal.trouble(&session.shown(), &format!("restart: {e}"));
+                life.journal.trouble(&session.shown(), &format!("restart: {e}"));
             }
         });
     }
@@ -105,6 +104,11 @@ impl Sessions {
             (Begins::AsAsked, Some(begin)) => begin.clone(),
             (Begins::AsAsked, None) => first_begin(&session.config()),
         }
+    }
+
+    /// `rmdir`: ends a session made here, with everything below it, and forgets its record.
+    pub async fn remove(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        self.act(session, Event::Remove, None).await
     }
 
     /// `ctl start`: runs the program where nothing runs; without first prompts where `skip` says so.
@@ -124,12 +128,12 @@ impl Sessions {
         self.end_processes(&session.shown(), std::slice::from_ref(&main)).await;
         // The next look at its state is for `stopped`, but tmux may see the end a moment later.
         let until = Instant::now() + SEEN;
-        self.refresh().await?;
+        self.reconciler.refresh().await?;
         while !main.fact(|f| f.dead) && Instant::now() < until {
             tokio::time::sleep(AGAIN).await;
-            self.refresh().await?;
+            self.reconciler.refresh().await?;
         }
-        self.observe_now(&main);
+        self.observation.observe_now(&main);
         Ok(())
     }
 
@@ -158,8 +162,8 @@ impl Sessions {
     pub async fn resume(self: &Arc<Self>, session: &Arc<Session>, id: &str) -> Result<()> {
         session.step(Event::Resume)?; // before its conversations are looked at
         let begin = match id {
-            "latest" => self.newest(session).await?.map_or(Begin::Latest, Begin::Resume),
-            id if self.can_resume(session, id).await? => Begin::Resume(id.to_owned()),
+            "latest" => self.conversations.newest(session).await?.map_or(Begin::Latest, Begin::Resume),
+            id if self.conversations.can_resume(session, id).await? => Begin::Resume(id.to_owned()),
             id => {
                 return fail(
                     Kind::Invalid,

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Pane, Session, Sessions, message};
+use super::turns::Delivery;
+use super::{Pane, Session, message};
 use muxfs_agent::question::{Key, Question, Step};
 use muxfs_tmux::input::{self, Send, Typed};
 use muxfs_tmux::{self as tmux, Server, Stand};
@@ -50,7 +51,7 @@ impl Pane {
     }
 }
 
-impl Sessions {
+impl Delivery {
     /// `ctl answer`: chooses the option that `words` mean in the question of this id, or in whatever
     /// is asked now. `Invalid` where nothing is asked, or something else, or no such option.
     pub async fn answer_question(
@@ -62,7 +63,7 @@ impl Sessions {
         let pane = session.main();
         let _queue = turn(&pane).await?;
         let _life = session.life.read().await;
-        let (server, (shot, first)) = (self.server()?, self.look_at_question(&pane).await?);
+        let (server, (shot, first)) = (self.connection.server()?, self.look_at_question(&pane).await?);
         if let Some(id) = id.filter(|id| *id != first.id) {
             return fail(Kind::Invalid, format!("answer: {id} is not asked; {} is", first.id));
         }
@@ -90,7 +91,7 @@ impl Sessions {
         let text = message::clean(text.as_bytes())?;
         let _queue = turn(&pane).await?;
         let _life = session.life.read().await;
-        let (server, (shot, first)) = (self.server()?, self.look_at_question(&pane).await?);
+        let (server, (shot, first)) = (self.connection.server()?, self.look_at_question(&pane).await?);
         let step = |now: &Question| first.question.next_own(now);
         let (mut shot, mut now, keys) =
             self.walk(&server, &pane, "answer-text", (shot, &first.question), None, step).await?;
@@ -224,7 +225,7 @@ impl Sessions {
             return fail(Kind::Invalid, "answer: what this program asks cannot be told");
         }
         for _ in 0..RESTLESS {
-            let (shot, picture) = self.picture(pane).await?;
+            let (shot, picture) = self.connection.picture(pane).await?;
             pane.saw(shot.pid, picture);
             let Some(asked) = pane.asked() else { return fail(Kind::Invalid, "answer: nothing is asked") };
             // The mark may be on its way still for a key that came just before.
@@ -255,7 +256,7 @@ impl Sessions {
     /// A picture a moment later, and what it asks.
     async fn look_again(&self, pane: &Pane) -> Result<(tmux::Picture, Option<Question>)> {
         tokio::time::sleep(LOOK).await;
-        let (shot, picture) = self.picture(pane).await?;
+        let (shot, picture) = self.connection.picture(pane).await?;
         let question = picture.question.clone();
         pane.saw(shot.pid, picture);
         Ok((shot, question))
@@ -301,7 +302,7 @@ impl Sessions {
                     && now.selected != asked.selected
             });
             gone = if marked || now.as_ref() == Some(asked) { 0 } else { gone + 1 };
-            self.observe_now(pane);
+            self.observation.observe_now(pane);
             let waited = begun.elapsed();
             if gone == 2 || waited >= GONE && !marked && !same_around(before, &shot, asked) {
                 return Ok(None);

@@ -3,10 +3,8 @@
 //!
 //! Says how much was written, never what: texts may hold secrets.
 
-use super::Sessions;
 use super::events::Row;
 use crate::log::field;
-use muxfs_tree::Caller;
 
 /// Something that was done.
 #[derive(Debug, Clone)]
@@ -63,18 +61,6 @@ impl Deed {
             line.push_str(&format!(" {key}={}", field(&value)));
         }
         line
-    }
-}
-
-impl Sessions {
-    /// Records what was done at a path of this node, where it was not its owner who did it.
-    pub fn audit(&self, who: &Caller, at: &str, deed: Deed) {
-        if who.local_uid() == Some(nix::unistd::geteuid().as_raw()) {
-            return;
-        }
-        let name = at.split('/').next().unwrap_or_default();
-        let session = self.get(name).map(|session| session.shown()).unwrap_or_default();
-        self.journal.audit(&self.placed(who), &session, at, deed);
     }
 }
 

@@ -3,7 +3,8 @@
 
 use parking_lot::Mutex;
 
-use super::{Pane, Sessions, Tap};
+use super::connection::Connection;
+use super::{Pane, Tap};
 use muxfs_tmux::{self as tmux, Capture, MAX_OUTPUT};
 use muxfs_tree::base::error::{Kind, Result, fail};
 
@@ -33,7 +34,7 @@ struct Stand {
     dead: bool,
 }
 
-impl Sessions {
+impl Connection {
     pub async fn capture(&self, pane: &Pane, what: Capture) -> Result<Vec<u8>> {
         if pane.is_gone() {
             return fail(Kind::Gone, format!("pane {} is gone", pane.id));

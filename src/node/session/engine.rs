@@ -1,19 +1,19 @@
 //! The node's own loop: connects to tmux when it is there, keeps the tables fresh, and handles
 //! what the other threads tell. One task, one closed set of events.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
+use super::connection::Request;
 use super::output::Told;
 use super::{Pane, Sessions, Tap};
 use muxfs_tmux::process;
 use muxfs_tmux::watch::SocketWatch;
 use muxfs_tmux::{Notice, Server, Socket};
-use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Kind, Result, fail};
 use muxfs_tree::base::names::HIDDEN;
 
 /// After a notice: several come together.
@@ -22,8 +22,6 @@ const SOON: Duration = Duration::from_millis(5);
 const RETRY: Duration = Duration::from_secs(1);
 /// After a server was lost.
 const AGAIN: Duration = Duration::from_millis(100);
-/// A server is there before its first session: `tmux new-session` starts it, then asks it.
-const NEWCOMER: Duration = Duration::from_secs(2);
 /// Housekeeping: what a full disk kept back, idle descriptors; and old logs.
 const TIDY: Duration = Duration::from_secs(10);
 const PRUNE: Duration = Duration::from_secs(60);
@@ -32,23 +30,8 @@ const PRUNE: Duration = Duration::from_secs(60);
 const OVERDUE: &str = "tmux came to a command in time and answered late: what its writer was told had timed out \
                        was done";
 
-/// Asked of the engine by the rest of the program.
-pub enum Event {
-    /// Look at everything now.
-    Refresh,
-    /// A session is to be made: connect, and start a server where none runs.
-    /// Asked then: who waited behind others for most of the limit does not wait for it once more.
-    Start(Instant, oneshot::Sender<Result<Server>>),
-    /// The node ends: answered when no connection is being made any more.
-    Rest(oneshot::Sender<()>),
-    /// A settings file of a session was touched; by id.
-    ConfigFile(String),
-    /// The node's own settings file was touched.
-    NodeConfigFile,
-}
-
 enum Next {
-    Event(Event),
+    Request(Request),
     Output(Told),
     Notice(Option<Notice>),
     Appeared,
@@ -60,11 +43,10 @@ enum Next {
 
 pub struct Engine {
     sessions: Weak<Sessions>,
-    events: mpsc::UnboundedReceiver<Event>,
+    requests: UnboundedReceiver<Request>,
     told: UnboundedReceiver<Told>,
     notices: Option<UnboundedReceiver<Notice>>,
     presence: Presence,
-    socket: Socket,
 }
 
 /// When it is worth trying to connect: the socket's place changed, or a retry is due.
@@ -96,14 +78,13 @@ impl Presence {
 }
 
 impl Engine {
-    pub fn new(
+    pub(super) fn new(
         sessions: &Arc<Sessions>,
-        events: UnboundedReceiver<Event>,
+        requests: UnboundedReceiver<Request>,
         told: UnboundedReceiver<Told>,
         presence: Presence,
-        socket: Socket,
     ) -> Self {
-        Engine { sessions: Arc::downgrade(sessions), events, told, notices: None, presence, socket }
+        Engine { sessions: Arc::downgrade(sessions), requests, told, notices: None, presence }
     }
 
     /// `looked` is told when the first look is over, whether or not there was a server to see.
@@ -113,14 +94,15 @@ impl Engine {
         let mut tidy = tokio::time::interval(TIDY);
         let mut prune = tokio::time::interval(PRUNE);
         // Who mounts right after starting tmux is to find its sessions when the mount answers.
-        if let Some(early) = process::starting(&self.socket.path()) {
+        let early = self.sessions.upgrade().and_then(|s| process::starting(&s.connection.socket_path()));
+        if let Some(early) = early {
             tokio::time::sleep(early).await;
         }
         self.connect().await;
         let _ = looked.send(()); // who waited may have given up
         loop {
             let next = tokio::select! {
-                event = self.events.recv() => event.map_or(Next::End, Next::Event),
+                request = self.requests.recv() => request.map_or(Next::End, Next::Request),
                 told = self.told.recv() => told.map_or(Next::End, Next::Output),
                 notice = notice(&mut self.notices) => Next::Notice(notice),
                 () = self.presence.appeared(), if self.notices.is_none() => Next::Appeared,
@@ -131,14 +113,14 @@ impl Engine {
             let Some(sessions) = self.sessions.upgrade() else { return };
             match next {
                 Next::End => return,
-                Next::Event(event) => self.event(&sessions, event).await,
+                Next::Request(request) => self.serve(&sessions, request).await,
                 Next::Output(told) => self.output(&sessions, told).await,
                 Next::Notice(Some(notice)) => self.notice(&sessions, notice).await,
                 Next::Notice(None) => self.client_lost(&sessions).await,
                 Next::Appeared => self.connect().await,
-                Next::Poll => self.look(&sessions, sessions.poll()).await,
-                Next::Tidy => sessions.tidy_logs(),
-                Next::Prune => sessions.prune_logs(),
+                Next::Poll => self.look(&sessions, sessions.life.reconciler.poll()).await,
+                Next::Tidy => sessions.life.logs.tidy(),
+                Next::Prune => sessions.life.logs.prune(),
             }
         }
     }
@@ -146,20 +128,20 @@ impl Engine {
     /// Connects where a server runs, anew or with another client. Never starts one.
     async fn connect(&mut self) {
         let Some(sessions) = self.sessions.upgrade() else { return };
-        if sessions.closing.load(Ordering::Acquire) {
+        if sessions.connection.is_closing() {
             return;
         }
-        if let Some(server) = sessions.connected().filter(|s| !s.lost()) {
+        if let Some(server) = sessions.connection.live() {
             return self.again(&sessions, server).await;
         }
-        if let Some(early) = process::starting(&self.socket.path()) {
+        if let Some(early) = process::starting(&sessions.connection.socket_path()) {
             return self.presence.again_in(early);
         }
-        match Server::connect(&self.socket, &sessions.own).await {
+        match Server::connect(sessions.connection.socket(), &sessions.connection.own).await {
             Ok(Some((server, notices))) => self.connected(&sessions, server, notices).await,
             Ok(None) => {}
             Err(e) => {
-                trouble(&sessions, &e);
+                sessions.connection.trouble(&e);
                 self.presence.again_in(RETRY);
             }
         }
@@ -167,19 +149,15 @@ impl Engine {
 
     /// Our client was lost, and the server with its sessions lives: another client goes on.
     async fn again(&mut self, sessions: &Arc<Sessions>, server: Server) {
-        match server.again(&self.socket, &sessions.own).await {
+        match server.again(sessions.connection.socket(), &sessions.connection.own).await {
             Ok(Some(notices)) => {
-                sessions.journal.log(
-                    super::Level::Info,
-                    "",
-                    "tmux's control client was lost; another one goes on",
-                );
+                sessions.connection.log("tmux's control client was lost; another one goes on");
                 self.notices = Some(notices);
                 self.refresh(sessions).await;
             }
             Ok(None) => self.lost(sessions),
             Err(e) => {
-                trouble(sessions, &e);
+                sessions.connection.trouble(&e);
                 self.presence.again_in(RETRY);
             }
         }
@@ -187,19 +165,19 @@ impl Engine {
 
     /// The connection, to a server that is started where none runs.
     async fn start(&mut self, sessions: &Arc<Sessions>) -> Result<Server> {
-        if let Some(server) = sessions.connected() {
+        if let Some(server) = sessions.connection.connected() {
             if !server.lost() {
                 return Ok(server);
             }
             self.lost(sessions); // its last notice is still on the way
         }
-        if sessions.closing.load(Ordering::Acquire) {
+        if sessions.connection.is_closing() {
             return fail(Kind::Gone, "the node ends");
         }
-        if let Some(early) = process::starting(&self.socket.path()) {
+        if let Some(early) = process::starting(&sessions.connection.socket_path()) {
             tokio::time::sleep(early).await;
         }
-        let (server, notices) = Server::start(&self.socket, &sessions.own).await?;
+        let (server, notices) = Server::start(sessions.connection.socket(), &sessions.connection.own).await?;
         self.connected(sessions, server.clone(), notices).await;
         Ok(server)
     }
@@ -212,10 +190,8 @@ impl Engine {
     ) {
         let info = server.info();
         let text = format!("tmux {} at {}, pid {}", info.version, info.socket.display(), info.pid);
-        sessions.journal.log(super::Level::Info, "", &text);
-        *sessions.stay_until.lock() = Instant::now() + NEWCOMER;
-        *sessions.server.write() = Some(server);
-        *sessions.last_error.lock() = None;
+        sessions.connection.log(&text);
+        sessions.connection.begin(server);
         self.notices = Some(notices);
         self.refresh(sessions).await;
     }
@@ -223,43 +199,44 @@ impl Engine {
     /// The client is gone, maybe with its server.
     async fn client_lost(&mut self, sessions: &Arc<Sessions>) {
         self.notices = None;
-        match sessions.connected().filter(|s| !s.lost()) {
-            Some(server) if !sessions.closing.load(Ordering::Acquire) => self.again(sessions, server).await,
+        match sessions.connection.live() {
+            Some(server) if !sessions.connection.is_closing() => self.again(sessions, server).await,
             _ => self.lost(sessions),
         }
     }
 
     fn lost(&mut self, sessions: &Arc<Sessions>) {
         self.notices = None;
-        *sessions.server.write() = None;
-        sessions.journal.log(super::Level::Info, "", "tmux server gone");
-        sessions.lose_all();
+        sessions.connection.lose();
+        sessions.connection.log("tmux server gone");
+        sessions.life.reconciler.lose_all();
         // A new one may be there already, before the watch looks again. The old one first gets the
         // time to end: a client that comes now would keep it.
         self.presence.again_in(AGAIN);
     }
 
-    async fn event(&mut self, sessions: &Arc<Sessions>, event: Event) {
-        match event {
-            Event::Refresh => self.refresh(sessions).await,
-            Event::Start(asked, answer) => {
+    async fn serve(&mut self, sessions: &Arc<Sessions>, request: Request) {
+        match request {
+            Request::Start(asked, answer) => {
                 let late = asked.elapsed() + RETRY > process::LIMIT;
-                let server = if late && sessions.connected().is_none() {
+                let server = if late && sessions.connection.connected().is_none() {
                     fail(Kind::TimedOut, "tmux did not answer within 10 s")
                 } else {
                     self.start(sessions).await
                 };
                 let _ = answer.send(server); // who asked may have given up
             }
-            Event::Rest(answer) => drop(answer.send(())), // who asked may have given up
+            Request::Rest(answer) => drop(answer.send(())), // who asked may have given up
+            Request::Ended(session, exit) => sessions.life.keep_running(&session, exit),
+            Request::MayRestart(session) => sessions.life.restart_if_pending(&session),
             // A save may hold them while it waits for the disk.
-            Event::ConfigFile(id) => {
+            Request::ConfigFile(id) => {
                 let sessions = sessions.clone();
-                drop(tokio::task::spawn_blocking(move || sessions.config_file_touched(&id)));
+                drop(tokio::task::spawn_blocking(move || sessions.life.config_file_touched(&id)));
             }
-            Event::NodeConfigFile => {
+            Request::NodeConfigFile => {
                 let sessions = sessions.clone();
-                drop(tokio::task::spawn_blocking(move || sessions.node_config_file_touched()));
+                drop(tokio::task::spawn_blocking(move || sessions.settings.read_again()));
             }
         }
     }
@@ -269,7 +246,7 @@ impl Engine {
             Told::PipeEnded(pane) => {
                 self.refresh(sessions).await; // the pane may simply be gone
                 if pane.tap() == Tap::Ours && !pane.is_gone() {
-                    sessions.pipe_taken(&pane);
+                    sessions.life.taps.pipe_taken(&pane);
                 }
             }
             Told::Exited(pane) => {
@@ -283,7 +260,7 @@ impl Engine {
             Notice::Exit { .. } => self.client_lost(sessions).await,
             // Our session was killed and tmux moved us on (`detach-on-destroy off`): in a session of
             // others we stay for nothing. The end of this client follows.
-            Notice::Attached { name, .. } if name != HIDDEN => unplug(sessions),
+            Notice::Attached { name, .. } if name != HIDDEN => sessions.connection.unplug(),
             Notice::Overdue => sessions.journal.trouble("tmux", OVERDUE),
             Notice::Other(_) => {}
             _ => self.refresh_soon(sessions).await,
@@ -297,7 +274,7 @@ impl Engine {
             while let Ok(notice) = notices.try_recv() {
                 match notice {
                     Notice::Exit { .. } => return self.client_lost(sessions).await,
-                    Notice::Attached { name, .. } if name != HIDDEN => unplug(sessions),
+                    Notice::Attached { name, .. } if name != HIDDEN => sessions.connection.unplug(),
                     Notice::Overdue => sessions.journal.trouble("tmux", OVERDUE),
                     _ => {}
                 }
@@ -307,13 +284,13 @@ impl Engine {
     }
 
     async fn refresh(&mut self, sessions: &Arc<Sessions>) {
-        self.look(sessions, sessions.refresh()).await;
+        self.look(sessions, sessions.life.reconciler.refresh()).await;
     }
 
     /// Looks at tmux, unless our client ends meanwhile: the answer would come through the next one,
     /// which nobody but this loop makes.
     async fn look(&self, sessions: &Arc<Sessions>, looking: impl Future<Output = Result<()>>) {
-        let Some(server) = sessions.connected() else { return };
+        let Some(server) = sessions.connection.connected() else { return };
         let look = async { settle(sessions, looking.await).await };
         tokio::select! {
             () = look => {}
@@ -324,27 +301,12 @@ impl Engine {
 
 async fn settle(sessions: &Arc<Sessions>, looked: Result<()>) {
     match looked {
-        Ok(()) => *sessions.last_error.lock() = None,
+        Ok(()) => sessions.connection.reached(),
         // The notice of its end follows, or came.
         Err(e) if e.kind == Kind::Gone => {}
-        Err(e) => trouble(sessions, &e),
+        Err(e) => sessions.connection.trouble(&e),
     }
-    sessions.leave_if_last().await;
-}
-
-/// Told once, however often it is met: tmux is asked again and again.
-fn trouble(sessions: &Sessions, error: &Error) {
-    let kind = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
-    let news = kind(error.text());
-    if sessions.last_error.lock().replace(error.text().to_owned()).is_none_or(|last| kind(&last) != news) {
-        sessions.journal.trouble("tmux", error.text());
-    }
-}
-
-fn unplug(sessions: &Sessions) {
-    if let Some(server) = sessions.connected() {
-        server.unplug();
-    }
+    sessions.life.reconciler.leave_if_last().await;
 }
 
 /// tmux learns of a process's end about when we do, and tells nobody: asked again until it has
@@ -360,14 +322,14 @@ async fn how_it_ended(sessions: Weak<Sessions>, pane: Arc<Pane>) {
         let Some(sessions) = sessions.upgrade() else { return };
         if pause > 1
             && super::shell::is_zombie(pid as i32)
-            && let Some(server) = sessions.connected()
+            && let Some(server) = sessions.connection.connected()
         {
             server.nudge();
         }
-        let asked = sessions.refresh().await;
+        let asked = sessions.life.reconciler.refresh().await;
         let known = pane.is_gone() || pane.fact(|f| f.dead || f.pid != pid);
         if asked.is_err() || known {
-            return sessions.leave_if_last().await;
+            return sessions.life.reconciler.leave_if_last().await;
         }
     }
 }

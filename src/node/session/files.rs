@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Sessions, engine};
+use super::connection::Request;
 use muxfs_tree::base::disk;
 use muxfs_tree::base::error::{Error, Result};
 
@@ -33,22 +34,22 @@ struct Places {
     config: Option<OsString>,
 }
 
-pub(super) fn watch(sessions: &Arc<Sessions>) -> Result<()> {
+/// Asks `engine` to read what was touched.
+/// Ends with that loop.
+pub(super) fn watch(records: &Path, node: &Path, engine: UnboundedSender<Request>) -> Result<()> {
     let io = |e: nix::Error| Error::io("inotify", e.into());
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io)?;
-    let records = inotify.add_watch(sessions.records.store().dir(), TOUCHED).map_err(io)?;
-    let node = match sessions.dirs.config.parent() {
+    let records = inotify.add_watch(records, TOUCHED).map_err(io)?;
+    let config = node.file_name().map(OsStr::to_owned);
+    let node = match node.parent() {
         Some(dir) => {
             disk::make_dir(dir)?;
             Some(inotify.add_watch(dir, TOUCHED).map_err(io)?)
         }
         None => None,
     };
-    let config = sessions.dirs.config.file_name().map(OsStr::to_owned);
     let places = Places { records, node, config };
     let inotify = muxfs_tree::base::sys::async_inotify(inotify).map_err(|e| Error::io("inotify", e))?;
-    let pokes = sessions.pokes.clone();
-    let weak = Arc::downgrade(sessions);
     tokio::spawn(async move {
         let mut touched = BTreeSet::new();
         loop {
@@ -57,11 +58,12 @@ pub(super) fn watch(sessions: &Arc<Sessions>) -> Result<()> {
                     Ok(ready) => ready,
                     Err(_) => return,
                 },
+                () = engine.closed() => return,
                 () = tokio::time::sleep(SETTLED), if !touched.is_empty() => {
                     for what in std::mem::take(&mut touched) {
-                        let _ = pokes.send(match what { // fails only at the end of the program
-                            Touched::Node => engine::Event::NodeConfigFile,
-                            Touched::Session(id) => engine::Event::ConfigFile(id),
+                        let _ = engine.send(match what { // fails only at the end of the program
+                            Touched::Node => Request::NodeConfigFile,
+                            Touched::Session(id) => Request::ConfigFile(id),
                         });
                     }
                     continue;
@@ -73,9 +75,6 @@ pub(super) fn watch(sessions: &Arc<Sessions>) -> Result<()> {
                 }
                 Err(nix::Error::EAGAIN) => ready.clear_ready(),
                 Err(_) => return,
-            }
-            if weak.strong_count() == 0 {
-                return;
             }
         }
     });

@@ -5,37 +5,38 @@ use std::time::{Duration, Instant};
 
 use super::eyes::START;
 use super::input::Message;
+use super::life::Life;
 use super::program::Begin;
-use super::{Pane, Session, Sessions, State};
+use super::{Pane, Session, State};
 use muxfs_tree::{Caller, Gesture};
 
 /// Between two first prompts where nobody waits for their ends.
 const APART: Duration = Duration::from_millis(500);
 
-impl Sessions {
+impl Life {
     /// A program was just started in the session's main pane.
     pub(super) async fn after_start(self: &Arc<Self>, session: &Arc<Session>, begin: &Begin) {
         let pane = session.main();
         session.backoff.lock().started(Instant::now());
         let agent = pane.eyes(|_| ()).is_some();
-        let mut prompts = if agent { self.config().init.clone() } else { Vec::new() };
+        let mut prompts = if agent { self.settings.config().init.clone() } else { Vec::new() };
         prompts.extend(session.config().init.iter().cloned());
         if *begin != Begin::Fresh {
             prompts.clear();
         }
         if agent {
-            let (sessions, session, pane) = (self.clone(), session.clone(), pane.clone());
-            tokio::spawn(async move { sessions.warn_where_late(&session, &pane).await });
+            let (life, session, pane) = (self.clone(), session.clone(), pane.clone());
+            tokio::spawn(async move { life.warn_where_late(&session, &pane).await });
         }
         if prompts.is_empty() {
             return;
         }
-        if self.turns_on(session) {
-            self.accept_init(session, prompts).await;
+        if self.turns.turns_on(session) {
+            self.turns.accept_init(session, prompts).await;
             return;
         }
-        let (sessions, session) = (self.clone(), session.clone());
-        tokio::spawn(async move { sessions.type_first(&session, &pane, prompts).await });
+        let (life, session) = (self.clone(), session.clone());
+        tokio::spawn(async move { life.type_first(&session, &pane, prompts).await });
     }
 
     /// An agent that does not get ready has something to say that no script will see.
@@ -70,7 +71,7 @@ impl Sessions {
                 tokio::time::sleep(APART).await;
             }
             let sent = match Message::prompt(prompt.as_bytes()) {
-                Ok(message) => self.deliver(session, pane, &Gesture::of(&Caller::own()), message).await,
+                Ok(message) => self.turns.deliver(session, pane, &Gesture::of(&Caller::own()), message).await,
                 Err(e) => Err(e),
             };
             if let Err(e) = sent {

@@ -1,23 +1,24 @@
-//! What agents tell by their hooks: the files they are started with, and the lines they append.
+//! What agents report by their hooks: the lines that they append to their files.
 //!
-//! `<state>/hooks/ID` is the file a session's hooks append to, `ID.settings` what the agent reads.
 //! Must not know what a state is made of.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
+use super::Session;
+use super::conversations::Conversations;
 use super::eyes::Signal;
+use super::life::Life;
+use super::observation::Observation;
 use super::state::Evidence;
 use super::turns::HookReply;
-use super::{Session, Sessions};
 use muxfs_agent::hooks::{self, HookEvent, Kind};
-use muxfs_agent::manifest::Manifest;
 use muxfs_tree::base::disk;
 use muxfs_tree::base::error::{Error, Result};
 use muxfs_tree::base::foreign::{self, Links};
@@ -27,123 +28,95 @@ const MOST: u64 = 32 << 20;
 /// Files in the directory whose lengths are looked at: two a session.
 const MOST_FILES: usize = 10_000;
 
-impl Sessions {
-    fn hooks_dir(&self) -> PathBuf {
-        self.dirs.state.join("hooks")
+/// Reads what hooks append, from now on, until `life` ends.
+pub(super) fn watch(life: &Arc<Life>) -> Result<()> {
+    let io = |e: nix::Error| Error::io("inotify", e.into());
+    let dir = life.hook_files.dir();
+    disk::make_dir(dir)?;
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io)?;
+    inotify.add_watch(dir, AddWatchFlags::IN_MODIFY).map_err(io)?;
+    let inotify = muxfs_tree::base::sys::async_inotify(inotify).map_err(|e| Error::io("inotify", e))?;
+    let mut reader = Reader { life: Arc::downgrade(life), ends: HashMap::new() };
+    // What was said before belongs to the past: only what comes now is news.
+    // Of a file that is passed over here all is read again, which tells nothing wrong.
+    let (found, _) = foreign::list(dir, MOST_FILES).unwrap_or_default();
+    for path in found {
+        let len = path.symlink_metadata().map_or(0, |m| m.len());
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        reader.ends.insert(name, len);
     }
-
-    /// Lays out what the agent of session `id` is started with; its arguments and environment.
-    pub(super) fn inject_hooks(&self, manifest: &Manifest, id: &str) -> Result<hooks::Injection> {
-        let (said, settings) = (self.hooks_dir().join(id), self.hooks_dir().join(format!("{id}.settings")));
-        let injection = hooks::injection(manifest, &self.own.path, &said, &settings);
-        if injection == hooks::Injection::default() {
-            return Ok(injection);
-        }
-        disk::make_dir(&self.hooks_dir())?;
-        disk::replace(&said, b"", Links::Refuse)?;
-        for (path, text) in &injection.files {
-            disk::replace(path, text.as_bytes(), Links::Refuse)?;
-        }
-        Ok(injection)
-    }
-
-    /// A session is forgotten.
-    pub(super) fn forget_hooks(&self, id: &str) {
-        for name in [id.to_owned(), format!("{id}.settings")] {
-            let _ = std::fs::remove_file(self.hooks_dir().join(name)); // most have none
-        }
-    }
-
-    /// Reads what hooks append, from now on.
-    pub(super) fn watch_hooks(self: &Arc<Self>) -> Result<()> {
-        let io = |e: nix::Error| Error::io("inotify", e.into());
-        disk::make_dir(&self.hooks_dir())?;
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io)?;
-        inotify.add_watch(&self.hooks_dir(), AddWatchFlags::IN_MODIFY).map_err(io)?;
-        let inotify = muxfs_tree::base::sys::async_inotify(inotify).map_err(|e| Error::io("inotify", e))?;
-        let weak = Arc::downgrade(self);
-        let mut reader = Reader { sessions: weak, ends: HashMap::new() };
-        // What was said before belongs to the past: only what comes now is news.
-        // Of a file that is passed over here all is read again, which tells nothing wrong.
-        let (found, _) = foreign::list(&self.hooks_dir(), MOST_FILES).unwrap_or_default();
-        for path in found {
-            let len = path.symlink_metadata().map_or(0, |m| m.len());
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            reader.ends.insert(name, len);
-        }
-        tokio::spawn(async move {
-            loop {
-                let Ok(mut ready) = inotify.readable().await else { return };
-                match inotify.get_ref().0.read_events() {
-                    Ok(events) => {
-                        let mut names: Vec<_> = events.into_iter().filter_map(|e| e.name).collect();
-                        names.dedup();
-                        if names.iter().any(|name| !reader.read(name)) {
-                            return;
-                        }
+    tokio::spawn(async move {
+        loop {
+            let Ok(mut ready) = inotify.readable().await else { return };
+            match inotify.get_ref().0.read_events() {
+                Ok(events) => {
+                    let mut names: Vec<_> = events.into_iter().filter_map(|e| e.name).collect();
+                    names.dedup();
+                    if names.iter().any(|name| !reader.read(name)) {
+                        return;
                     }
-                    Err(nix::Error::EAGAIN) => ready.clear_ready(),
-                    Err(_) => return,
                 }
+                Err(nix::Error::EAGAIN) => ready.clear_ready(),
+                Err(_) => return,
             }
-        });
-        Ok(())
-    }
+        }
+    });
+    Ok(())
+}
 
-    fn hook_said(self: &Arc<Self>, session: &Arc<Session>, event: &HookEvent) {
-        let now = Instant::now();
-        let pane = session.main();
-        let kind = event.kind();
-        let bound = session.conversation();
-        if kind == Kind::Started {
-            self.bind_conversation(session, Some(event.conversation.clone()));
-            return;
-        }
-        // Threads of an agent's own say their ends as well.
-        if bound.as_ref() != Some(&event.conversation) {
-            return;
-        }
-        match kind {
-            Kind::PromptTaken => pane.eyes(|e| e.hook_took(now)),
-            Kind::TurnEnded | Kind::TurnFailed => {
-                let fault = kind == Kind::TurnFailed;
-                if let Some(text) = &event.reply {
-                    pane.eyes(|e| e.said(text, fault, Evidence::Hook, now, SystemTime::now()));
-                    self.observe_now(&pane); // a limit is stored before anything goes on
-                }
-                *session.turns.told.lock() = event.reply.clone().map(|text| HookReply { text, fault });
-                pane.eyes(|e| e.hook_ended(now))
-            }
-            Kind::Blocked => pane.eyes(|e| e.hook(Signal::Asks, now)),
-            Kind::Started | Kind::Idle | Kind::Ended | Kind::Other => None,
-        };
-        self.observe(&pane);
+fn hook_said(conversations: &Conversations, observation: &Observation, session: &Session, event: &HookEvent) {
+    let now = Instant::now();
+    let pane = session.main();
+    let kind = event.kind();
+    let bound = session.conversation();
+    if kind == Kind::Started {
+        conversations.bind(session, Some(event.conversation.clone()));
+        return;
     }
+    // Threads of an agent's own say their ends as well.
+    if bound.as_ref() != Some(&event.conversation) {
+        return;
+    }
+    match kind {
+        Kind::PromptTaken => pane.eyes(|e| e.hook_took(now)),
+        Kind::TurnEnded | Kind::TurnFailed => {
+            let fault = kind == Kind::TurnFailed;
+            if let Some(text) = &event.reply {
+                pane.eyes(|e| e.said(text, fault, Evidence::Hook, now, SystemTime::now()));
+                observation.observe_now(&pane); // a limit is stored before anything goes on
+            }
+            *session.turns.told.lock() = event.reply.clone().map(|text| HookReply { text, fault });
+            pane.eyes(|e| e.hook_ended(now))
+        }
+        Kind::Blocked => pane.eyes(|e| e.hook(Signal::Asks, now)),
+        Kind::Started | Kind::Idle | Kind::Ended | Kind::Other => None,
+    };
+    observation.observe(&pane);
 }
 
 /// How far each file was read.
 struct Reader {
-    sessions: Weak<Sessions>,
+    life: Weak<Life>,
     ends: HashMap<String, u64>,
 }
 
 impl Reader {
     /// False where the node has ended.
     fn read(&mut self, name: &OsStr) -> bool {
-        let Some(sessions) = self.sessions.upgrade() else { return false };
+        let Some(life) = self.life.upgrade() else { return false };
         let Some(id) = name.to_str() else { return true };
-        let Some(session) = sessions.all().into_iter().find(|s| s.id == id) else { return true };
-        for line in self.lines(&sessions, id).unwrap_or_default().lines() {
+        let Some(session) = life.session_of_id(id) else { return true };
+        for line in self.lines(&life.hook_files.of(id), id).unwrap_or_default().lines() {
             if let Some(event) = hooks::parse(line) {
-                sessions.hook_said(&session, &event);
+                hook_said(&life.conversations, &life.observation, &session, &event);
             }
         }
         true
     }
 
     /// The whole lines that are new. A file that is shorter than before is another one.
-    fn lines(&mut self, sessions: &Sessions, id: &str) -> std::io::Result<String> {
-        let mut file = foreign::open(&sessions.hooks_dir().join(id), Links::Refuse)?;
+    fn lines(&mut self, path: &Path, id: &str) -> std::io::Result<String> {
+        let mut file = foreign::open(path, Links::Refuse)?;
         let len = file.metadata()?.len();
         let from = self.ends.get(id).copied().filter(|end| *end <= len).unwrap_or(0);
         file.seek(SeekFrom::Start(from))?;

@@ -10,16 +10,14 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::events::Event;
 use super::pane::Held;
+use super::turns::Delivery;
 use super::turns::turn::Author;
-use super::{Pane, Session, Sessions, State, message, shell};
+use super::{Pane, Session, State, message, shell};
 use muxfs_tmux::{self as tmux, Key, Server};
 use muxfs_tree::base::error::{Error, Kind, Result, fail};
 use muxfs_tree::base::later;
 use muxfs_tree::{Caller, Gesture};
 
-/// A client that typed this recently holds delivery (docs/tree.md, "Delivery": 2 s). tmux tells whole seconds,
-/// so one more is waited for.
-const TYPED: Duration = Duration::from_secs(3);
 /// tmux took its time with a message: far less than the quiet that stands for a message's end.
 const SLOW: Duration = Duration::from_millis(100);
 /// How often a held message looks again.
@@ -95,7 +93,7 @@ impl Drop for Place {
     }
 }
 
-impl Sessions {
+impl Delivery {
     /// Types `message` into `pane` of `session`. Returns when tmux has taken it, Enter included.
     /// Taken back before, it sends nothing; once the first byte is on its way, all of it goes.
     pub async fn deliver(
@@ -119,10 +117,10 @@ impl Sessions {
         let at = format!("{}/{}", session.shown(), message.word());
         let turn = gesture.until_cancelled(self.turn(session, pane, &message)).await;
         if turn.as_ref().is_err_and(|e| e.kind == Kind::Interrupted) {
-            self.refused(who, &at, "the writer was ended while its message waited; it is not sent");
+            self.callers.refused(who, &at, "the writer was ended while its message waited; it is not sent");
         }
         let (server, turn) = turn?;
-        let (sessions, session, pane, who) = (self.clone(), session.clone(), pane.clone(), who.clone());
+        let (delivery, session, pane, who) = (self.clone(), session.clone(), pane.clone(), who.clone());
         let (done, sent) = oneshot::channel();
         // Begun on this thread, so that it costs no wake-up of another; whoever gives up waiting
         // for it does not end it.
@@ -130,7 +128,7 @@ impl Sessions {
             &Handle::current(),
             Box::pin(async move {
                 let held = (place, turn);
-                let result = sessions.type_now(&server, &session, &pane, &who, &message).await;
+                let result = delivery.type_now(&server, &session, &pane, &who, &message).await;
                 drop(held); // the next message begins when this one is in, or failed
                 let _ = done.send(result);
             }),
@@ -148,12 +146,12 @@ impl Sessions {
     ) -> Result<()> {
         let life = session.life.read().await;
         pane.check_alive()?;
-        let author = self.author(who);
+        let author = self.callers.author(who);
         let author = match message {
             Message::Prompt(text) if pane.has_rules() => {
                 drop(life); // it may wait for a draft: a stop does not wait for that
                 let author = author.await;
-                self.steer(pane, text, self.config().hold).await?;
+                self.steer(pane, text, self.settings.config().hold).await?;
                 author
             }
             _ => {
@@ -169,7 +167,7 @@ impl Sessions {
             }
         };
         self.delivered(session, pane, &author, who.pid(), message);
-        self.observer.poke(pane);
+        self.observation.poke(pane);
         Ok(())
     }
 
@@ -180,7 +178,7 @@ impl Sessions {
         pane: &Arc<Pane>,
         message: &Message,
     ) -> Result<(Server, OwnedMutexGuard<()>)> {
-        let hold = self.config().hold;
+        let hold = self.settings.config().hold;
         let limit = hold + Duration::from_secs(30);
         // A prompt to an agent may wait long for its composer: keys and text do not wait for it.
         let prompt = matches!(message, Message::Prompt(_)) && pane.has_rules();
@@ -188,7 +186,7 @@ impl Sessions {
         let Ok(turn) = tokio::time::timeout(limit, queue.clone().lock_owned()).await else {
             return fail(Kind::TimedOut, format!("other messages held this pane for {} s", limit.as_secs()));
         };
-        let server = self.server()?;
+        let server = self.connection.server()?;
         // Keys and text reach a pane whatever a person does there: that is what they are for.
         if matches!(message, Message::Prompt(_)) {
             self.until_free(session, pane, hold).await?;
@@ -223,20 +221,10 @@ impl Sessions {
         }
     }
 
-    /// Whether a client that shows this pane typed a moment ago.
-    pub(super) async fn typed_by_hand(&self, pane: &Pane) -> Result<bool> {
-        // No client of a person anywhere: nothing to ask, and no round trip.
-        if self.clients.read().is_empty() {
-            return Ok(false);
-        }
-        let typed = tmux::activity::typed_recently(&self.server()?, &pane.id).await?;
-        Ok(typed.is_some_and(|ago| ago < TYPED))
-    }
-
     /// Waits while a client that shows this pane typed a moment ago.
     async fn until_free(&self, session: &Session, pane: &Pane, hold: Duration) -> Result<()> {
         let begun = Instant::now();
-        while self.typed_by_hand(pane).await? {
+        while self.connection.typed_by_hand(pane).await? {
             pane.set_held(Some(Held::new("draft", "")));
             pane.check_alive()?;
             if begun.elapsed() >= hold {

@@ -2,18 +2,18 @@
 //! as `autostart` and `[[sessions]]` say.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::conversations::Place;
 use super::eyes::START;
-use super::history::Place;
-use super::life::{Asked, begin_again};
+use super::life::{Life, begin_again};
 use super::lifecycle::{Action, Event};
+use super::make::Asked;
 use super::program::{Agent, Begin};
 use super::state::Exit;
-use super::{Level, Record, Session, Sessions, State};
+use super::{Level, Record, Session, State};
 use crate::config::SessionConfig;
 use muxfs_tree::Caller;
 use muxfs_tree::base::error::Kind;
@@ -22,7 +22,7 @@ use muxfs_tree::base::schema::Values;
 /// Sessions that start up at the same time after a reboot: agents take their time and memory.
 const ABREAST: usize = 4;
 
-impl Sessions {
+impl Life {
     /// The main pane's program ended by itself.
     pub(super) fn keep_running(self: &Arc<Self>, session: &Arc<Session>, exit: Exit) {
         let ended = Event::Ended { exit, restart: session.config().restart };
@@ -34,11 +34,11 @@ impl Sessions {
 
     /// At the node's start: what tmux has lost and is to be there, in order.
     pub async fn autostart(self: &Arc<Self>) {
-        let config = self.config();
-        let lost = self.tables.read().lost.clone();
+        let config = self.settings.config();
+        let lost = self.lost.ours();
         let listed = config.sessions.iter().map(|(name, set)| (name.clone(), Some(set.clone())));
-        let own = lost.values().filter(|record| {
-            let asked = record.ours && SessionConfig::parse(&record.config, true).is_ok_and(|c| c.autostart);
+        let own = lost.iter().filter(|record| {
+            let asked = SessionConfig::parse(&record.config, true).is_ok_and(|c| c.autostart);
             asked && !config.sessions.iter().any(|(n, _)| *n == record.name)
         });
         let all = listed.chain(own.map(|record| (record.name.clone(), None)));
@@ -47,7 +47,7 @@ impl Sessions {
             if starting.len() == ABREAST {
                 starting.next().await;
             }
-            if self.closing.load(Ordering::Acquire) {
+            if self.connection.is_closing() {
                 return; // it ended before they were all up
             }
             if let Some(session) = self.autostart_one(&name, set).await {
@@ -58,10 +58,10 @@ impl Sessions {
 
     async fn autostart_one(self: &Arc<Self>, name: &str, set: Option<Values>) -> Option<Arc<Session>> {
         let shown = muxfs_tree::base::names::encode(name, &self.reserved);
-        if self.get(&shown).is_some() {
+        if self.tables.get(&shown).is_some() {
             return None;
         }
-        let record = self.tables.read().lost.get(name).filter(|r| r.ours).cloned();
+        let record = self.lost.named(name);
         let begin = match record {
             Some(record) => Some(self.begin_after_loss(&record).await),
             None => None,
@@ -80,10 +80,10 @@ impl Sessions {
     /// With the conversation that it had, where there is something to go on with.
     async fn begin_after_loss(&self, record: &Record) -> Begin {
         let config = SessionConfig::parse(&record.config, true).unwrap_or_default();
-        let agent = Agent::of(&config, &self.catalogue());
+        let agent = Agent::of(&config, &self.settings.catalogue());
         let agent = agent.filter(|a| !a.manifest.resume.args.is_empty());
         if let (Some(id), Some(agent)) = (&record.conversation, agent) {
-            let place = self.place_of_lost(record, &config, &agent).await;
+            let place = self.conversations.place_of_lost(record, &config, &agent).await;
             if Place::has(place, id).await.unwrap_or(true) {
                 return Begin::Resume(id.clone());
             }

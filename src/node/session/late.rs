@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use super::{Pane, Session, Sessions};
+use super::reconcile::Reconciler;
+use super::{Pane, Session};
 use muxfs_tmux::{self as tmux, Server};
-use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::error::{Error, Kind};
 
 impl Session {
     /// The window of this mark may come, though opening it failed.
@@ -16,35 +17,31 @@ impl Session {
             *self.late_window.lock() = Some(mark);
         }
     }
-}
 
-impl Sessions {
-    /// A window that an earlier start did not wait for may be there by now.
-    pub(super) async fn no_late_window(self: &Arc<Self>, session: &Session) -> Result<()> {
-        if session.late_window.lock().is_some() {
-            self.refresh().await?;
-            *session.late_window.lock() = None;
-        }
-        if session.main().is_gone() {
-            Ok(())
-        } else {
-            fail(Kind::Busy, format!("{}: it runs", session.shown()))
-        }
+    pub(super) fn late_window(&self) -> Option<String> {
+        self.late_window.lock().clone()
     }
 
+    /// It came, or comes no more.
+    pub(super) fn forget_late_window(&self) {
+        *self.late_window.lock() = None;
+    }
+}
+
+impl Reconciler {
     /// The window of a `ctl start` that tmux did not answer in time has the main pane. It gets the rest
     /// of what a window of ours has.
     pub(super) fn take_late_window(&self, server: &Server, session: &Session, panes: &[(String, Arc<Pane>)]) {
-        let Some(mark) = session.late_window.lock().clone() else { return };
+        let Some(mark) = session.late_window() else { return };
         let pane = panes.iter().find(|(_, p)| p.fact(|f| tmux::session::has_mark(f, &mark)));
         let Some((_, pane)) = pane else { return };
-        *session.late_window.lock() = None;
+        session.forget_late_window();
         tmux::session::finish_window(server, &pane.id);
         let why = "it was started, but tmux said so too late: a hook of yours may hold muxfs up; \
                    its first prompts are not typed";
         self.journal.trouble(&session.shown(), why);
         self.set_main(session, pane.clone());
         session.restart.send_replace(false);
-        self.observer.poke(pane);
+        self.observation.poke(pane);
     }
 }

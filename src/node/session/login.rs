@@ -6,36 +6,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Sessions;
+use super::Journal;
 use super::env::{self, Env};
+use super::program;
+use super::settings::Settings;
 use crate::config::SessionConfig;
 use muxfs_agent::installed;
 
 /// The directories of PATH get this long to say whether a program is there.
 const LOOKED: Duration = Duration::from_secs(2);
 
-impl Sessions {
-    /// Asks the login shell before anyone waits for it: a `mkdir` is held up less.
-    pub fn prepare(self: &Arc<Self>) {
-        let sessions = self.clone();
-        tokio::spawn(async move {
-            let login = sessions.login_env().await;
-            let (theirs, own) = (login.get("TMUX_TMPDIR").cloned(), std::env::var("TMUX_TMPDIR").ok());
-            if theirs != own && sessions.config().socket.is_empty() {
-                let why = format!(
-                    "the login shell has TMUX_TMPDIR={}, this node {}: sessions of a tmux there are not shown; \
-                    tmux.socket in config says which server",
-                    theirs.as_deref().unwrap_or("(unset)"),
-                    own.as_deref().unwrap_or("none"),
-                );
-                sessions.journal.trouble("tmux", &why);
-            }
-        });
+/// What the login shell said last.
+pub(super) struct Login {
+    journal: Arc<Journal>,
+    kept: tokio::sync::Mutex<Option<Arc<Env>>>,
+}
+
+impl Login {
+    /// `known` was asked before.
+    pub fn new(journal: Arc<Journal>, known: Option<Arc<Env>>) -> Self {
+        Login { journal, kept: tokio::sync::Mutex::new(known) }
     }
 
-    /// The login shell's environment, asked once.
-    pub async fn login_env(&self) -> Arc<Env> {
-        let mut kept = self.login.lock().await;
+    /// Asked once.
+    async fn env(&self) -> Arc<Env> {
+        let mut kept = self.kept.lock().await;
         if let Some(env) = &*kept {
             return env.clone();
         }
@@ -51,25 +46,57 @@ impl Sessions {
         env
     }
 
-    /// The login shell's environment, asked once more where its PATH lacks what `config` runs: an
-    /// installer may have put a directory into it since.
-    pub(super) async fn login_env_for(&self, config: &SessionConfig) -> Arc<Env> {
-        let known = self.login_env().await;
-        let Some(program) = self.program_word(config) else { return known };
-        let path = self.program_env(config, &known, None).remove("PATH").unwrap_or_default();
-        let look = tokio::task::spawn_blocking(move || installed::find(&program, &path).is_some());
-        // A directory of PATH that does not answer says nothing of the program.
-        let found = tokio::time::timeout(LOOKED, look).await.is_ok_and(|found| found.unwrap_or(true));
-        if found {
-            return known;
-        }
-        let mut kept = self.login.lock().await;
-        // Of several that miss theirs at once, the first asks.
+    /// Asked once more, unless another did that since `known`.
+    async fn env_after(&self, known: Arc<Env>) -> Arc<Env> {
+        let mut kept = self.kept.lock().await;
         if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, &known))
             && let Ok(env) = env::ask(&env::login_shell()).await
         {
             *kept = Some(Arc::new(env));
         }
         kept.clone().unwrap_or(known)
+    }
+
+    /// The next question asks it anew.
+    pub async fn forget(&self) {
+        *self.kept.lock().await = None;
+    }
+}
+
+impl Settings {
+    /// Asks the login shell before anyone waits for it: a `mkdir` is held up less.
+    pub fn prepare(self: &Arc<Self>) {
+        let settings = self.clone();
+        tokio::spawn(async move {
+            let login = settings.login_env().await;
+            let (theirs, own) = (login.get("TMUX_TMPDIR").cloned(), std::env::var("TMUX_TMPDIR").ok());
+            if theirs != own && settings.config().socket.is_empty() {
+                let why = format!(
+                    "the login shell has TMUX_TMPDIR={}, this node {}: sessions of a tmux there are not shown; \
+                    tmux.socket in config says which server",
+                    theirs.as_deref().unwrap_or("(unset)"),
+                    own.as_deref().unwrap_or("none"),
+                );
+                settings.journal.trouble("tmux", &why);
+            }
+        });
+    }
+
+    /// The login shell's environment, asked once.
+    pub async fn login_env(&self) -> Arc<Env> {
+        self.login.env().await
+    }
+
+    /// The login shell's environment, asked once more where its PATH lacks what `config` runs: an
+    /// installer may have put a directory into it since.
+    pub(super) async fn login_env_for(&self, config: &SessionConfig) -> Arc<Env> {
+        let known = self.login.env().await;
+        let (node, catalogue) = (self.config(), self.catalogue());
+        let Some(program) = program::word(config, &node, &catalogue) else { return known };
+        let path = program::env(config, &node, &known, None).remove("PATH").unwrap_or_default();
+        let look = tokio::task::spawn_blocking(move || installed::find(&program, &path).is_some());
+        // A directory of PATH that does not answer says nothing of the program.
+        let found = tokio::time::timeout(LOOKED, look).await.is_ok_and(|found| found.unwrap_or(true));
+        if found { known } else { self.login.env_after(known).await }
     }
 }

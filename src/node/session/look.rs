@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Tap;
 use super::pace::{Heard, Pace};
-use super::{Sessions, Tap};
-use muxfs_tmux::{self as tmux, Lists, PaneInfo, Server, process};
+use super::reconcile::Reconciler;
+use muxfs_tmux::{self as tmux, Lists, PaneInfo, Server};
 use muxfs_tree::base::error::{Kind, Result};
 
 /// What was seen last, and what is due next.
@@ -18,49 +19,34 @@ use muxfs_tree::base::error::{Kind, Result};
 pub(super) struct Looks {
     /// What the tables were made from. None where a part was looked at since.
     pub lists: Option<Lists>,
-    pace: Pace,
+    pub pace: Pace,
 }
 
-impl Sessions {
-    /// Asks about everything.
-    pub(super) async fn ask_everything(&self, server: &Server) -> Result<Lists> {
-        for pane in self.tables.read().panes.values() {
-            pane.take_printed(); // what it prints from now on may be missed
-        }
-        let (begun, before) = (Instant::now(), process::spent(server.info().pid));
-        let lists = Lists::ask(server).await?;
-        // Its own processor time, where that is told: on a busy machine an answer takes long and costs
-        // no more.
-        let spent = before.zip(process::spent(server.info().pid)).map(|(old, new)| new.saturating_sub(old));
-        let cost = spent.unwrap_or_else(|| begun.elapsed());
-        self.looks.lock().pace.looked(begun, cost);
-        Ok(lists)
-    }
-
+impl Reconciler {
     /// Looks at what is due; asks nothing where nothing is.
     pub async fn poll(self: &Arc<Self>) -> Result<()> {
-        let _one = self.reconcile.lock().await;
-        let server = self.server()?;
+        let looks = &mut *self.lock().await;
+        let server = self.connection.server()?;
         // A pane of which tmux does not tell how it ended is decided by time.
-        let ending = self.tables.read().panes.values().any(|p| p.is_ending());
-        let everything = self.looks.lock().pace.everything_is_due(Instant::now());
-        if !ending && !everything && self.look_at_due(&server).await? {
+        let ending = self.tables.now().panes.values().any(|p| p.is_ending());
+        let everything = looks.pace.everything_is_due(Instant::now());
+        if !ending && !everything && self.look_at_due(looks, &server).await? {
             return Ok(());
         }
-        let lists = self.ask_everything(&server).await?;
+        let lists = self.ask_everything(looks, &server).await?;
         // That tmux says the very same as last time is the rule while nothing happens.
-        if self.looks.lock().lists.as_ref() == Some(&lists) && !ending {
+        if looks.lists.as_ref() == Some(&lists) && !ending {
             return Ok(());
         }
-        self.take(&server, lists).await
+        self.take(looks, &server, lists).await
     }
 
     /// Looks at the parts that are due. False where only a look at everything will do.
-    async fn look_at_due(&self, server: &Server) -> Result<bool> {
-        let people = !self.clients.read().is_empty();
-        let clients = if people { tmux::state::clients(server).await? } else { Vec::new() };
+    async fn look_at_due(&self, looks: &mut Looks, server: &Server) -> Result<bool> {
+        let clients =
+            if self.connection.has_people() { tmux::state::clients(server).await? } else { Vec::new() };
         let (sessions, windows, all) = {
-            let (tables, looks) = (self.tables.read(), &mut *self.looks.lock());
+            let tables = self.tables.now();
             let sessions = looks.pace.typed(&clients, Instant::now());
             let panes = tables.panes.values().map(|pane| {
                 let heard = match (pane.take_printed(), pane.tap()) {
@@ -78,11 +64,12 @@ impl Sessions {
         if windows.len() * 2 > all {
             return Ok(false);
         }
-        self.look_at(server, &sessions, &windows).await
+        self.look_at(looks, server, &sessions, &windows).await
     }
 
     async fn look_at(
         &self,
+        looks: &mut Looks,
         server: &Server,
         sessions: &BTreeSet<String>,
         windows: &BTreeSet<String>,
@@ -100,16 +87,16 @@ impl Sessions {
         }
         if told.iter().any(|info| !known.contains(info)) {
             self.apply_panes(server, &told);
-            self.looks.lock().lists = None;
+            looks.lists = None;
         }
         Ok(true)
     }
 
     /// What is known of the panes of these sessions and windows.
     fn known_in(&self, sessions: &BTreeSet<String>, windows: &BTreeSet<String>) -> Vec<PaneInfo> {
-        let shown = self.all().into_iter().filter(|s| sessions.contains(&s.tmux_id()));
+        let tables = self.tables.now();
+        let shown = tables.sessions.values().filter(|s| sessions.contains(&s.tmux_id()));
         let mut serials: BTreeSet<u64> = shown.flat_map(|s| s.panes()).map(|(_, pane)| pane.serial).collect();
-        let tables = self.tables.read();
         let inside = tables.panes.values().filter(|p| p.fact(|f| windows.contains(&f.window)));
         serials.extend(inside.map(|p| p.serial));
         tables.panes.values().filter(|p| serials.contains(&p.serial)).map(|p| p.facts()).collect()

@@ -3,22 +3,49 @@
 //! Knows tmux (through `muxfs_tmux`), settings and logs. Does not know paths of the tree, doors
 //! or kernels: `node` gives what is here its file names.
 //!
-//! Lock order: `Sessions::reconcile` (held across tmux calls), then `Sessions::tables`, then the
-//! leaves of a session or pane; `saving` comes before all leaves. No leaf lock is held across a wait.
+//! Each component owns its state, and gets the components below that it needs when it is made (`start`).
+//! From the lowest to the highest:
+//!
+//! | component | owns | modules |
+//! |---|---|---|
+//! | [`Journal`], [`moves`] | logs of the node, events; the sequence of what moves | journal, events, ring, audit, moves |
+//! | [`Records`] | the writer of records, the state directory | records, record, home |
+//! | [`Settings`] | the node's settings, the catalogue, the login shell's environment | settings, session_settings, login |
+//! | [`Connection`] | the tmux server, its clients, the last failure | connection, capture, agent_screen |
+//! | [`Tables`] | which sessions and panes there are | tables |
+//! | [`Callers`] | who asks, and from where | callers |
+//! | [`Observation`](observation::Observation) | when panes are observed | observation, observer |
+//! | [`Taps`](taps::Taps), [`PaneLogs`](pane_logs::PaneLogs) | pipes of panes and their thread; their logs | taps, output, screen_log, pane_logs |
+//! | [`Conversations`] | | conversations |
+//! | [`Delivery`] | | turns, input, answer |
+//! | [`Reconciler`](reconcile::Reconciler) | the writer of the tables, lost sessions, what tmux said last | reconcile, look, pace, in_force, late, lost |
+//! | [`Life`] | | life, act, lifecycle, make, first, keep, hooks |
+//! | engine | the loop: connections, notices, requests | engine, start |
+//!
+//! Nothing calls upwards. What a lower component wants of a higher one it asks of the engine's loop
+//! ([`Connection`] has its queue), or returns for its caller to do.
+//!
+//! Lock order: the reconciler's (held across tmux calls), then leaves. A session's save comes before all
+//! leaves. No leaf lock is held across a wait.
 
 mod act;
+mod agent_screen;
 pub mod answer;
 pub mod audit;
+mod callers;
 pub mod capture;
+pub mod connection;
+pub mod conversations;
 pub mod engine;
 pub mod env;
 pub mod events;
 pub mod eyes;
 mod files;
 pub mod first;
-pub mod history;
 mod home;
+mod hook_files;
 mod hooks;
+mod in_force;
 pub mod input;
 pub mod journal;
 mod keep;
@@ -28,14 +55,16 @@ mod lifecycle;
 pub mod limit;
 mod login;
 mod look;
+mod lost;
+pub mod make;
 pub mod message;
 pub mod moves;
+pub mod observation;
 pub mod observer;
-mod origin;
 pub mod output;
 mod pace;
 pub mod pane;
-pub mod picture;
+pub mod pane_logs;
 pub mod program;
 pub mod reap;
 pub mod reconcile;
@@ -43,38 +72,44 @@ pub mod record;
 pub mod records;
 mod ring;
 pub mod screen_log;
+pub mod session_settings;
 pub mod settings;
 pub mod shell;
 pub mod start;
 pub mod state;
-mod sweep;
-pub mod tap;
+pub mod tables;
+pub mod taps;
 pub mod turns;
+pub mod view;
 pub mod wait;
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::watch;
 
-use crate::config::{NodeConfig, SessionConfig};
-use crate::log::{LogFile, LogLimits};
-use muxfs_agent::catalogue::Catalogue;
-use muxfs_tmux::{ClientInfo, OwnProgram, PipeHub, Server};
-use muxfs_tree::Position;
-use muxfs_tree::base::error::{Error, Kind, Result};
+use crate::config::SessionConfig;
+use callers::Callers;
+use connection::Connection;
+use conversations::Conversations;
+use life::Life;
 use muxfs_tree::id::Ids;
+use records::Records;
+use session_settings::SessionSettings;
+use settings::Settings;
+use tables::Tables;
+use turns::{Delivery, Turns};
 
 pub use journal::{Journal, Level};
 pub use moves::Moved;
 pub use pane::{Pane, Tap};
 pub use record::{ModeSet, Record};
 pub use state::{Evidence, Seen, State};
-use turns::Turns;
+
+/// tmux, the disk and the logs get this long each when the node ends: `muxfs umount` waits for that end.
+const CLOSED: Duration = Duration::from_secs(3);
 
 /// Where a node keeps what it keeps.
 #[derive(Debug, Clone)]
@@ -95,17 +130,13 @@ pub struct Session {
     /// The pane that the session's own files act on.
     main: watch::Sender<Arc<Pane>>,
     pub record: Arc<records::Kept>,
-    config: RwLock<Arc<SessionConfig>>,
-    rejected: Mutex<Option<settings::Rejected>>,
-    /// Held from the look at the settings' file to the end of a change, so that a save and the
-    /// notice of an earlier one are never taken for a hand edit.
-    saving: Mutex<()>,
+    settings: SessionSettings,
     /// A saved config waits for the program to be ready.
     restart: watch::Sender<bool>,
     ended: watch::Sender<bool>,
     last_error: Mutex<Option<String>>,
     pub turns: Turns,
-    pub history: history::History,
+    pub history: conversations::History,
     backoff: Mutex<lifecycle::Backoff>,
     /// The mark of a window for its main pane that tmux may have opened, though it did not say so.
     late_window: Mutex<Option<String>>,
@@ -164,7 +195,7 @@ impl Session {
     }
 
     pub fn config(&self) -> Arc<SessionConfig> {
-        self.config.read().clone()
+        self.settings.config()
     }
 
     /// The settings' text, and when it last changed.
@@ -197,8 +228,8 @@ impl Session {
     }
 
     /// Why the last save was refused, and its text.
-    pub fn rejected(&self) -> Option<settings::Rejected> {
-        self.rejected.lock().clone()
+    pub fn rejected(&self) -> Option<session_settings::Rejected> {
+        self.settings.rejected()
     }
 
     pub fn pending_restart(&self) -> bool {
@@ -227,152 +258,39 @@ impl Session {
     }
 }
 
-/// Everything about one tmux server's sessions.
-pub struct Sessions {
+/// What a node is while it runs.
+pub struct About {
     pub dirs: Dirs,
-    pub own: OwnProgram,
-    pub journal: Arc<Journal>,
     pub started: SystemTime,
     /// Of this machine's node, for good: a name may change.
-    pub node_id: String,
+    pub id: String,
     /// Makes the ids of all that the node shows.
     pub ids: Ids,
-    config: RwLock<Arc<NodeConfig>>,
-    tables: RwLock<Tables>,
-    server: RwLock<Option<Server>>,
-    clients: RwLock<Vec<ClientInfo>>,
-    pub records: records::Records,
-    home: home::Home,
-    pipes: PipeHub,
-    /// Pipes that came before their panes, by tmux pane id.
-    expected: Mutex<HashMap<String, std::os::fd::OwnedFd>>,
-    output: output::Output,
-    observer: observer::Observer,
-    moves: Arc<moves::Moves>,
-    pokes: mpsc::UnboundedSender<engine::Event>,
-    login: tokio::sync::Mutex<Option<Arc<env::Env>>>,
-    catalogue: RwLock<Arc<Catalogue>>,
-    /// One refresh of the tables at a time; also held while a session is made or renamed.
-    reconcile: tokio::sync::Mutex<()>,
-    looks: Mutex<look::Looks>,
-    /// Until when a server without sessions is not left: who started it may be about to make one.
-    stay_until: Mutex<Instant>,
-    /// Sessions being made.
-    making: AtomicUsize,
-    serials: AtomicU64,
-    reserved: fn(&str) -> bool,
-    /// Where callers' processes sit.
-    origins: origin::Origins,
-    /// Directories that are mounts of ours: no session starts in one of them by itself.
-    mounts: RwLock<Vec<PathBuf>>,
-    /// What the last failure to reach tmux was.
-    last_error: Mutex<Option<String>>,
-    node: Mutex<NodeText>,
-    /// For what a listing sets off: it may run on a thread that is none of the runtime's.
-    runtime: tokio::runtime::Handle,
-    /// The node ends: what leaves tmux now does not come back.
-    closing: AtomicBool,
-    /// As [`Session::saving`], for the node's settings.
-    saving: Mutex<()>,
 }
 
-/// The node's settings file as it was last read.
-struct NodeText {
-    text: String,
-    changed: SystemTime,
-    rejected: Option<settings::Rejected>,
-}
-
-#[derive(Default)]
-struct Tables {
-    /// By the name a path shows.
-    sessions: BTreeMap<String, Arc<Session>>,
-    /// By tmux pane id.
-    panes: HashMap<String, Arc<Pane>>,
-    /// Records of sessions made here that tmux has lost, by tmux name.
-    lost: BTreeMap<String, Record>,
-    /// Records of sessions that tmux was told to make, but whose making it has not told: the next
-    /// look at tmux says whether they are there.
-    unfinished: Vec<Record>,
+/// Everything about one tmux server's sessions: the components, from the lowest to the highest.
+pub struct Sessions {
+    pub about: About,
+    pub journal: Arc<Journal>,
+    pub records: Arc<Records>,
+    pub settings: Arc<Settings>,
+    pub connection: Arc<Connection>,
+    pub tables: Arc<Tables>,
+    pub callers: Arc<Callers>,
+    pub conversations: Arc<Conversations>,
+    pub turns: Arc<Delivery>,
+    pub life: Arc<Life>,
 }
 
 impl Sessions {
-    pub fn config(&self) -> Arc<NodeConfig> {
-        self.config.read().clone()
-    }
-
-    pub fn get(&self, shown: &str) -> Option<Arc<Session>> {
-        self.tables.read().sessions.get(shown).cloned()
-    }
-
-    pub fn all(&self) -> Vec<Arc<Session>> {
-        self.tables.read().sessions.values().cloned().collect()
-    }
-
-    /// The session that a gesture made, whatever it is called by now.
-    pub fn made_by(&self, maker: &(String, String)) -> Option<Arc<Session>> {
-        self.all().into_iter().find(|session| session.record.get(|r| r.maker.as_ref() == Some(maker)))
-    }
-
-    /// Where the tmux server's socket is, or would be.
-    pub fn socket_path(&self) -> PathBuf {
-        muxfs_tmux::Socket::parse(&self.config().socket).path()
-    }
-
-    pub fn count(&self) -> usize {
-        self.tables.read().sessions.len()
-    }
-
-    /// Names that a listing may hold from now on no longer, or newly, each with its number.
-    pub fn moves(&self) -> broadcast::Receiver<(u64, Moved)> {
-        self.moves.listen()
-    }
-
-    /// Of the last move.
-    pub fn position(&self) -> Position {
-        self.moves.position()
-    }
-
-    /// The tmux server, or ENXIO where none runs.
-    pub fn server(&self) -> Result<Server> {
-        let server = self.server.read().clone();
-        server.ok_or_else(|| Error::new(Kind::Gone, "no tmux server runs"))
-    }
-
-    pub fn connected(&self) -> Option<Server> {
-        self.server.read().clone()
-    }
-
-    pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().clone()
-    }
-
-    /// Keeps sessions from starting inside `dir`, a mount of this process: it must never wait on
-    /// itself.
-    pub fn avoid(&self, dir: PathBuf) {
-        self.mounts.write().push(dir);
-    }
-
-    /// Does `work` in the runtime, for a thread that may be none of its own.
-    pub fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
-        drop(self.runtime.spawn(work));
-    }
-
-    fn serial(&self) -> u64 {
-        self.serials.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn limits(&self) -> LogLimits {
-        LogLimits { rotate_at: self.journal.rotate_at.clone(), ..LogLimits::default() }
-    }
-
-    /// Tells of every rotation of `log`, `name` of a pane (by its serial) or of the node.
-    fn tell_rotations(&self, log: &LogFile, pane: Option<u64>, name: &'static str) {
-        let moves = self.moves.clone();
-        log.on_new_inode(move || moves.tell(Moved::Log { pane, name }));
-    }
-
-    pub fn tell_moved(&self, moved: Moved) {
-        self.moves.tell(moved);
+    /// The node ends: our hidden session goes, everybody else's stay.
+    pub async fn close(&self) {
+        self.connection.close(CLOSED).await;
+        if tokio::time::timeout(CLOSED, self.records.settled().wait()).await.is_err() {
+            self.journal.trouble("sessions", "the disk did not take the last changes of records in time");
+        }
+        self.journal.log(Level::Info, "", "muxfs ends");
+        let journal = self.journal.clone();
+        let _ = tokio::time::timeout(CLOSED, tokio::task::spawn_blocking(move || journal.end())).await;
     }
 }

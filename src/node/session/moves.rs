@@ -2,11 +2,13 @@
 //!
 //! Knows who listens. Must not know what a listener makes of it.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
+use crate::log::LogFile;
 use muxfs_tree::Position;
 
 /// Moves kept for a slow listener; one that lags looks at everything again.
@@ -72,6 +74,12 @@ impl Moves {
         let mut sequence = self.sequence.lock();
         *sequence += 1;
         let _ = self.listeners.send((*sequence, moved)); // nobody may listen
+    }
+
+    /// Tells of every rotation of `log`, `name` of a pane (by its serial) or of the node.
+    pub(super) fn tell_rotations(self: &Arc<Self>, log: &LogFile, pane: Option<u64>, name: &'static str) {
+        let moves = self.clone();
+        log.on_new_inode(move || moves.tell(Moved::Log { pane, name }));
     }
 
     pub fn listen(&self) -> broadcast::Receiver<(u64, Moved)> {

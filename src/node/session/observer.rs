@@ -1,4 +1,4 @@
-//! Looks at panes when something happened to them, and again when the judge asks for it.
+//! When a pane is observed: when something happened to it, and again when the judge asks for it.
 //!
 //! One task for all panes. A pane that floods is looked at 20 times a second, one where nothing
 //! happens never.
@@ -6,15 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::events::{Change, Event};
-use super::limit::Reported;
+use super::observation::Observation;
 use super::pane::Pane;
-use super::{Session, Sessions, State};
-use muxfs_tree::base::clock::rfc3339;
 
 /// From a sign of life to the look at it: a command's echo and its start are one event.
 const DELAY: Duration = Duration::from_millis(10);
@@ -56,7 +53,7 @@ impl Observer {
 }
 
 /// Serves the queue until the node ends.
-pub async fn run(sessions: Weak<Sessions>, mut queue: Pokes) {
+pub async fn run(observation: Weak<Observation>, mut queue: Pokes) {
     let mut due = Due::default();
     loop {
         let next = due.next();
@@ -67,18 +64,18 @@ pub async fn run(sessions: Weak<Sessions>, mut queue: Pokes) {
             },
             () = until(next) => {}
         }
-        let Some(sessions) = sessions.upgrade() else { return };
+        let Some(observation) = observation.upgrade() else { return };
         for pane in due.take(Instant::now()) {
             pane.poked.store(false, Ordering::Release);
             if pane.has_agent() {
                 // tmux is asked: no other pane waits for its answer.
-                let sessions = sessions.clone();
+                let observation = observation.clone();
                 tokio::spawn(async move {
-                    if let Some(again) = sessions.look(&pane).await {
-                        sessions.observer.again(pane, again);
+                    if let Some(again) = observation.look(&pane).await {
+                        observation.observer().again(pane, again);
                     }
                 });
-            } else if let Some(again) = sessions.observe_now(&pane) {
+            } else if let Some(again) = observation.observe_now(&pane) {
                 due.set(pane, Instant::now() + again.max(PACE / 2));
             }
         }
@@ -135,84 +132,5 @@ impl Due {
             panes.push(pane);
         }
         panes
-    }
-}
-
-impl Sessions {
-    /// Asks for a look: had at once, but for agents, which tmux is asked for.
-    pub fn observe(self: &Arc<Self>, pane: &Arc<Pane>) {
-        if pane.has_agent() {
-            self.observer.poke(pane);
-        } else {
-            self.observe_now(pane);
-        }
-    }
-
-    /// Decides from what is known now, and tells what changed. Returns when to look again.
-    pub(super) fn observe_now(self: &Arc<Self>, pane: &Arc<Pane>) -> Option<Duration> {
-        let (changed, again) = pane.observe();
-        if let Some(reported) = pane.eyes(|e| e.to_store()).flatten() {
-            self.store_limit(pane, reported);
-        }
-        if let Some((old, new)) = changed {
-            self.state_changed(pane, old, new);
-        }
-        again
-    }
-
-    /// Keeps what was told of a limit: the daemon after this one must not send into it.
-    fn store_limit(&self, pane: &Arc<Pane>, reported: Reported) {
-        let (pid, now, wall) = (pane.fact(|f| f.pid), Instant::now(), SystemTime::now());
-        let limit = reported.keep(now, wall).map(|kept| (pid, kept));
-        for session in self.all().iter().filter(|s| Arc::ptr_eq(&*s.main.borrow(), pane)) {
-            if session.record.get(|record| record.limit != limit) {
-                let limit = limit.clone();
-                self.records.edit(&session.record, &session.shown(), |record| record.limit = limit);
-            }
-        }
-    }
-
-    fn state_changed(self: &Arc<Self>, pane: &Arc<Pane>, old: State, new: State) {
-        if pane.full_screen() {
-            pane.note(&format!("{new}"), SystemTime::now());
-        }
-        for session in self.all() {
-            if Arc::ptr_eq(&*session.main.borrow(), pane) {
-                self.main_changed(&session, old, new);
-            }
-        }
-    }
-
-    fn main_changed(self: &Arc<Self>, session: &Arc<Session>, old: State, new: State) {
-        let name = session.shown();
-        let seen = session.main().seen();
-        let limit = session.main().eyes(|e| e.limit(SystemTime::now())).flatten();
-        let limit = limit.filter(|_| new == State::Limited);
-        let change = Change {
-            state: new.word(),
-            detail: new.to_string(),
-            before: old.word(),
-            evidence: seen.evidence.word(),
-            why: limit.map(|l| l.reason.word()),
-            until: limit.and_then(|l| l.until).map(rfc3339),
-        };
-        self.journal.report((session.serial, &name), &Event::State(change));
-        if new.ended() {
-            self.journal.log(super::Level::Info, &name, &format!("{new}"));
-        }
-        self.tell_moved(super::Moved::Seen(name.clone()));
-        if let State::Exited(exit) = new {
-            self.keep_running(session, exit);
-        }
-        if new == State::Exited(super::state::Exit::Code(127)) && session.ours {
-            // What a shell says of a program that it does not find.
-            const WHY: &str = "exited 127: its program was not found in the PATH of the login shell; \
-                install it or set `command` in config, then ctl start";
-            self.journal.trouble(&name, WHY);
-            session.set_last_error(WHY);
-        }
-        if new == State::Ready {
-            self.restart_if_pending(session);
-        }
     }
 }

@@ -299,6 +299,12 @@ impl Pane {
         self.eyes.lock().as_mut().map(act)
     }
 
+    /// Shows both at one moment, in which no other process begins here.
+    pub(super) fn facts_and_eyes<T>(&self, show: impl FnOnce(&PaneInfo, Option<&Eyes>) -> T) -> T {
+        let facts = self.facts.read(); // as in `saw`
+        show(&facts, self.eyes.lock().as_ref())
+    }
+
     /// The agent that runs here from now on. True where it was another, or none.
     pub fn set_agent(&self, agent: Option<Agent>) -> bool {
         let mut eyes = self.eyes.lock();

@@ -1,39 +1,132 @@
 //! Makes the tables match what tmux says: sessions and panes come, change and go.
 //!
-//! The only writer of `Sessions::tables`.
+//! The only one who changes the tables.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{MutexGuard, watch};
 
+use super::connection::Connection;
 use super::events::Event;
-use super::records::Kept;
-use super::turns::Turns;
-use super::{Face, Level, Moved, Pane, Record, Session, Sessions, Tables, Tap, record};
+use super::in_force;
+use super::look::Looks;
+use super::lost::Lost;
+use super::moves::Moves;
+use super::observation::Observation;
+use super::pane_logs::PaneLogs;
+use super::records::{Kept, Records};
+use super::session_settings::SessionSettings;
+use super::settings::Settings;
+use super::tables::{Inventory, Tables, Writer};
+use super::taps::Taps;
+use super::turns::{Delivery, Turns};
+use super::{Face, Journal, Level, Moved, Pane, Record, Session, record};
 use crate::config::{SessionConfig, session};
-use muxfs_tmux::{self as tmux, Lists, PaneInfo, Server, SessionInfo, Snapshot};
+use muxfs_tmux::{self as tmux, Lists, PaneInfo, Server, SessionInfo, Snapshot, process};
 use muxfs_tree::base::error::Result;
 use muxfs_tree::base::names;
 
-impl Sessions {
+pub struct Reconciler {
+    pub(super) connection: Arc<Connection>,
+    pub(super) tables: Arc<Tables>,
+    writer: Writer,
+    pub(super) lost: Arc<Lost>,
+    settings: Arc<Settings>,
+    records: Arc<Records>,
+    pub(super) taps: Arc<Taps>,
+    pub(super) observation: Arc<Observation>,
+    turns: Arc<Delivery>,
+    pub(super) logs: Arc<PaneLogs>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) moves: Arc<Moves>,
+    /// Which names the node's own files have.
+    reserved: fn(&str) -> bool,
+    serials: AtomicU64,
+    /// One refresh of the tables at a time; also held while a session is made or renamed.
+    looks: tokio::sync::Mutex<Looks>,
+}
+
+/// What a reconciler works with.
+pub(super) struct Parts {
+    pub connection: Arc<Connection>,
+    pub tables: Arc<Tables>,
+    pub writer: Writer,
+    pub lost: Arc<Lost>,
+    pub settings: Arc<Settings>,
+    pub records: Arc<Records>,
+    pub taps: Arc<Taps>,
+    pub observation: Arc<Observation>,
+    pub turns: Arc<Delivery>,
+    pub logs: Arc<PaneLogs>,
+    pub moves: Arc<Moves>,
+    pub reserved: fn(&str) -> bool,
+    /// The first number for a session or pane.
+    pub first_serial: u64,
+}
+
+impl Reconciler {
+    pub(super) fn new(parts: Parts) -> Self {
+        Reconciler {
+            journal: parts.settings.journal.clone(),
+            connection: parts.connection,
+            tables: parts.tables,
+            writer: parts.writer,
+            lost: parts.lost,
+            settings: parts.settings,
+            records: parts.records,
+            taps: parts.taps,
+            observation: parts.observation,
+            turns: parts.turns,
+            logs: parts.logs,
+            moves: parts.moves,
+            reserved: parts.reserved,
+            serials: AtomicU64::new(parts.first_serial),
+            looks: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Nobody else refreshes the tables until the result is dropped.
+    pub(super) async fn lock(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().await
+    }
+
     /// Asks tmux and makes the tables match.
     pub async fn refresh(self: &Arc<Self>) -> Result<()> {
-        let _one = self.reconcile.lock().await;
-        self.refresh_locked().await
+        self.refresh_locked(&mut *self.lock().await).await
     }
 
     /// The same, for who holds the lock already.
-    pub(super) async fn refresh_locked(self: &Arc<Self>) -> Result<()> {
-        let server = self.server()?;
-        let lists = self.ask_everything(&server).await?;
-        self.take(&server, lists).await
+    pub(super) async fn refresh_locked(self: &Arc<Self>, looks: &mut Looks) -> Result<()> {
+        let server = self.connection.server()?;
+        let lists = self.ask_everything(looks, &server).await?;
+        self.take(looks, &server, lists).await
     }
 
-    pub(super) async fn take(self: &Arc<Self>, server: &Server, lists: Lists) -> Result<()> {
+    /// Asks about everything.
+    pub(super) async fn ask_everything(&self, looks: &mut Looks, server: &Server) -> Result<Lists> {
+        for pane in self.tables.now().panes.values() {
+            pane.take_printed(); // what it prints from now on may be missed
+        }
+        let (begun, before) = (Instant::now(), process::spent(server.info().pid));
+        let lists = Lists::ask(server).await?;
+        // Its own processor time, where that is told: on a busy machine an answer takes long and costs
+        // no more.
+        let spent = before.zip(process::spent(server.info().pid)).map(|(old, new)| new.saturating_sub(old));
+        let cost = spent.unwrap_or_else(|| begun.elapsed());
+        looks.pace.looked(begun, cost);
+        Ok(lists)
+    }
+
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        looks: &mut Looks,
+        server: &Server,
+        lists: Lists,
+    ) -> Result<()> {
         let (lists, mut snapshot) = lists.settled(server).await?;
         self.finish_made(server, &mut snapshot.sessions).await?;
         let hidden = server.hidden_session();
@@ -46,16 +139,18 @@ impl Sessions {
         for session in self.apply(server, snapshot) {
             self.take_over(&session).await;
         }
-        self.looks.lock().lists = Some(lists);
+        looks.lists = Some(lists);
         Ok(())
     }
 
     /// What is on disk of a session that just came into view.
     async fn take_over(self: &Arc<Self>, session: &Arc<Session>) {
-        let (sessions, session) = (self.clone(), session.clone());
+        let (me, session) = (self.clone(), session.clone());
         let read = tokio::task::spawn_blocking(move || {
-            sessions.load_config_file(&session);
-            sessions.take_up_turns(&session);
+            if let Some(changed) = me.settings.take_over(&session) {
+                me.put_in_force(&session, &changed);
+            }
+            me.turns.take_over(&session);
         });
         if let Err(e) = read.await {
             tracing::error!("taking a session over: {e}");
@@ -66,11 +161,8 @@ impl Sessions {
     /// the user's held up our client, or the node ended): their environment has the id. They get
     /// the rest. Of those that tmux has not made the records go: it makes them no more.
     async fn finish_made(&self, server: &Server, sessions: &mut [SessionInfo]) -> Result<()> {
-        let mut open: Vec<Record> = {
-            let tables = self.tables.read();
-            tables.unfinished.iter().chain(tables.lost.values().filter(|r| r.ours)).cloned().collect()
-        };
-        let known: BTreeSet<String> = self.all().into_iter().map(|s| s.tmux_id()).collect();
+        let mut open = self.lost.open();
+        let known: BTreeSet<String> = self.tables.all().into_iter().map(|s| s.tmux_id()).collect();
         for info in sessions.iter_mut().filter(|s| s.muxfs_id.is_none() && !known.contains(&s.id)) {
             if !open.iter().any(|r| tmux::session::may_be_unfinished(&info.name, &r.name)) {
                 continue;
@@ -84,12 +176,9 @@ impl Sessions {
             self.journal.trouble(&record.name, why);
             info.name.clone_from(&record.name);
             info.muxfs_id = id;
-            let mut tables = self.tables.write();
-            tables.unfinished.retain(|r| r.id != record.id);
-            tables.lost.insert(record.name.clone(), record);
+            self.lost.came(record);
         }
-        let not_made = std::mem::take(&mut self.tables.write().unfinished);
-        for record in not_made {
+        for record in self.lost.take_not_made() {
             self.forget_new(record).await?;
         }
         Ok(())
@@ -97,7 +186,7 @@ impl Sessions {
 
     /// The record of a session that was not made, unless it is of one that was there before.
     pub(super) async fn forget_new(&self, record: Record) -> Result<()> {
-        if self.tables.read().lost.values().any(|r| r.id == record.id) {
+        if self.lost.has(&record.id) {
             return Ok(());
         }
         self.records.run(move |store| store.remove(&record.id)).wait().await
@@ -105,7 +194,7 @@ impl Sessions {
 
     /// Returns the sessions that are new.
     fn apply(self: &Arc<Self>, server: &Server, snapshot: Snapshot) -> Vec<Arc<Session>> {
-        *self.clients.write() = snapshot.clients.into_iter().filter(|c| !c.control).collect();
+        self.connection.set_clients(snapshot.clients);
         let panes = self.apply_panes(server, &snapshot.panes);
         let mut by_session: HashMap<&str, Vec<(String, Arc<Pane>)>> = HashMap::new();
         let mut active: HashMap<&str, Arc<Pane>> = HashMap::new();
@@ -117,7 +206,8 @@ impl Sessions {
                 active.insert(&info.session, pane.clone());
             }
         }
-        let known: HashMap<String, Arc<Session>> = self.all().into_iter().map(|s| (s.tmux_id(), s)).collect();
+        let known: HashMap<String, Arc<Session>> =
+            self.tables.all().into_iter().map(|s| (s.tmux_id(), s)).collect();
         let mut here = BTreeSet::new();
         let mut new = Vec::new();
         let mut old = Vec::new();
@@ -131,42 +221,44 @@ impl Sessions {
         }
         // A name may have gone from one session to another between two looks: those that ended
         // leave theirs first, then those that were renamed, and the new ones find theirs free.
-        for session in known.iter().filter(|(id, _)| !here.contains(*id)).map(|(_, session)| session) {
-            self.end(session);
-        }
+        let ended: Vec<_> =
+            known.iter().filter(|(id, _)| !here.contains(*id)).map(|(_, s)| s.clone()).collect();
+        self.end(&ended);
         // All get their names at once, and before any of it is told: of two that swapped theirs,
         // neither is missing in between.
-        let mut named = Vec::with_capacity(old.len());
-        {
-            let mut tables = self.tables.write();
+        let named = self.writer.edit(|now| {
+            let mut named = Vec::with_capacity(old.len());
             for (session, info, panes) in old {
-                let before = self.take_face(&mut tables, session, info, &panes);
-                named.push((session, before, panes));
+                named.push((session, self.take_face(now, session, info, &panes), panes));
             }
-        }
+            named
+        });
         for (session, before, panes) in named {
             self.update(server, session, &before, panes);
         }
-        let mut adopted = Vec::with_capacity(new.len());
-        for (info, panes) in new {
-            let first = active.get(info.id.as_str()).unwrap_or(&panes[0].1).clone();
-            adopted.push(self.adopt(server, info, panes, first));
-        }
+        let adopted: Vec<_> = new
+            .into_iter()
+            .map(|(info, panes)| {
+                let first = active.get(info.id.as_str()).unwrap_or(&panes[0].1).clone();
+                self.adopt(server, info, panes, first)
+            })
+            .collect();
+        self.show(&adopted);
         self.forget_panes(&panes);
-        self.give_back(server);
+        self.taps.give_back(server);
         adopted
     }
 
     /// Creates, updates; returns every pane that tmux has, by id.
     pub(super) fn apply_panes(&self, server: &Server, infos: &[PaneInfo]) -> HashMap<String, Arc<Pane>> {
         let mut panes = HashMap::with_capacity(infos.len());
-        let mut moved = Vec::new();
+        let (mut new, mut moved) = (Vec::new(), Vec::new());
+        let known = self.tables.now();
         for info in infos {
             if panes.contains_key(&info.id) {
                 continue; // listed again by a grouped session or a linked window
             }
-            let old = self.tables.read().panes.get(&info.id).cloned();
-            let pane = match old {
+            let pane = match known.panes.get(&info.id) {
                 Some(pane) => {
                     let before = pane.fact(|f| f.pid);
                     if pane.fact(|f| f.cwd != info.cwd) {
@@ -174,18 +266,37 @@ impl Sessions {
                     }
                     if pane.update(info.clone()) {
                         if before != info.pid {
-                            self.watch_process(&pane);
+                            self.taps.watch_process(pane);
                         }
-                        self.observer.poke(&pane);
+                        self.observation.poke(pane);
                     }
+                    pane.clone()
+                }
+                None => {
+                    let pane = self.new_pane(server, info);
+                    new.push(pane.clone());
                     pane
                 }
-                None => self.new_pane(server, info),
             };
             panes.insert(info.id.clone(), pane);
         }
+        self.show_panes(&new);
         self.tell_moved_to(&moved);
         panes
+    }
+
+    fn show_panes(&self, new: &[Arc<Pane>]) {
+        if new.is_empty() {
+            return;
+        }
+        self.writer.edit(|now| {
+            Arc::make_mut(now).panes.extend(new.iter().map(|pane| (pane.id.clone(), pane.clone())));
+        });
+        for pane in new {
+            self.taps.take_expected(pane);
+            self.taps.watch_process(pane);
+            self.observation.poke(pane);
+        }
     }
 
     /// Programs in these panes went to another directory.
@@ -193,69 +304,31 @@ impl Sessions {
         if panes.is_empty() {
             return;
         }
-        for session in self.all() {
+        for session in self.tables.all() {
             let main = session.main();
             if panes.iter().any(|pane| Arc::ptr_eq(pane, &main)) {
-                self.tell_moved(Moved::Seen(session.shown()));
+                self.moves.tell(Moved::Seen(session.shown()));
             }
         }
     }
 
     fn new_pane(&self, server: &Server, info: &PaneInfo) -> Arc<Pane> {
-        let identity = pane_identity(server, &info.id);
-        let dir = self.logs_dir().join(&identity);
-        let pane =
-            Arc::new(Pane::new(info.clone(), identity, self.serial(), &dir, self.limits(), Instant::now()));
-        self.tell_rotations(&pane.raw, Some(pane.serial), "raw");
-        self.tell_rotations(&pane.logs, Some(pane.serial), "logs");
-        if pane.logs.is_known() || pane.raw.is_known() {
-            pane.judge(|j| j.known_before());
-            // The daemon was away: what the pane printed meanwhile is not in the logs.
-            pane.note("bytes were not kept while muxfs was not running", SystemTime::now());
-            pane.raw.append(
-                b"\r\n[muxfs: bytes were not kept while muxfs was not running]\r\n",
-                SystemTime::now(),
-            );
-        }
-        self.take_expected_tap(&pane);
-        self.tables.write().panes.insert(info.id.clone(), pane.clone());
-        self.watch_process(&pane);
-        self.observer.poke(&pane);
-        pane
+        Arc::new(self.logs.pane(info, pane_identity(server, &info.id), self.serial()))
     }
 
-    pub(super) fn logs_dir(&self) -> PathBuf {
-        self.dirs.state.join("logs")
-    }
-
-    /// Whether a pane writes its logs into `dir`: such a directory is never pruned.
-    pub(super) fn log_dir_is_live(&self, dir: &std::path::Path) -> bool {
-        let Some(server) = self.connected() else { return false };
-        self.tables.read().panes.keys().any(|id| self.logs_dir().join(pane_identity(&server, id)) == dir)
-    }
-
-    /// Sees the pane's process end at once, not at the next poll.
-    fn watch_process(&self, pane: &Arc<Pane>) {
-        use rustix::process::{Pid, PidfdFlags, pidfd_open};
-        let (pid, dead) = pane.fact(|f| (f.pid, f.dead));
-        if let (Some(pid), false) = (Pid::from_raw(pid as i32), dead)
-            && let Ok(fd) = pidfd_open(pid, PidfdFlags::empty())
-        {
-            self.output.process(pane.clone(), fd); // one that ended already is seen by the refresh
-        }
+    fn serial(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed)
     }
 
     fn forget_panes(&self, here: &HashMap<String, Arc<Pane>>) {
-        let mut gone = Vec::new();
-        self.tables.write().panes.retain(|id, pane| {
-            let stays = here.contains_key(id);
-            if !stays {
-                gone.push(pane.clone());
-            }
-            stays
-        });
+        let known = self.tables.now();
+        let gone: Vec<_> = known.panes.values().filter(|pane| !here.contains_key(&pane.id)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.writer.edit(|now| Arc::make_mut(now).panes.retain(|id, _| here.contains_key(id)));
         for pane in gone {
-            self.output.forget(pane.serial);
+            self.taps.forget(pane);
             pane.set_gone(SystemTime::now());
         }
     }
@@ -269,9 +342,11 @@ impl Sessions {
     ) -> Arc<Session> {
         let record = self.record_of(server, info, &first);
         let config = SessionConfig::parse(&record.config, record.ours).unwrap_or_default();
-        let shown = names::encode(&info.name, &self.reserved);
-        let main =
-            named_pane(&config, &panes).unwrap_or(if record.ours { panes[0].1.clone() } else { first });
+        let main = in_force::named_pane(&config, &panes).unwrap_or(if record.ours {
+            panes[0].1.clone()
+        } else {
+            first
+        });
         if record.stopped {
             main.set_stopping(true);
         }
@@ -283,14 +358,12 @@ impl Sessions {
             face: RwLock::new(Face {
                 tmux_id: info.id.clone(),
                 name: info.name.clone(),
-                shown: shown.clone(),
+                shown: names::encode(&info.name, &self.reserved),
                 attached: info.attached as u32,
                 panes,
             }),
             main: watch::channel(main).0,
-            config: RwLock::new(Arc::new(config)),
-            rejected: Mutex::new(None),
-            saving: Mutex::new(()),
+            settings: SessionSettings::new(config),
             record: Kept::new(record),
             restart: watch::channel(false).0,
             ended: watch::channel(false).0,
@@ -301,18 +374,27 @@ impl Sessions {
             late_window: Mutex::default(),
             life: tokio::sync::RwLock::new(()),
         });
-        self.bind_agent(&session);
-        self.tables.write().sessions.insert(shown.clone(), session.clone());
-        self.tell_moved(Moved::Session(shown.clone()));
-        let event = Event::Made { ours: session.ours, tmux: &info.id };
-        self.journal.report((session.serial, &shown), &event);
-        self.journal.log(
-            Level::Info,
-            &shown,
-            if session.ours { "session made here" } else { "session of others" },
-        );
-        self.tap_session(&session);
+        self.observation.bind_agent(&session);
         session
+    }
+
+    /// Sessions that are new come into the tables.
+    fn show(self: &Arc<Self>, new: &[Arc<Session>]) {
+        if new.is_empty() {
+            return;
+        }
+        self.writer.edit(|now| {
+            Arc::make_mut(now).sessions.extend(new.iter().map(|session| (session.shown(), session.clone())));
+        });
+        for session in new {
+            let (shown, tmux) = (session.shown(), session.tmux_id());
+            self.moves.tell(Moved::Session(shown.clone()));
+            let event = Event::Made { ours: session.ours, tmux: &tmux };
+            self.journal.report((session.serial, &shown), &event);
+            let text = if session.ours { "session made here" } else { "session of others" };
+            self.journal.log(Level::Info, &shown, text);
+            self.taps.tap_session(session);
+        }
     }
 
     /// The record of a session that tmux shows for the first time.
@@ -321,12 +403,9 @@ impl Sessions {
         let id = ours
             .clone()
             .unwrap_or_else(|| format!("t{}-{}", server.info().start_time, info.id.trim_start_matches('$')));
-        let mut tables = self.tables.write();
-        let lost = tables.lost.iter().find(|(_, r)| r.id == id).map(|(key, _)| key.clone());
-        if let Some(record) = lost.and_then(|key| tables.lost.remove(&key)) {
+        if let Some(record) = self.lost.take(&id) {
             return record;
         }
-        drop(tables);
         let config = if ours.is_some() { session::template(&Default::default()) } else { of_others(first) };
         let changed = record::millis(SystemTime::now());
         Record {
@@ -349,7 +428,7 @@ impl Sessions {
     /// session.
     fn take_face(
         &self,
-        tables: &mut Tables,
+        now: &mut Arc<Inventory>,
         session: &Arc<Session>,
         info: &SessionInfo,
         panes: &[(String, Arc<Pane>)],
@@ -367,12 +446,13 @@ impl Sessions {
             return (old, true);
         }
         // Two names may be swapped between two looks: only this object leaves its old name.
-        let left = tables.sessions.get(&old.shown).is_some_and(|s| Arc::ptr_eq(s, session));
+        let sessions = &mut Arc::make_mut(now).sessions;
+        let left = sessions.get(&old.shown).is_some_and(|s| Arc::ptr_eq(s, session));
         if left {
-            tables.sessions.remove(&old.shown);
+            sessions.remove(&old.shown);
         }
         // One that lives gets its new name by its own update.
-        let alone = tables.sessions.insert(shown, session.clone()).is_none() && left;
+        let alone = sessions.insert(shown, session.clone()).is_none() && left;
         (old, alone)
     }
 
@@ -390,7 +470,7 @@ impl Sessions {
         self.tell_panes(&shown, &old.panes, &panes);
         self.take_late_window(server, session, &panes);
         self.keep_main(session, &panes);
-        self.tap_session(session);
+        self.taps.tap_session(session);
     }
 
     fn renamed(&self, session: &Arc<Session>, from: &str, to: &str, alone: bool) {
@@ -398,11 +478,11 @@ impl Sessions {
             self.records.edit(&session.record, to, |record| record.name = session.name());
         }
         if alone {
-            self.tell_moved(Moved::Renamed { from: from.to_owned(), to: to.to_owned() });
+            self.moves.tell(Moved::Renamed { from: from.to_owned(), to: to.to_owned() });
         } else {
             // Of a swap either half alone would move the other's directory along.
-            self.tell_moved(Moved::Session(from.to_owned()));
-            self.tell_moved(Moved::Session(to.to_owned()));
+            self.moves.tell(Moved::Session(from.to_owned()));
+            self.moves.tell(Moved::Session(to.to_owned()));
         }
         self.journal.report((session.serial, to), &Event::Renamed { from });
         self.journal.log(Level::Info, to, &format!("renamed from {from}"));
@@ -416,42 +496,30 @@ impl Sessions {
             old.iter().filter(|(n, p)| !same(new, n, p)).chain(new.iter().filter(|(n, p)| !same(old, n, p)));
         let names: BTreeSet<&String> = changed.map(|(n, _)| n).collect();
         for name in names {
-            self.tell_moved(Moved::Panes { session: session.to_owned(), name: Some(name.clone()) });
+            self.moves.tell(Moved::Panes { session: session.to_owned(), name: Some(name.clone()) });
         }
     }
 
-    /// The main pane stays until it ends; a configured one comes first.
-    pub(super) fn keep_main(&self, session: &Session, panes: &[(String, Arc<Pane>)]) {
-        let main = session.main();
-        let named = named_pane(&session.config(), panes);
-        let stays = panes.iter().any(|(_, p)| Arc::ptr_eq(p, &main));
-        // A main pane that is gone stays the main pane: `exited`, evidence `pane gone`. Only
-        // `ctl start`, which opens a window, puts another in its place.
-        let new = named.or_else(|| (!stays).then_some(main.clone())).unwrap_or_else(|| main.clone());
-        if !Arc::ptr_eq(&new, &main) {
-            self.set_main(session, new);
+    /// Sessions tmux has no more.
+    fn end(&self, ended: &[Arc<Session>]) {
+        if ended.is_empty() {
+            return;
         }
-    }
-
-    pub(super) fn set_main(&self, session: &Session, pane: Arc<Pane>) {
-        session.main.send_replace(pane);
-        self.tell_moved(Moved::Panes { session: session.shown(), name: None });
-    }
-
-    /// A session tmux has no more.
-    fn end(&self, session: &Arc<Session>) {
-        let shown = session.shown();
-        {
-            let Tables { sessions, lost, .. } = &mut *self.tables.write();
-            if sessions.get(&shown).is_some_and(|s| Arc::ptr_eq(s, session)) {
-                sessions.remove(&shown);
+        for session in ended.iter().filter(|session| session.ours) {
+            self.lost.put(session.record.get(Record::clone));
+        }
+        self.writer.edit(|now| {
+            let sessions = &mut Arc::make_mut(now).sessions;
+            for session in ended {
+                let shown = session.shown();
+                if sessions.get(&shown).is_some_and(|s| Arc::ptr_eq(s, session)) {
+                    sessions.remove(&shown);
+                }
             }
-            if session.ours {
-                let record = session.record.get(Record::clone);
-                lost.insert(record.name.clone(), record);
-            }
+        });
+        for session in ended {
+            self.end_object(session);
         }
-        self.end_object(session);
     }
 
     /// Readers and waiters of the object return.
@@ -461,37 +529,33 @@ impl Sessions {
         if !session.ours {
             self.records.forget(&session.record).detach(); // it ends with its session
         }
-        self.tell_moved(Moved::Session(shown.clone()));
+        self.moves.tell(Moved::Session(shown.clone()));
         self.journal.report((session.serial, &shown), &Event::Ended {});
         self.journal.log(Level::Info, &shown, "session ended");
     }
 
+    /// Our hidden session is not to keep a tmux server alive that nobody else uses.
+    pub(super) async fn leave_if_last(&self) {
+        let Some(server) = self.connection.connected() else { return };
+        let _one = self.lock().await;
+        if self.tables.count() > 0 {
+            return self.connection.has_sessions();
+        }
+        if !self.connection.may_leave() || !tmux::snapshot(&server).await.is_ok_and(|s| s.sessions.is_empty())
+        {
+            return;
+        }
+        // A server that is to live without sessions needs no leaving: we would come back at once.
+        if server.stays_when_empty().await.is_ok_and(|stays| !stays) {
+            server.leave().await;
+        }
+    }
+
     /// tmux is gone: every session and pane with it.
     pub(super) fn lose_all(&self) {
-        self.clients.write().clear();
-        for session in self.all() {
-            self.end(&session);
-        }
+        self.end(&self.tables.all());
         self.forget_panes(&HashMap::new());
     }
-
-    /// Pipes for the panes that have none, where the settings want logs.
-    fn tap_session(self: &Arc<Self>, session: &Session) {
-        let wanted = session.config().logs;
-        for (_, pane) in session.panes() {
-            match pane.tap() {
-                Tap::None if wanted => self.ask_tap(&pane),
-                Tap::None => _ = pane.set_tap(Tap::Off),
-                _ => {}
-            }
-        }
-    }
-}
-
-/// The pane that the settings name.
-fn named_pane(config: &SessionConfig, panes: &[(String, Arc<Pane>)]) -> Option<Arc<Pane>> {
-    let wanted = config.pane.as_deref()?;
-    panes.iter().find(|(name, pane)| name == wanted || pane.id == wanted).map(|(_, p)| p.clone())
 }
 
 /// The first text of a session that others made: what is seen.

@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::Journal;
+use super::home::Home;
 use super::record::{Record, Store};
 use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
@@ -45,6 +47,9 @@ type Job = Box<dyn FnOnce(&Store) + Send>;
 
 pub struct Records {
     store: Store,
+    home: Arc<Home>,
+    /// For a look at the disk that a thread asks for which is none of the runtime's.
+    runtime: Handle,
     journal: Arc<Journal>,
     /// Bounded by `waiting` and by one save a record.
     jobs: Sender<Job>,
@@ -53,7 +58,8 @@ pub struct Records {
 
 impl Records {
     /// Starts the writer. Its thread ends when this is dropped.
-    pub fn start(store: Store, journal: Arc<Journal>) -> Result<Self> {
+    /// `home` has what the store is in. Needs a tokio runtime.
+    pub(super) fn start(store: Store, home: Home, journal: Arc<Journal>) -> Result<Self> {
         let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
         let of_thread = store.clone();
         let write = move || queue.into_iter().for_each(|job| job(&of_thread));
@@ -61,7 +67,23 @@ impl Records {
             .name("records".into())
             .spawn(write)
             .map_err(|e| Error::io("a thread for records", e))?;
-        Ok(Records { store, journal, jobs, waiting: Arc::default() })
+        let (home, runtime) = (Arc::new(home), Handle::current());
+        Ok(Records { store, home, runtime, journal, jobs, waiting: Arc::default() })
+    }
+
+    /// Whether what is written to this node can be stored: `Gone` where its state directory is no
+    /// longer in its place. Waits for nothing.
+    pub fn can_store(&self) -> Result<()> {
+        self.home.is_here().inspect_err(|_| {
+            let home = self.home.clone();
+            // It may be back in its place by the next time.
+            drop(self.runtime.spawn_blocking(move || home.look()));
+        })
+    }
+
+    /// The same by a look at the disk, which may find it back in its place.
+    pub(super) fn check_home(&self) -> Result<()> {
+        self.home.look()
     }
 
     /// What is on disk, to be read.
@@ -183,7 +205,8 @@ mod tests {
 
     fn records(dir: &std::path::Path) -> Records {
         let store = Store::open(dir.join("s")).unwrap();
-        Records::start(store, Arc::new(Journal::open(dir, "n", LogLimits::default()))).unwrap()
+        let home = Home::watch(&[store.dir()]).unwrap();
+        Records::start(store, home, Arc::new(Journal::open(dir, "n", LogLimits::default()))).unwrap()
     }
 
     fn kept() -> Arc<Kept> {

@@ -1,20 +1,32 @@
 //! Starting the node's sessions: directories, threads, tasks, watches.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
+use super::callers::Callers;
+use super::connection::Connection;
+use super::conversations::Conversations;
+use super::home::Home;
+use super::hook_files::HookFiles;
+use super::life::{self, Life};
+use super::login::Login;
+use super::lost::Lost;
+use super::moves::Moves;
+use super::observation::Observation;
+use super::observer::{self, Observer};
+use super::output::Output;
+use super::pane_logs::PaneLogs;
+use super::reconcile::{self, Reconciler};
 use super::records::Records;
-use super::{
-    Dirs, Journal, Level, NodeText, Record, Sessions, Tables, engine, env, home, observer, output, record,
-    settings,
-};
-use crate::config::{NodeConfig, node};
+use super::settings::{NodeFile, Settings};
+use super::tables::Tables;
+use super::taps::Taps;
+use super::turns::Delivery;
+use super::{About, Dirs, Journal, Level, Sessions, engine, env, record};
+use crate::config::NodeConfig;
 use crate::log::{LogLimits, RotateAt};
 use muxfs_tmux::{OwnProgram, PipeHub, Socket};
 use muxfs_tree::base::disk;
@@ -38,93 +50,119 @@ impl Sessions {
     ) -> Result<Arc<Self>> {
         disk::make_dir(&dirs.state)?;
         disk::make_dir(&dirs.runtime)?;
-        let (config, text, fault) = read_config(&dirs.config)?;
-        let (config, login) = where_tmux_is(config).await;
-        let limits = LogLimits { rotate_at: RotateAt::new(config.rotate), ..LogLimits::default() };
-        let journal = Arc::new(Journal::open(&dirs.state.join("node"), &config.name, limits));
+        let mut file = NodeFile::read(&dirs.config)?;
+        let login = where_tmux_is(&mut file.config).await;
+        let limits = LogLimits { rotate_at: RotateAt::new(file.config.rotate), ..LogLimits::default() };
+        let journal = Arc::new(Journal::open(&dirs.state.join("node"), &file.config.name, limits));
         let store = record::Store::open(dirs.state.join("sessions"))?;
         let (known, bad) = store.load();
+        let socket = Socket::parse(&file.config.socket);
+        let presence = engine::Presence::watch(&socket)?;
+        let (engine, requests) = mpsc::unbounded_channel();
         let (told, output_queue) = mpsc::unbounded_channel();
-        let (observer, looks) = observer::Observer::new();
-        let (pokes, events) = mpsc::unbounded_channel();
-        let socket = Socket::parse(&config.socket);
-        let sessions = Arc::new(Sessions {
-            pipes: PipeHub::listen(&dirs.runtime.join("pipe"), &own)?,
-            output: output::Output::start(told, observer.clone())?,
-            expected: Mutex::default(),
-            node_id: node_id(&dirs.state)?,
-            ids: Ids::new(&secret(&dirs.state)?),
-            records: Records::start(store.clone(), journal.clone())?,
-            journal,
-            started: SystemTime::now(),
-            config: RwLock::new(Arc::new(config)),
-            tables: RwLock::new(Tables::default()),
-            server: RwLock::new(None),
-            clients: RwLock::new(Vec::new()),
-            home: home::Home::watch(&[&dirs.state, store.dir()])?,
-            observer,
-            moves: Arc::default(),
-            pokes,
-            login: tokio::sync::Mutex::new(login),
-            catalogue: RwLock::default(),
-            reconcile: tokio::sync::Mutex::new(()),
-            looks: Mutex::default(),
-            stay_until: Mutex::new(Instant::now()),
-            making: AtomicUsize::new(0),
-            serials: AtomicU64::new(first_serial),
-            reserved,
-            origins: super::origin::Origins::default(),
-            runtime: tokio::runtime::Handle::current(),
-            closing: AtomicBool::new(false),
-            mounts: RwLock::new(Vec::new()),
-            last_error: Mutex::new(None),
-            saving: Mutex::new(()),
-            node: Mutex::new(NodeText { text, changed: SystemTime::now(), rejected: None }),
-            dirs,
-            own,
-        });
-        let journal = &sessions.journal;
+        let (observer, looks) = Observer::new();
+        let moves: Arc<Moves> = Arc::default();
         let logs = [
             (&journal.logs.text, "logs"),
             (&journal.logs.json, "logs.json"),
             (journal.errors.log(), "errors"),
         ];
         for (log, name) in logs {
-            sessions.tell_rotations(log, None, name);
+            moves.tell_rotations(log, None, name);
         }
-        sessions.load_catalogue();
-        if let Some((fault, text)) = fault {
-            sessions.journal.trouble("config", &format!("config: {fault}; the defaults are in force"));
-            sessions.node.lock().rejected = Some(settings::Rejected::new(fault, text));
-        }
-        // A manifest that is gone or broken is no reason to give up all settings.
-        let text = sessions.node_config().0;
-        if let Err(fault) = sessions.check_agents(&text) {
-            sessions.journal.trouble("config", &format!("config: {fault}"));
-        }
+
+        // From the lowest to the highest: each gets those below that it needs.
+        let home = Home::watch(&[&dirs.state, store.dir()])?;
+        let records = Arc::new(Records::start(store, home, journal.clone())?);
+        let login = Login::new(journal.clone(), login);
+        let settings =
+            Settings::new(dirs.config.clone(), file, login, journal.clone(), records.clone(), moves.clone());
+        let settings = Arc::new(settings);
         for e in bad {
-            sessions.journal.trouble("sessions", e.text());
+            journal.trouble("sessions", e.text());
         }
-        // A session of others is known by its id alone: its name is no claim to one of ours.
-        let key = |r: &Record| if r.ours { r.name.clone() } else { r.id.clone() };
-        let lost: BTreeMap<_, _> = known.into_iter().map(|r| (key(&r), r)).collect();
-        sessions.tables.write().lost = lost;
-        sessions.journal.log(Level::Info, "", &format!("muxfs {} starts", env!("CARGO_PKG_VERSION")));
-        tokio::spawn(observer::run(Arc::downgrade(&sessions), looks));
-        super::files::watch(&sessions)?;
-        sessions.watch_hooks()?;
-        let presence = engine::Presence::watch(&socket)?;
+        let hook_files = HookFiles::new(dirs.state.join("hooks"), own.path.clone());
+        let pipes = PipeHub::listen(&dirs.runtime.join("pipe"), &own)?;
+        let connection = Arc::new(Connection::new(socket, own, journal.clone(), engine.clone()));
+        let (tables, writer) = Tables::new(moves.clone());
+        let callers = Arc::new(Callers::new(tables.clone(), journal.clone()));
+        let (logs, of_logs) = (dirs.state.join("logs"), settings.clone());
+        let logs = Arc::new(PaneLogs::new(logs, of_logs, tables.clone(), moves.clone()));
+        let output = Output::start(told, observer.clone())?;
+        let taps = Taps::new(connection.clone(), tables.clone(), observer.clone(), pipes, output);
+        let observation = Arc::new(Observation::new(
+            connection.clone(),
+            tables.clone(),
+            records.clone(),
+            settings.clone(),
+            moves.clone(),
+            observer,
+        ));
+        let conversations =
+            Arc::new(Conversations::new(settings.clone(), records.clone(), tables.clone(), moves.clone()));
+        let turns = Arc::new(Delivery::new(
+            settings.clone(),
+            records.clone(),
+            connection.clone(),
+            callers.clone(),
+            conversations.clone(),
+            observation.clone(),
+            moves.clone(),
+        ));
+        let reconciler = Arc::new(Reconciler::new(reconcile::Parts {
+            connection: connection.clone(),
+            tables: tables.clone(),
+            writer,
+            lost: Arc::new(Lost::new(known)),
+            settings: settings.clone(),
+            records: records.clone(),
+            taps: Arc::new(taps),
+            observation: observation.clone(),
+            turns: turns.clone(),
+            logs,
+            moves,
+            reserved,
+            first_serial,
+        }));
+        let life = Arc::new(Life::new(life::Parts {
+            reconciler,
+            settings: settings.clone(),
+            records: records.clone(),
+            callers: callers.clone(),
+            conversations: conversations.clone(),
+            turns: turns.clone(),
+            hook_files,
+            reserved,
+        }));
+        journal.log(Level::Info, "", &format!("muxfs {} starts", env!("CARGO_PKG_VERSION")));
+        tokio::spawn(observer::run(Arc::downgrade(&observation), looks));
+        super::files::watch(records.store().dir(), &dirs.config, engine)?;
+        super::hooks::watch(&life)?;
+        let (id, ids) = (node_id(&dirs.state)?, Ids::new(&secret(&dirs.state)?));
+        let about = About { dirs, started: SystemTime::now(), id, ids };
+        let sessions = Arc::new(Sessions {
+            about,
+            journal,
+            records,
+            settings,
+            connection,
+            tables,
+            callers,
+            conversations,
+            turns,
+            life,
+        });
         let (looked, mut first_look) = oneshot::channel();
-        tokio::spawn(engine::Engine::new(&sessions, events, output_queue, presence, socket).run(looked));
+        tokio::spawn(engine::Engine::new(&sessions, requests, output_queue, presence).run(looked));
         // `muxfs mount DIR; cat DIR/.self/demo/status` is to find the session that was there before.
         // A slow tmux is no reason not to mount.
         let seen = tokio::time::timeout(FIRST_LOOK, &mut first_look).await.is_ok();
-        let again = sessions.clone();
+        let life = sessions.life.clone();
         tokio::spawn(async move {
             if !seen {
                 let _ = first_look.await; // only an engine that ended never looks
             }
-            again.autostart().await;
+            life.autostart().await;
         });
         Ok(sessions)
     }
@@ -133,20 +171,20 @@ impl Sessions {
 /// Where the user's login shell sets TMUX_TMPDIR, their server is elsewhere than a service, which
 /// no shell started, would look: the login shell is asked before the first look then, and its
 /// environment is kept. Whoever was started by a shell has the variable already.
-async fn where_tmux_is(mut config: NodeConfig) -> (NodeConfig, Option<Arc<env::Env>>) {
+async fn where_tmux_is(config: &mut NodeConfig) -> Option<Arc<env::Env>> {
     let set = |key| std::env::var_os(key).is_some_and(|v| !v.is_empty());
     if !config.socket.is_empty() || set("TMUX_TMPDIR") || set("SHLVL") {
-        return (config, None);
+        return None;
     }
     let asked = tokio::time::timeout(FIRST_ASK, env::ask(&env::login_shell())).await;
-    let Ok(Ok(login)) = asked else { return (config, None) };
+    let Ok(Ok(login)) = asked else { return None };
     let dir = login.get("TMUX_TMPDIR").map(Path::new).and_then(|dir| dir.canonicalize().ok());
     if let Some(path) = dir.map(|dir| Socket::default_in(&dir)) {
         // As tmux makes it; one that cannot be made is told by the first session.
         let _ = path.parent().map(disk::make_dir);
         config.socket = path.to_string_lossy().into_owned();
     }
-    (config, Some(Arc::new(login)))
+    Some(Arc::new(login))
 }
 
 /// Made at the first start, then kept.
@@ -174,26 +212,4 @@ fn secret(state: &Path) -> Result<[u8; 16]> {
     disk::make_dir(&state.join("node"))?;
     disk::replace(&path, format!("{new:032x}\n").as_bytes(), Links::Refuse)?;
     Ok(new.to_be_bytes())
-}
-
-type ReadConfig = (NodeConfig, String, Option<(muxfs_tree::base::schema::Fault, String)>);
-
-/// The settings in the file, or the defaults with what is wrong with the file: a bad file never
-/// keeps a node from starting.
-fn read_config(path: &Path) -> Result<ReadConfig> {
-    let env = |k: &str| std::env::var(k).ok();
-    let text = disk::read(path, Links::Follow)?.unwrap_or_else(node::template);
-    match NodeConfig::parse(&text, &env, &settings::hostname()) {
-        Ok(config) => Ok((config, text, None)),
-        Err(fault) => {
-            let config = NodeConfig::parse("", &env, &settings::hostname()).map_err(|f| {
-                // Only the environment can still be wrong.
-                muxfs_tree::base::error::Error::new(
-                    muxfs_tree::base::error::Kind::Invalid,
-                    format!("settings: {}", f.text),
-                )
-            })?;
-            Ok((config, String::new(), Some((fault, text))))
-        }
-    }
 }

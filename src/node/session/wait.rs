@@ -5,24 +5,25 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Pane, Session, Sessions, State};
+use super::turns::Delivery;
+use super::{Pane, Session, State};
 use muxfs_tree::Lines;
 use muxfs_tree::base::error::Result;
 
 /// How often a pane that somebody waits for is looked at, beside the looks its output brings.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Waits for `pane` of `session`, or for whatever its main pane is.
+/// Waits for the session's main pane.
 pub struct Wait {
-    sessions: Arc<Sessions>,
+    turns: Arc<Delivery>,
     session: Arc<Session>,
     since: Instant,
     told: bool,
 }
 
 impl Wait {
-    pub fn new(sessions: Arc<Sessions>, session: Arc<Session>) -> Self {
-        Wait { sessions, session, since: Instant::now(), told: false }
+    pub fn new(turns: Arc<Delivery>, session: Arc<Session>) -> Self {
+        Wait { turns, session, since: Instant::now(), told: false }
     }
 
     async fn condition(&self) -> String {
@@ -31,7 +32,7 @@ impl Wait {
         loop {
             let pane = main.borrow_and_update().clone();
             let mut seen = pane.watch();
-            self.sessions.observe(&pane);
+            self.turns.observation.observe(&pane);
             let met = self.met(&pane);
             // Looked at last: a session that ends is told before what becomes of its panes by that.
             if *ended.borrow_and_update() {
@@ -65,7 +66,7 @@ impl Wait {
         }
         let (queued, running) = self.session.turns.load();
         // With turns off what is queued stays so.
-        let goes = queued > 0 && self.sessions.turns_on(&self.session);
+        let goes = queued > 0 && self.turns.turns_on(&self.session);
         let turns = (running || goes) && !seen.state.ended();
         let settled = seen.state.ended() || !turns && matches!(seen.state, State::Ready | State::Unknown);
         (settled && seen.fresh && seen.looked >= self.since && !busy && !restart && !changing)

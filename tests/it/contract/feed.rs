@@ -103,6 +103,7 @@ fn a_follower_that_lags_gets_a_snapshot() {
         // More moves than are kept for anybody.
         for n in 0..5000 {
             tree.sessions()
+                .tables
                 .tell_moved(muxfs_node::session::Moved::Talk { session: "one".into(), name: n.to_string() });
         }
         let receipt = tree.set_mode(&gesture(), Place::from(&at), Some(0o440), None).await.unwrap();
@@ -121,14 +122,14 @@ fn a_follower_that_lags_gets_a_snapshot() {
 fn a_restart_is_another_epoch_with_the_same_ids() {
     let node = Node::start();
     node.mkdir("one").unwrap();
-    let first = node.tree.sessions().position();
+    let first = node.tree.sessions().tables.position();
     let id = node.tree.session("one").unwrap().id;
     let Node { tree, runtime, place } = node;
     runtime.block_on(tree.sessions().close());
     drop((tree, runtime));
     let node = Node::start_in(place);
     crate::support::until_true("the session is there", || node.ls("").contains(&"one".to_owned()));
-    assert_ne!(node.tree.sessions().position().epoch, first.epoch);
+    assert_ne!(node.tree.sessions().tables.position().epoch, first.epoch);
     assert_eq!(node.tree.session("one").unwrap().id, id);
 }
 

@@ -48,7 +48,7 @@ fn make(
 
 /// By the object that has the name before anything is done: its id is kept in a file beside.
 fn meant(tree: &LocalNode, path: &str) -> u64 {
-    let file = tree.sessions().dirs.state.join(format!("meant-{}", path.replace('/', "-")));
+    let file = tree.sessions().about.dirs.state.join(format!("meant-{}", path.replace('/', "-")));
     match std::fs::read_to_string(&file) {
         Ok(id) => id.parse().unwrap(),
         Err(_) => {

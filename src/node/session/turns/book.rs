@@ -324,6 +324,13 @@ impl Book {
         )
     }
 
+    /// How many wait, and the name of the one under way.
+    pub fn at_once(&self) -> (usize, Option<String>) {
+        let pages = self.pages.lock();
+        let current = pages.turns.values().find(|t| matches!(t.stage, Stage::Typing | Stage::Running));
+        (pages.queued().count(), current.map(|t| t.name.clone()))
+    }
+
     /// The one under way.
     pub fn current(&self) -> Option<Turn> {
         let pages = self.pages.lock();

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{Pane, Sessions};
+use super::super::Pane;
+use super::Delivery;
 use super::submission::{Effect, Event, Keys, Look, Prompt, Submission, Wants};
 use super::submit::{Put, Wanted, clear_keys, holds, known, left, pressed, stand, stands};
 use muxfs_agent::manifest::Manifest;
@@ -17,7 +18,7 @@ use muxfs_tree::base::keys::Key;
 
 /// One prompt that was typed, on its way to be taken.
 pub(super) struct Entry<'a> {
-    pub sessions: &'a Arc<Sessions>,
+    pub delivery: &'a Delivery,
     pub pane: &'a Arc<Pane>,
     pub server: &'a Server,
     pub manifest: &'a Manifest,
@@ -79,7 +80,7 @@ impl Entry<'_> {
         if submission.needs_program() {
             self.pane.check_alive()?;
         }
-        let (shot, picture) = self.sessions.picture(self.pane).await?;
+        let (shot, picture) = self.delivery.connection.picture(self.pane).await?;
         let stand = stand(&shot, &picture);
         let mut look = Look {
             holds: holds(self.manifest, &picture, self.text),
@@ -94,7 +95,7 @@ impl Entry<'_> {
         };
         self.pane.saw(shot.pid, picture);
         if submission.is_entered() {
-            self.sessions.observe_now(self.pane);
+            self.delivery.observation.observe_now(self.pane);
             look.says_work = self.pane.eyes(|e| e.told()).unwrap_or(false);
         }
         Ok((look, shot, stand))
@@ -109,7 +110,7 @@ impl Entry<'_> {
         let named = self.keys(keys)?;
         let typed = input::type_if(self.server, &self.pane.id, &pressed(&named), stand).await?;
         if typed == Typed::Yes && keys == Keys::Close {
-            self.sessions.see_close(self.pane, self.server, self.manifest).await?;
+            self.delivery.see_close(self.pane, self.server, self.manifest).await?;
         }
         Ok(typed == Typed::Yes)
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::super::{Pane, Session, Sessions, State};
+use super::super::{Pane, Session, State};
+use super::Delivery;
 use super::book::Book;
 use super::submit::{Put, Unfit, known};
 use super::turn::{Stage, Turn};
@@ -17,7 +18,7 @@ use muxfs_tree::base::error::{Error, Kind, Result};
 /// How long `ctl new` may take until its Enter.
 const NEW: Duration = Duration::from_secs(15);
 
-impl Sessions {
+impl Delivery {
     /// Some agents put an interrupted prompt back as a draft: it is ours, and is taken away.
     pub(super) async fn take_back_restored(
         self: &Arc<Self>,
@@ -26,12 +27,13 @@ impl Sessions {
         book: &Book,
         turn: &Turn,
     ) {
-        let Ok((_, mut picture)) = self.picture(pane).await else { return };
+        let Ok((_, mut picture)) = self.connection.picture(pane).await else { return };
         if pane.eyes(|e| e.is_brought(&picture.composer)).unwrap_or(false)
-            && let (Ok(server), Some(manifest)) = (self.server(), pane.eyes(|e| e.agent.manifest.clone()))
+            && let (Ok(server), Some(manifest)) =
+                (self.connection.server(), pane.eyes(|e| e.agent.manifest.clone()))
         {
             let Ok(None) = self.leave_mode(pane, &server, &manifest).await else { return };
-            let Ok((_, later)) = self.picture(pane).await else { return };
+            let Ok((_, later)) = self.connection.picture(pane).await else { return };
             picture = later;
         }
         let (Some(draft), Ok(prompt)) = (super::submit::draft(&picture), book.prompt(turn)) else { return };
@@ -65,7 +67,7 @@ impl Sessions {
         }
         let begun = Instant::now();
         match self.put_in(&pane, &fit, &new, &|| begun.elapsed() < NEW).await? {
-            Put::Taken => self.bind_conversation(session, None),
+            Put::Taken => self.conversations.bind(session, None),
             Put::Moved => return Err(busy("the screen changed while it was looked at".into())),
             Put::Back(why) | Put::Uncertain(why) => return Err(busy(why)),
             Put::Interrupted => return Err(busy("a dialog came up before its Enter".into())),
@@ -88,7 +90,7 @@ impl Sessions {
         if turn.is_some_and(|turn| turn.stage == Stage::Typing) && pane.seen().state == State::Ready {
             return Ok(()); // nothing works on it: its text is taken out of the composer again
         }
-        let (server, keys) = (self.server()?, known(&keys)?);
+        let (server, keys) = (self.connection.server()?, known(&keys)?);
         let ordinary = pane.eyes(|e| matches!(e.picture.composer, Composer::Empty | Composer::Draft(_)));
         for (n, key) in keys.iter().enumerate() {
             if n > 0 {
@@ -99,7 +101,7 @@ impl Sessions {
         if let ([_], Some(true)) = (&keys[..], ordinary) {
             self.see_interrupt(&pane, &server, &keys).await?;
         }
-        self.observe(&pane);
+        self.observation.observe(&pane);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! a mode in which text is no prompt, `submission` decides about Enter, `entry` presses it. `interrupt`
 //! stops a turn, `reply` finds what is known of the answer, `outcome` says how the turn ended.
 
+mod accept;
 pub mod beside;
 pub mod book;
 mod entry;
@@ -29,17 +30,23 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::callers::Callers;
+use super::connection::Connection;
+use super::conversations::Conversations;
 use super::events::{self, Step};
 use super::eyes::Eyes;
-use super::{Moved, Session, Sessions, State, message, record};
+use super::moves::Moves;
+use super::observation::Observation;
+use super::records::Records;
+use super::settings::Settings;
+use super::{Journal, Moved, Session, State, record};
+use crate::config::SessionConfig;
 use crate::config::session::Turns as Setting;
 use book::Book;
 use muxfs_tree::Gesture;
 use muxfs_tree::base::error::{Error, Kind, Result, fail};
 use muxfs_tree::base::later::on_disk;
-use muxfs_tree::base::users;
-use muxfs_tree::caller::Origin;
-use turn::{Author, Stage, Turn};
+use turn::{Stage, Turn};
 
 /// A session's turns. The book is opened when there is something to write, or to read.
 pub struct Turns {
@@ -66,6 +73,16 @@ pub(super) struct HookReply {
     pub text: String,
     /// An error in the place of an answer.
     pub fault: bool,
+}
+
+/// Whether prompts wait for their turn, in a session of these settings, whose program's state is told by
+/// rules or not.
+pub fn are_on(config: &SessionConfig, has_rules: bool) -> bool {
+    match config.turns {
+        Setting::On => true,
+        Setting::Off => false,
+        Setting::Auto => has_rules,
+    }
 }
 
 /// What a row says of the gesture that brought it: its caller and its id.
@@ -112,6 +129,11 @@ impl Turns {
         self.book().map_or((0, false), |book| book.load())
     }
 
+    /// Both at one moment: prompts that wait, and the one under way by its name.
+    pub fn at_once(&self) -> (usize, Option<String>) {
+        self.book().map_or((0, None), |book| book.at_once())
+    }
+
     pub fn current(&self) -> Option<Turn> {
         self.book()?.current()
     }
@@ -125,14 +147,35 @@ impl Turns {
     }
 }
 
-impl Sessions {
+/// What sees to the turns of all sessions, and types into their panes.
+pub struct Delivery {
+    pub(super) settings: Arc<Settings>,
+    records: Arc<Records>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) callers: Arc<Callers>,
+    conversations: Arc<Conversations>,
+    pub(super) observation: Arc<Observation>,
+    pub(super) journal: Arc<Journal>,
+    moves: Arc<Moves>,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        records: Arc<Records>,
+        connection: Arc<Connection>,
+        callers: Arc<Callers>,
+        conversations: Arc<Conversations>,
+        observation: Arc<Observation>,
+        moves: Arc<Moves>,
+    ) -> Self {
+        let journal = settings.journal.clone();
+        Delivery { settings, records, connection, callers, conversations, observation, journal, moves }
+    }
+
     /// Whether prompts to this session's main pane wait for their turn.
     pub fn turns_on(&self, session: &Session) -> bool {
-        match session.config().turns {
-            Setting::On => true,
-            Setting::Off => false,
-            Setting::Auto => session.main().has_rules(),
-        }
+        are_on(&session.config(), session.main().has_rules())
     }
 
     fn book_of(&self, session: &Session) -> Result<Arc<Book>> {
@@ -153,92 +196,9 @@ impl Sessions {
         Ok(open)
     }
 
-    /// Whether what is written to this node can be stored: `Gone` where its state directory is no
-    /// longer in its place. Waits for nothing.
-    pub fn can_store(self: &Arc<Self>) -> Result<()> {
-        self.home.is_here().inspect_err(|_| {
-            let sessions = self.clone();
-            // It may be back in its place by the next time.
-            drop(self.runtime.spawn_blocking(move || sessions.home.look()));
-        })
-    }
-
-    /// Stores a prompt; returns when it is on disk, and sent later in its turn. None: it was empty.
-    pub async fn accept(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        gesture: &Gesture,
-        name: Option<String>,
-        body: &[u8],
-    ) -> Result<Option<Turn>> {
-        let who = &gesture.who;
-        let text = message::clean(body)?;
-        if text.is_empty() {
-            return Ok(None);
-        }
-        message::has_words(&text)?;
-        let origin = self.author(who).await;
-        let (sessions, session, pid) = (self.clone(), session.clone(), who.pid());
-        let gesture = remembered(gesture);
-        let accept = move || {
-            let by = (name.as_deref(), gesture.as_deref(), pid);
-            sessions.accept_as(&session, by, &text, origin).map(Some)
-        };
-        on_disk(accept).await?
-    }
-
     /// The prompt that this gesture brought before.
     pub fn accepted_before(&self, session: &Session, gesture: &Gesture) -> Option<Turn> {
         session.turns.book()?.by_gesture(&remembered(gesture)?)
-    }
-
-    /// The first prompts of a fresh start.
-    pub(super) async fn accept_init(self: &Arc<Self>, session: &Arc<Session>, prompts: Vec<String>) {
-        let (sessions, session) = (self.clone(), session.clone());
-        let accepted = on_disk(move || {
-            sessions.accept_init_now(&session, &prompts);
-        });
-        if let Err(e) = accepted.await {
-            tracing::error!("init: {e}");
-        }
-    }
-
-    fn accept_init_now(self: &Arc<Self>, session: &Arc<Session>, prompts: &[String]) {
-        let uid = nix::unistd::getuid().as_raw();
-        let from = Origin { user: users::known(uid), ..Origin::default() };
-        for text in prompts {
-            let origin = Author { from: from.clone(), uid: Some(uid), init: true };
-            let clean = message::clean(text.as_bytes());
-            let accepted =
-                clean.and_then(|text| self.accept_as(session, (None, None, None), &text, origin).map(drop));
-            if let Err(e) = accepted {
-                session.set_last_error(e.text());
-                self.journal.trouble(&session.shown(), &format!("init: {e}"));
-            }
-        }
-    }
-
-    fn accept_as(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        (name, gesture, pid): (Option<&str>, Option<&str>, Option<u32>),
-        text: &str,
-        origin: Author,
-    ) -> Result<Turn> {
-        if session.is_over() {
-            return fail(Kind::Gone, format!("{}: ended", session.shown()));
-        }
-        self.home.look()?;
-        let most = self.config().turns_queue;
-        let at = record::millis(SystemTime::now());
-        let (turn, new) = self.book_of(session)?.accept(name, text, origin, gesture, most, at)?;
-        if !new {
-            return Ok(turn);
-        }
-        self.report_turn_of(session, &turn, pid, Step::Accepted);
-        session.turns.tell();
-        self.drive(session);
-        Ok(turn)
     }
 
     /// Takes a waiting prompt back. `Busy` for one that is under way.
@@ -253,11 +213,11 @@ impl Sessions {
     /// Takes those of `numbers` back that still wait, in one write; how many.
     async fn withdraw_all(self: &Arc<Self>, session: &Arc<Session>, numbers: Vec<u64>) -> Result<usize> {
         let Some(book) = session.turns.book() else { return fail(Kind::Gone, "no such prompt") };
-        let (sessions, session) = (self.clone(), session.clone());
+        let (delivery, session) = (self.clone(), session.clone());
         on_disk(move || {
             let withdrawn = book.withdraw(&numbers, record::millis(SystemTime::now()))?;
             for turn in &withdrawn {
-                sessions.report_turn(&session, turn, Step::Withdrawn);
+                delivery.report_turn(&session, turn, Step::Withdrawn);
             }
             session.turns.tell();
             Ok(withdrawn.len())
@@ -273,12 +233,12 @@ impl Sessions {
         name: String,
     ) -> Result<()> {
         let Some(book) = session.turns.book() else { return fail(Kind::Gone, "no such prompt") };
-        let (sessions, session) = (self.clone(), session.clone());
+        let (delivery, session) = (self.clone(), session.clone());
         let (number, old) = (turn.number, turn.name.clone());
         on_disk(move || {
             let renamed = book.rename(number, &name)?;
-            sessions.tell_moved(Moved::Turn { session: session.shown(), name: old });
-            sessions.report_turn(&session, &renamed, Step::Renamed);
+            delivery.moves.tell(Moved::Turn { session: session.shown(), name: old });
+            delivery.report_turn(&session, &renamed, Step::Renamed);
             session.turns.tell();
             Ok(())
         })
@@ -310,44 +270,22 @@ impl Sessions {
         if !beside::is_there(&path) {
             return;
         }
-        let (sessions, of) = (self.clone(), name.to_owned());
+        let (delivery, of) = (self.clone(), name.to_owned());
         let report = on_disk(move || -> Result<()> {
             let (book, damage) = Book::open(path)?;
             if let Some(damage) = damage {
-                sessions.journal.trouble(&of, &damage);
+                delivery.journal.trouble(&of, &damage);
             }
             for turn in book.all().iter().filter(|t| !t.stage.ended()) {
                 let stage = if turn.stage == Stage::Typing { Stage::Uncertain } else { Stage::Failed };
                 let why = "the tmux server ended before";
                 book.stage(turn.number, stage, record::millis(SystemTime::now()), Some(why), None)?;
-                sessions.journal.trouble(&of, &format!("prompt {}: {}: {why}", turn.name, stage.word()));
+                delivery.journal.trouble(&of, &format!("prompt {}: {}: {why}", turn.name, stage.word()));
             }
             Ok(())
         });
         if let Err(e) = report.await.and_then(|report| report) {
             self.journal.trouble(name, e.text());
-        }
-    }
-
-    /// A session came into view: what the daemon before us left of its turns goes on. Waits for the
-    /// disk.
-    pub(super) fn take_up_turns(self: &Arc<Self>, session: &Arc<Session>) {
-        if !beside::is_there(&self.records.store().turns(&session.id)) {
-            return;
-        }
-        let taken = self.book_of(session).and_then(|book| {
-            let Some(turn) = book.current() else { return Ok(()) };
-            if turn.stage == Stage::Typing {
-                let why = "muxfs ended while it was typed";
-                self.end_turn_now(session, &book, &turn, Stage::Uncertain, Some(why), None)?;
-            }
-            Ok(())
-        });
-        if let Err(e) = taken {
-            self.journal.trouble(&session.shown(), &format!("turns: {e}"));
-        }
-        if session.turns.load() != (0, false) {
-            self.drive(session);
         }
     }
 
@@ -361,9 +299,9 @@ impl Sessions {
         why: Option<&str>,
         reply: Option<String>,
     ) -> Result<()> {
-        let (sessions, session, book) = (self.clone(), session.clone(), book.clone());
+        let (delivery, session, book) = (self.clone(), session.clone(), book.clone());
         let (turn, why) = (turn.clone(), why.map(str::to_owned));
-        on_disk(move || sessions.end_turn_now(&session, &book, &turn, stage, why.as_deref(), reply)).await?
+        on_disk(move || delivery.end_turn_now(&session, &book, &turn, stage, why.as_deref(), reply)).await?
     }
 
     /// The same on a thread that may wait for the disk.
@@ -397,7 +335,7 @@ impl Sessions {
     /// `pid`: who wrote the prompt, so that a client knows its own turn among others'.
     fn report_turn_of(&self, session: &Session, turn: &Turn, pid: Option<u32>, step: Step) {
         let name = session.shown();
-        self.tell_moved(Moved::Turn { session: name.clone(), name: turn.name.clone() });
+        self.moves.tell(Moved::Turn { session: name.clone(), name: turn.name.clone() });
         let fields = events::Turn {
             turn: &turn.name,
             stage: turn.stage.word(),

@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::Pane;
 use super::super::pane::Held;
-use super::super::{Pane, Sessions};
+use super::Delivery;
 use super::submit::{LOOK, known, pressed, stand};
 use muxfs_agent::composer::Composer;
 use muxfs_agent::manifest::{Manifest, State as Shows};
@@ -35,7 +36,7 @@ struct Leaving {
     at: Instant,
 }
 
-impl Sessions {
+impl Delivery {
     /// Presses the keys that leave the mode in which the composer is, one at a time, each while the
     /// pane stands as it was seen, until the ordinary mode is seen. Else why not.
     pub(super) async fn leave_mode(
@@ -49,7 +50,7 @@ impl Sessions {
         // What a key that left no mode would have written.
         let mut wrote = String::new();
         while begun.elapsed() < ALL {
-            let (shot, picture) = self.picture(pane).await?;
+            let (shot, picture) = self.connection.picture(pane).await?;
             let stand = stand(&shot, &picture);
             let (composer, list) = (picture.composer.clone(), picture.popup.is_some());
             let asks = picture.state == Some(Shows::Blocked);
@@ -116,7 +117,7 @@ impl Sessions {
         let begun = Instant::now();
         while begun.elapsed() < NEXT {
             tokio::time::sleep(LOOK).await;
-            let (shot, picture) = self.picture(pane).await?;
+            let (shot, picture) = self.connection.picture(pane).await?;
             let composer = picture.composer.clone();
             pane.saw(shot.pid, picture);
             if let Composer::Other { mode, .. } = &composer {
@@ -143,7 +144,7 @@ impl Sessions {
         let begun = Instant::now();
         while begun.elapsed() < STOPS {
             tokio::time::sleep(LOOK).await;
-            let (shot, picture) = self.picture(pane).await?;
+            let (shot, picture) = self.connection.picture(pane).await?;
             let (stand, state) = (stand(&shot, &picture), picture.state);
             let composer = picture.composer.clone();
             pane.saw(shot.pid, picture);

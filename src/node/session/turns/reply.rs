@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::super::history::Place;
+use super::super::conversations::Place;
 use super::super::record::from_millis;
-use super::super::{Pane, Session, Sessions};
+use super::super::{Pane, Session};
+use super::Delivery;
 use super::outcome::{Found, is_command};
 use super::turn::Turn;
 use muxfs_agent::history::{self, Mark, TurnRecord, Who};
@@ -30,12 +31,12 @@ const LONGEST: usize = 1 << 20;
 const WRITTEN: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(50);
 
-impl Sessions {
+impl Delivery {
     pub(super) async fn before_turn(&self, session: &Session, pane: &Pane) -> Before {
         *session.turns.told.lock() = None;
         let logs = pane.logs.current().size();
         let screen = self.screen_text(pane).await.unwrap_or_default();
-        let mark = match (self.place(session).await, session.conversation()) {
+        let mark = match (self.conversations.place(session).await, session.conversation()) {
             (Some(place), Some(id)) => on_disk(move || {
                 // One that is not there yet begins with this turn.
                 let mark = place.find(&id).map(|c| place.end(&c)).transpose().ok()?.unwrap_or_default();
@@ -87,7 +88,7 @@ impl Sessions {
             if tokio::time::Instant::now() >= limit {
                 if !sought && known && !gone {
                     // Somebody may have begun another one at the terminal.
-                    self.bind_by_prompt(session, prompt, sent(turn)).await;
+                    self.conversations.bind_by_prompt(session, prompt, sent(turn)).await;
                     sought = true;
                     continue;
                 }
@@ -119,7 +120,7 @@ impl Sessions {
     /// What the agent said last in its record since then, answer or notice.
     pub(super) async fn said_since(&self, session: &Session, before: &Before) -> Option<String> {
         let (id, mark) = before.mark.clone()?;
-        let place = self.place(session).await?;
+        let place = self.conversations.place(session).await?;
         let entries = on_disk(move || place.since(&place.find(&id)?, &mark).ok()).await.ok()??;
         let said = entries.iter().rev().find(|e| matches!(e.who, Who::Agent | Who::Fault))?;
         Some(said.text.clone())
@@ -152,10 +153,10 @@ impl Sessions {
         before: &Before,
         gone: bool,
     ) -> Option<Said> {
-        let place = self.place(session).await?;
+        let place = self.conversations.place(session).await?;
         if !gone && !before.is_of(session.conversation().as_deref()) {
             // A new conversation began, or nobody knew which it was.
-            self.bind_by_prompt(session, prompt, sent(turn)).await;
+            self.conversations.bind_by_prompt(session, prompt, sent(turn)).await;
         }
         let then = before.mark.as_ref().map(|(id, _)| id.clone());
         let Some(id) = (if gone { then } else { session.conversation() }) else { return Some(Said::Nothing) };

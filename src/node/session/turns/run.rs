@@ -8,8 +8,10 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::{OwnedMutexGuard, RwLockReadGuard, watch};
 
+use super::super::connection::Request;
 use super::super::state::{Evidence, Seen};
-use super::super::{Pane, Session, Sessions, State, record};
+use super::super::{Pane, Session, State, record};
+use super::Delivery;
 use super::book::Book;
 use super::machine::{Effect, Event, Fitness, Judged, LOOK, LookedUp, News, Phase, View};
 use super::outcome::{Ended, outcome};
@@ -20,7 +22,7 @@ use muxfs_agent::rules::notice;
 use muxfs_tree::base::error::{Error, Kind, Result};
 use muxfs_tree::base::later::on_disk;
 
-impl Sessions {
+impl Delivery {
     /// Starts the task where none sees to this session yet.
     pub(super) fn drive(self: &Arc<Self>, session: &Arc<Session>) {
         if session.turns.driven.swap(true, Ordering::AcqRel) {
@@ -30,7 +32,7 @@ impl Sessions {
     }
 }
 
-async fn run(sessions: Weak<Sessions>, session: Arc<Session>) {
+async fn run(delivery: Weak<Delivery>, session: Arc<Session>) {
     let mut driver = Driver::new(&session);
     let mut phase = Phase::new();
     // Whether the last event was a look: then a change is waited for before the next one.
@@ -39,9 +41,9 @@ async fn run(sessions: Weak<Sessions>, session: Arc<Session>) {
     let mut life: Option<RwLockReadGuard<'_, ()>> = None;
     while phase != Phase::Over {
         if looked || matches!(phase, Phase::Waiting(_)) {
-            driver.wait(&sessions, &phase).await;
+            driver.wait(&delivery, &phase).await;
         }
-        let Some(sessions) = sessions.upgrade() else { return };
+        let Some(delivery) = delivery.upgrade() else { return };
         looked = matches!(phase, Phase::Idle | Phase::Waiting(_) | Phase::Running(_));
         // It may wait for a person's answer: a stop or a restart does not wait for that.
         life = life.filter(|_| phase == Phase::Marking);
@@ -49,19 +51,19 @@ async fn run(sessions: Weak<Sessions>, session: Arc<Session>) {
             driver.prompts = None;
         }
         let event = match phase {
-            Phase::Preparing => driver.prepare(&sessions, &session, &mut life).await,
-            _ => driver.find_out(&sessions, &phase).await,
+            Phase::Preparing => driver.prepare(&delivery, &session, &mut life).await,
+            _ => driver.find_out(&delivery, &phase).await,
         };
         let event = event.unwrap_or_else(Event::Failed);
         let (next, effects) = phase.step(event, Instant::now());
         phase = next;
         for effect in effects {
-            if let Err(e) = driver.carry_out(&sessions, effect).await {
+            if let Err(e) = driver.carry_out(&delivery, effect).await {
                 let (next, effects) = phase.step(Event::Failed(e), Instant::now());
                 phase = next;
                 looked = false;
                 for effect in effects {
-                    let _ = driver.carry_out(&sessions, effect).await; // what follows a failure does not fail
+                    let _ = driver.carry_out(&delivery, effect).await; // what follows a failure does not fail
                 }
                 break;
             }
@@ -112,7 +114,7 @@ impl Driver {
     }
 
     /// Waits until the next look is worth it.
-    async fn wait(&mut self, sessions: &Weak<Sessions>, phase: &Phase) {
+    async fn wait(&mut self, delivery: &Weak<Delivery>, phase: &Phase) {
         if *phase == Phase::Idle {
             tokio::select! {
                 _ = self.changed.changed() => {}
@@ -125,35 +127,35 @@ impl Driver {
             _ = self.over.changed() => {}
             _ = self.main.changed(), if matches!(phase, Phase::Waiting(_)) => {}
             () = tokio::time::sleep(LOOK) => {
-                if let Some(sessions) = sessions.upgrade() {
-                    sessions.observe(&self.pane);
+                if let Some(delivery) = delivery.upgrade() {
+                    delivery.observation.observe(&self.pane);
                 }
             }
         }
     }
 
     /// The answer to what `phase` waits for.
-    async fn find_out(&mut self, sessions: &Arc<Sessions>, phase: &Phase) -> Result<Event> {
+    async fn find_out(&mut self, delivery: &Arc<Delivery>, phase: &Phase) -> Result<Event> {
         Ok(match phase {
             Phase::Idle => {
                 self.take_up();
-                Event::Looked(self.view(sessions))
+                Event::Looked(self.view(delivery))
             }
-            Phase::Waiting(_) | Phase::Running(_) => Event::Looked(self.view(sessions)),
-            Phase::Asking { .. } => Event::Typed(sessions.typed_by_hand(&self.pane).await?),
+            Phase::Waiting(_) | Phase::Running(_) => Event::Looked(self.view(delivery)),
+            Phase::Asking { .. } => Event::Typed(delivery.connection.typed_by_hand(&self.pane).await?),
             Phase::Clearing(_) => {
-                self.clear(sessions).await?;
+                self.clear(delivery).await?;
                 Event::Cleared
             }
             Phase::Preparing => Event::Fitted(Fitness::Nothing), // its answer needs the session's life
-            Phase::Marking => Event::Marked(self.store(sessions, Stage::Typing).await?.is_some()),
-            Phase::Typing => Event::Put(self.put(sessions).await),
+            Phase::Marking => Event::Marked(self.store(delivery, Stage::Typing).await?.is_some()),
+            Phase::Typing => Event::Put(self.put(delivery).await),
             Phase::Resting(time) => {
                 tokio::time::sleep(*time).await;
                 Event::Rested
             }
-            Phase::LookingUp(_) => Event::LookedUp(self.look_up(sessions).await),
-            Phase::Judging(_, end) => Event::Judged(self.judge(sessions, end).await?),
+            Phase::LookingUp(_) => Event::LookedUp(self.look_up(delivery).await),
+            Phase::Judging(_, end) => Event::Judged(self.judge(delivery, end).await?),
             Phase::Over => Event::Rested,
         })
     }
@@ -169,7 +171,7 @@ impl Driver {
         (self.before, self.answers, self.fit) = (Before::default(), Before::default(), None);
     }
 
-    fn view(&mut self, sessions: &Sessions) -> View {
+    fn view(&mut self, delivery: &Delivery) -> View {
         self.changed.borrow_and_update();
         let over = *self.over.borrow_and_update();
         let other_pane = !Arc::ptr_eq(&self.pane, &self.main.borrow_and_update());
@@ -184,13 +186,13 @@ impl Driver {
             (limit.map(|l| l.reason), may_leave, may_try, e.picture.composer.unfit())
         });
         let (limit, may_leave, may_try, unfit) = agent.unwrap_or_default();
-        let config = sessions.config();
+        let config = delivery.settings.config();
         View {
             over,
             other_pane,
             waiting,
             under_way,
-            turns_on: sessions.turns_on(session),
+            turns_on: delivery.turns_on(session),
             damaged: book.as_ref().is_some_and(|book| book.held().is_some()),
             unsure: book.is_some_and(|book| book.is_unsure()),
             changing: session.life.try_read().is_err() || session.pending_restart(),
@@ -220,11 +222,11 @@ impl Driver {
     }
 
     /// Empties the composer of the last prompt, or a part of it, that may stand there still.
-    async fn clear(&self, sessions: &Sessions) -> Result<()> {
+    async fn clear(&self, delivery: &Delivery) -> Result<()> {
         let book = self.book()?;
         let last = book.all().into_iter().rev().find(|turn| turn.stage == Stage::Uncertain);
         let text = last.and_then(|turn| book.prompt(&turn).ok()).unwrap_or_default();
-        if sessions.clear_composer(&self.pane, &text).await? {
+        if delivery.clear_composer(&self.pane, &text).await? {
             on_disk(move || book.composer_is_clean()).await??;
         }
         Ok(())
@@ -233,7 +235,7 @@ impl Driver {
     /// Takes the next prompt in hand, and looks whether it may go. `life` is held from then on.
     async fn prepare<'a>(
         &mut self,
-        sessions: &Arc<Sessions>,
+        delivery: &Arc<Delivery>,
         session: &'a Session,
         life: &mut Option<RwLockReadGuard<'a, ()>>,
     ) -> Result<Event> {
@@ -241,11 +243,11 @@ impl Driver {
         let Some(turn) = book.queue().into_iter().next() else { return Ok(Event::Fitted(Fitness::Nothing)) };
         self.text = Some(book.prompt(&turn)?);
         self.turn = Some(turn);
-        self.before = sessions.before_turn(session, &self.pane).await;
+        self.before = delivery.before_turn(session, &self.pane).await;
         self.prompts = Some(self.pane.prompts.clone().lock_owned().await);
         *life = Some(session.life.read().await);
         self.pane.check_alive()?;
-        let held = match sessions.fit(&self.pane, false).await? {
+        let held = match delivery.fit(&self.pane, false).await? {
             Ok(fit) => {
                 self.fit = Some(fit);
                 return Ok(Event::Fitted(Fitness::Fit));
@@ -258,20 +260,20 @@ impl Driver {
     }
 
     /// Types the prompt; once it is marked as typed, each failure leaves it uncertain.
-    async fn put(&self, sessions: &Arc<Sessions>) -> Put {
+    async fn put(&self, delivery: &Arc<Delivery>) -> Put {
         let (Some(fit), Some(text)) = (&self.fit, &self.text) else {
             return Put::Uncertain("no prompt is in hand".into());
         };
         let wanted = || !self.session.turns.interrupted.load(Ordering::Acquire);
-        let put = sessions.put_in(&self.pane, fit, text, &wanted).await;
+        let put = delivery.put_in(&self.pane, fit, text, &wanted).await;
         put.unwrap_or_else(|e| Put::Uncertain(e.text().to_owned()))
     }
 
-    async fn look_up(&self, sessions: &Arc<Sessions>) -> LookedUp {
+    async fn look_up(&self, delivery: &Arc<Delivery>) -> LookedUp {
         let (Some(turn), Some(text)) = (&self.turn, &self.text) else {
             return LookedUp::Open { holds: false };
         };
-        let record = sessions.record_says(&self.session, turn, text, &self.before).await;
+        let record = delivery.record_says(&self.session, turn, text, &self.before).await;
         if record.is_some_and(|r| r.reply.is_some() || r.end.is_some()) {
             return LookedUp::Answered;
         }
@@ -279,7 +281,7 @@ impl Driver {
         LookedUp::Open { holds: !interrupted && self.pane.eyes(|e| e.holds(text)).unwrap_or(false) }
     }
 
-    async fn judge(&mut self, sessions: &Arc<Sessions>, end: &Ended) -> Result<Judged> {
+    async fn judge(&mut self, delivery: &Arc<Delivery>, end: &Ended) -> Result<Judged> {
         let (session, book) = (&self.session, self.book()?);
         let pane = session.main();
         let pid = pane.fact(|f| f.pid);
@@ -287,7 +289,7 @@ impl Driver {
         let turn = book.by_number(turn.number).unwrap_or_else(|| turn.clone());
         let prompt = book.prompt(&turn).unwrap_or_default();
         let gone = end.stage == Stage::Failed;
-        let found = sessions.find_reply(session, &pane, &turn, &prompt, &self.before, gone).await;
+        let found = delivery.find_reply(session, &pane, &turn, &prompt, &self.before, gone).await;
         let manifest = pane.eyes(|e| e.agent.manifest.clone());
         let notice = |text: &str| notice(manifest.as_deref()?, text);
         let (open, busy) = (found.is_open(), pane.seen().state == State::Busy);
@@ -305,69 +307,69 @@ impl Driver {
         Ok(judged)
     }
 
-    async fn store(&self, sessions: &Sessions, stage: Stage) -> Result<Option<Turn>> {
+    async fn store(&self, delivery: &Delivery, stage: Stage) -> Result<Option<Turn>> {
         let (book, turn) = (self.book()?, self.turn()?);
         let (number, at) = (turn.number, record::millis(SystemTime::now()));
         let staged = on_disk(move || book.stage(number, stage, at, None, None)).await?;
         // It may have come to its queue, or left it.
         let session = self.session.shown();
-        sessions.tell_moved(super::Moved::Turn { session, name: turn.name.clone() });
+        delivery.moves.tell(super::Moved::Turn { session, name: turn.name.clone() });
         staged
     }
 
-    async fn carry_out(&mut self, sessions: &Arc<Sessions>, effect: Effect) -> Result<()> {
+    async fn carry_out(&mut self, delivery: &Arc<Delivery>, effect: Effect) -> Result<()> {
         let (session, pane) = (&self.session, &self.pane);
         match effect {
             Effect::Hold(held) => pane.set_held(held),
-            Effect::Observe => _ = sessions.observe_now(pane),
-            Effect::SeekAnswer { anew } => self.seek_answer(sessions, anew).await,
+            Effect::Observe => _ = delivery.observation.observe_now(pane),
+            Effect::SeekAnswer { anew } => self.seek_answer(delivery, anew).await,
             Effect::BeginTry => _ = pane.eyes(|e| e.limits().begin_try()),
             Effect::CancelTry => _ = pane.eyes(|e| e.limits().cancel_try()),
             Effect::TakeBack(number) => {
                 let book = self.book()?;
                 if let Some(turn) = book.by_number(number) {
-                    sessions.take_back_restored(session, pane, &book, &turn).await;
+                    delivery.take_back_restored(session, pane, &book, &turn).await;
                 }
             }
             Effect::ForgetInterrupt => session.turns.interrupted.store(false, Ordering::Release),
-            Effect::Store(stage) => drop(self.store(sessions, stage).await?),
-            Effect::Report(step) => sessions.report_turn(session, self.turn()?, step),
+            Effect::Store(stage) => drop(self.store(delivery, stage).await?),
+            Effect::Report(step) => delivery.report_turn(session, self.turn()?, step),
             Effect::Notify => session.turns.tell(),
             Effect::NoteInput => self.note("input", self.text.as_deref().unwrap_or_default()),
             Effect::NoteReply(reply) => self.note("reply", &reply),
             Effect::Answered => {
                 pane.eyes(|e| e.answered());
-                sessions.observe(pane);
+                delivery.observation.observe(pane);
             }
             Effect::PressAgain => {
                 let text = self.text.as_deref().unwrap_or_default();
-                if let Err(e) = sessions.press_again(pane, text).await {
+                if let Err(e) = delivery.press_again(pane, text).await {
                     session.set_last_error(e.text());
                 }
             }
             Effect::Learn(news) => self.learn(news),
-            Effect::Settle => drop(sessions.records.settled().wait().await), // told where it failed
+            Effect::Settle => drop(delivery.records.settled().wait().await), // told where it failed
             Effect::Outdate => {
                 session.history.outdate();
-                sessions.poke_history(session);
+                delivery.conversations.poke(session);
             }
             Effect::Interrupted => {
                 let (book, turn) = (self.book()?, self.turn()?);
                 *session.turns.restores.lock() = Some((turn.number, Instant::now()));
-                sessions.take_back_restored(session, pane, &book, turn).await;
+                delivery.take_back_restored(session, pane, &book, turn).await;
             }
             Effect::Trouble(trouble) => {
                 let text = format!("prompt {}: {trouble}", self.turn()?.name);
                 session.set_last_error(&text);
-                sessions.journal.trouble(&session.shown(), &text);
+                delivery.journal.trouble(&session.shown(), &text);
             }
             Effect::End { stage, why, reply } => {
-                sessions.end_turn(session, &self.book()?, self.turn()?, stage, why.as_deref(), reply).await?;
+                delivery.end_turn(session, &self.book()?, self.turn()?, stage, why.as_deref(), reply).await?;
             }
-            Effect::RestartIfPending => sessions.restart_if_pending(session),
+            Effect::RestartIfPending => delivery.connection.ask(Request::MayRestart(session.clone())),
             Effect::Complain(text) => {
                 session.set_last_error(&text);
-                sessions.journal.trouble(&session.shown(), &format!("turns: {text}"));
+                delivery.journal.trouble(&session.shown(), &format!("turns: {text}"));
             }
         }
         Ok(())
@@ -392,13 +394,13 @@ impl Driver {
     }
 
     /// Whether the record has an answer to what a person asked at the terminal during a limit.
-    async fn seek_answer(&mut self, sessions: &Arc<Sessions>, anew: bool) {
+    async fn seek_answer(&mut self, delivery: &Arc<Delivery>, anew: bool) {
         let pid = self.pane.fact(|f| f.pid);
         if !anew {
-            let Some(text) = sessions.said_since(&self.session, &self.answers).await else { return };
+            let Some(text) = delivery.said_since(&self.session, &self.answers).await else { return };
             let (now, wall) = (Instant::now(), SystemTime::now());
             self.pane.eyes_of(pid, |e| e.said(&text, false, Evidence::AgentFile, now, wall));
         }
-        self.answers = sessions.before_turn(&self.session, &self.pane).await;
+        self.answers = delivery.before_turn(&self.session, &self.pane).await;
     }
 }

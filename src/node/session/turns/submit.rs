@@ -9,9 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::super::Pane;
 use super::super::eyes::Picture;
 use super::super::pane::Held;
-use super::super::{Pane, Sessions};
+use super::Delivery;
 use super::entry::Entry;
 use muxfs_agent::composer::{self, Composer};
 use muxfs_agent::manifest::{By, Manifest, State as Shows};
@@ -61,14 +62,14 @@ pub(super) enum Put {
 /// Whether a step may go on: false once the prompt is no longer wanted.
 pub(super) type Wanted<'a> = &'a (dyn Fn() -> bool + std::marker::Send + Sync);
 
-impl Sessions {
+impl Delivery {
     /// Looks whether a prompt may go now. `working_too`: also while the agent works.
     pub(super) async fn fit(
         &self,
         pane: &Pane,
         working_too: bool,
     ) -> Result<std::result::Result<Fit, Unfit>> {
-        let server = self.server()?;
+        let server = self.connection.server()?;
         let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else {
             return Ok(Ok(Fit { server, stand: None, manifest: None }));
         };
@@ -83,14 +84,14 @@ impl Sessions {
             }
             _ => false,
         };
-        let (mut shot, mut picture) = self.picture(pane).await?;
+        let (mut shot, mut picture) = self.connection.picture(pane).await?;
         // Of a composer in another mode the rules may not know what it is.
         let other = may(&picture) || picture.state == Some(Shows::Unknown);
         if other && pane.eyes(|e| e.may_leave(&picture.composer)).unwrap_or(false) {
             if let Some(held) = self.leave_mode(pane, &server, &manifest).await? {
                 return Ok(Err(Unfit::Composer(held)));
             }
-            (shot, picture) = self.picture(pane).await?;
+            (shot, picture) = self.connection.picture(pane).await?;
         }
         if shot.dead {
             return fail(Kind::Gone, format!("pane {} is dead", pane.id));
@@ -131,27 +132,27 @@ impl Sessions {
         if put == Typed::Moved {
             return Ok(Put::Moved);
         }
-        let entry = Entry { sessions: self, pane, server: &fit.server, manifest, text, typed, wanted };
+        let entry = Entry { delivery: self, pane, server: &fit.server, manifest, text, typed, wanted };
         entry.submit().await
     }
 
     /// Enter once more, where the composer holds the prompt still.
     pub(super) async fn press_again(self: &Arc<Self>, pane: &Arc<Pane>, prompt: &str) -> Result<()> {
-        let server = self.server()?;
+        let server = self.connection.server()?;
         let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else { return Ok(()) };
-        let (shot, picture) = self.picture(pane).await?;
+        let (shot, picture) = self.connection.picture(pane).await?;
         let (stand, ours) = (stand(&shot, &picture), holds(&manifest, &picture, prompt) == Holds::Ours);
         let asks = picture.state == Some(Shows::Blocked);
         let list = picture.popup.is_some();
         pane.saw(shot.pid, picture);
-        if self.typed_by_hand(pane).await? {
+        if self.connection.typed_by_hand(pane).await? {
             return Ok(()); // a person stopped it, and has it back
         }
         if ours && !asks && !list && pane.eyes(|e| e.holds(prompt)).unwrap_or(false) {
             pane.input(Instant::now());
             input::type_if(&server, &pane.id, &pressed(&known(&["Enter"])?), &stand).await?; // Moved: at the next look
         }
-        self.observe_now(pane);
+        self.observation.observe_now(pane);
         Ok(())
     }
 
@@ -202,11 +203,11 @@ impl Sessions {
         if manifest.rules.is_empty() || manifest.composer.is_none() {
             return Ok(true); // nobody sees it
         }
-        let server = self.server()?;
+        let server = self.connection.server()?;
         let (clear, delete) = (clear_keys(&manifest)?, known(&["DC"])?);
         let mut before: Option<String> = None;
         for _ in 0..CLEARS {
-            let (shot, picture) = self.picture(pane).await?;
+            let (shot, picture) = self.connection.picture(pane).await?;
             let limited = picture.state == Some(Shows::Limited);
             let stand = stand(&shot, &picture);
             let ready = picture.state == Some(Shows::Ready);
@@ -242,7 +243,7 @@ impl Sessions {
     /// The picture's text without what stood there before: the answer of an agent whose history
     /// nobody can read.
     pub(super) async fn screen_text(&self, pane: &Pane) -> Option<String> {
-        let text = self.capture(pane, tmux::Capture::Screen).await.ok()?;
+        let text = self.connection.capture(pane, tmux::Capture::Screen).await.ok()?;
         Some(String::from_utf8_lossy(&text).into_owned())
     }
 }

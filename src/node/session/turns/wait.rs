@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::{Session, Sessions};
+use super::super::Session;
+use super::Delivery;
 use super::turn::{Stage, Turn};
 use muxfs_tree::Lines;
 use muxfs_tree::base::error::{Kind, Result, fail};
@@ -65,7 +66,7 @@ async fn reached(session: &Session, number: u64, met: fn(&Turn) -> bool) -> Opti
     }
 }
 
-impl Sessions {
+impl Delivery {
     /// Waits until the agent has taken the prompt `turn`.
     pub async fn until_delivered(&self, session: &Session, turn: &Turn) -> Result<()> {
         let name = &turn.name;

@@ -10,10 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::env::{self, Env};
-use super::program::Agent;
-use super::{Moved, Record, Session, Sessions};
+use super::moves::Moves;
+use super::program::{self, Agent};
+use super::records::Records;
+use super::settings::Settings;
+use super::tables::Tables;
+use super::{Journal, Moved, Record, Session};
 use crate::config::SessionConfig;
 use muxfs_agent::history::{self, Adapter, Conversation, Entry, Home, Listing, Mark};
 use muxfs_tree::base::error::{Kind, Result, fail};
@@ -87,7 +92,35 @@ impl Place {
     }
 }
 
-impl Sessions {
+pub struct Conversations {
+    settings: Arc<Settings>,
+    records: Arc<Records>,
+    tables: Arc<Tables>,
+    journal: Arc<Journal>,
+    moves: Arc<Moves>,
+    /// For what a listing sets off: it may run on a thread that is none of the runtime's.
+    runtime: Handle,
+}
+
+impl Conversations {
+    /// Needs a tokio runtime.
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        records: Arc<Records>,
+        tables: Arc<Tables>,
+        moves: Arc<Moves>,
+    ) -> Self {
+        let (journal, runtime) = (settings.journal.clone(), Handle::current());
+        Conversations { settings, records, tables, journal, moves, runtime }
+    }
+
+    /// The conversation that runs in the session from now on.
+    pub(super) fn bind(&self, session: &Session, id: Option<String>) {
+        if session.record.get(|r| r.conversation != id) {
+            self.records.edit(&session.record, &session.shown(), |r| r.conversation = id);
+        }
+    }
+
     /// Where the session's agent keeps its conversations; none where nobody knows how to read them.
     pub(super) async fn place(&self, session: &Session) -> Option<Place> {
         let pane = session.main();
@@ -113,20 +146,21 @@ impl Sessions {
         agent: &Agent,
     ) -> Option<Place> {
         let adapter = history::adapter(agent.manifest.history.as_deref()?)?;
-        let env = self.program_env(config, &*self.login_env().await, Some(agent));
-        let cwd = self.start_dir(config, record.cwd.clone(), &env);
+        let node = self.settings.config();
+        let env = program::env(config, &node, &*self.settings.login_env().await, Some(agent));
+        let cwd = program::start_dir(config, &node, record.cwd.clone(), &env);
         Some(Place { adapter, env: Arc::new(env), cwd })
     }
 
     /// The environment that the session's program would get now.
     async fn env_of(&self, session: &Session) -> Env {
         let config = session.config();
-        let agent = Agent::of(&config, &self.catalogue());
-        self.program_env(&config, &*self.login_env().await, agent.as_ref())
+        let agent = Agent::of(&config, &self.settings.catalogue());
+        program::env(&config, &self.settings.config(), &*self.settings.login_env().await, agent.as_ref())
     }
 
     /// Makes the list anew, and tells which names came and went.
-    pub async fn refresh_history(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+    pub async fn refresh(&self, session: &Session) -> Result<()> {
         let listing = match self.place(session).await {
             Some(place) => on_disk(move || place.list()).await?,
             None => Listing::default(),
@@ -147,7 +181,7 @@ impl Sessions {
         listed.at = Some(Instant::now());
         drop(listed);
         for name in names {
-            self.tell_moved(Moved::Talk { session: session.shown(), name });
+            self.moves.tell(Moved::Talk { session: session.shown(), name });
         }
         for trouble in news {
             self.journal.trouble(&session.shown(), &format!("history: {trouble}"));
@@ -156,14 +190,14 @@ impl Sessions {
     }
 
     /// Has the list made anew, in a while, where it is old.
-    pub fn poke_history(self: &Arc<Self>, session: &Arc<Session>) {
+    pub fn poke(self: &Arc<Self>, session: &Arc<Session>) {
         let fresh = session.history.listed.lock().at.is_some_and(|at| at.elapsed() < FRESH);
         if fresh || session.history.under_way.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (sessions, session) = (self.clone(), session.clone());
+        let (conversations, session) = (self.clone(), session.clone());
         self.runtime.spawn(async move {
-            if let Err(e) = sessions.refresh_history(&session).await {
+            if let Err(e) = conversations.refresh(&session).await {
                 session.set_last_error(e.text());
             }
             session.history.under_way.store(false, Ordering::Release);
@@ -173,7 +207,7 @@ impl Sessions {
     /// Conversations that run in other sessions now: two sessions in one directory never show each
     /// other's.
     fn bound_elsewhere(&self, session: &Session) -> Vec<String> {
-        let others = self.all();
+        let others = self.tables.all();
         let live = others.iter().filter(|s| s.serial != session.serial && !s.main().seen().state.ended());
         live.filter_map(|s| s.conversation()).collect()
     }
@@ -190,10 +224,10 @@ impl Sessions {
     }
 
     /// Every agent's conversations in every directory, newest first, by the agent's key.
-    pub async fn all_conversations(&self) -> Result<Vec<(String, Conversation)>> {
-        let mut env = (*self.login_env().await).clone();
-        env.extend(self.config().env.clone());
-        let (env, catalogue) = (Arc::new(env), self.catalogue());
+    pub async fn all(&self) -> Result<Vec<(String, Conversation)>> {
+        let mut env = (*self.settings.login_env().await).clone();
+        env.extend(self.settings.config().env.clone());
+        let (env, catalogue) = (Arc::new(env), self.settings.catalogue());
         let found = on_disk(move || {
             let mut all = Vec::new();
             let mut trouble = Vec::new();
@@ -223,19 +257,14 @@ impl Sessions {
     }
 
     /// The newest conversation that runs nowhere else.
-    pub(super) async fn newest(self: &Arc<Self>, session: &Arc<Session>) -> Result<Option<String>> {
-        self.refresh_history(session).await?;
+    pub(super) async fn newest(&self, session: &Session) -> Result<Option<String>> {
+        self.refresh(session).await?;
         Ok(session.history.list().first().map(|c| c.id.clone()))
     }
 
     /// The conversation that the prompt `text`, sent at `sent`, went into: the newest one since
     /// then that holds it last and runs nowhere else. The one it was bound to goes before others.
-    pub(super) async fn bind_by_prompt(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        text: &str,
-        sent: SystemTime,
-    ) {
+    pub(super) async fn bind_by_prompt(&self, session: &Session, text: &str, sent: SystemTime) {
         let Some(place) = self.place(session).await else { return };
         let others = self.bound_elsewhere(session);
         let bound = session.conversation();
@@ -253,7 +282,7 @@ impl Sessions {
         })
         .await;
         if let Ok(Some(c)) = found {
-            self.bind_conversation(session, Some(c.id));
+            self.bind(session, Some(c.id));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Pictures of agents' panes, taken when something happened in them, and what they say.
+//! What an agent's pane shows, and what that says.
 //!
 //! Knows tmux's captures and the manifests' rules. Must not know what is done with a state.
 
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::connection::Connection;
 use super::eyes::{FileSays, Picture, Signal};
-use super::program::Agent;
-use super::{Pane, Session, Sessions, env, record};
+use super::{Pane, env, record};
 use muxfs_agent::composer;
 use muxfs_agent::manifest::{Manifest, State};
 use muxfs_agent::question::asked;
@@ -21,21 +21,7 @@ use muxfs_tree::base::clock;
 use muxfs_tree::base::error::{Kind, Result, fail};
 use muxfs_tree::base::foreign::{self, Links};
 
-impl Sessions {
-    /// Looks at an agent's pane, judges what it shows and tells what changed. Returns when to look
-    /// again.
-    pub(super) async fn look(self: &Arc<Self>, pane: &Arc<Pane>) -> Option<Duration> {
-        if pane.looking.swap(true, Ordering::AcqRel) {
-            return Some(Duration::ZERO); // the look under way may have been too early
-        }
-        let taken = self.picture(pane).await;
-        pane.looking.store(false, Ordering::Release);
-        if let Ok((shot, picture)) = taken {
-            pane.saw(shot.pid, picture);
-        }
-        self.observe_now(pane)
-    }
-
+impl Connection {
     /// One picture, and what it says.
     pub(super) async fn picture(&self, pane: &Pane) -> Result<(tmux::Picture, Picture)> {
         let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else {
@@ -91,32 +77,6 @@ impl Sessions {
         let (now, wall) = (Instant::now(), record::millis(SystemTime::now()));
         let written = status.since.and_then(|since| pane.eyes(|e| e.written(since, now, wall)));
         Some(FileSays { signal, written })
-    }
-
-    /// What was told of a limit before: to another daemon, or by the rules before these.
-    fn restore_limit(&self, session: &Session, main: &Pane) {
-        let limit = session.record.get(|record| record.limit.clone());
-        if let Some((_, kept)) = limit.filter(|(pid, _)| *pid == main.fact(|f| f.pid)) {
-            main.eyes(|e| e.restore(&kept, Instant::now(), SystemTime::now()));
-        }
-    }
-
-    /// The agent of the session's settings sees to the main pane from now on.
-    pub(super) fn bind_agent(self: &Arc<Self>, session: &Arc<Session>) {
-        let config = session.config();
-        let catalogue = self.catalogue();
-        let agent = Agent::of(&config, &catalogue);
-        let main = session.main();
-        if main.set_agent(agent) {
-            self.restore_limit(session, &main);
-            main.publish_anew();
-            self.observer.poke(&main);
-        }
-        for (_, other) in session.panes() {
-            if !Arc::ptr_eq(&other, &main) {
-                other.set_agent(None);
-            }
-        }
     }
 }
 

@@ -1,16 +1,23 @@
-//! Where an operation comes from, by name: its user, and the session whose pane the calling process
-//! sits in.
+//! Where an operation comes from, by name: its user, the session whose pane the calling process sits in, and
+//! where that process stands. What they were refused, and what others than the owner did, is recorded here.
 //!
 //! Of a process only `/proc/PID/status` is read. The kernel answers it without a lock of the process
 //! (offload.rs), so this waits for nobody. Must not know what the operation does.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
-use super::Sessions;
+use super::Journal;
+use super::audit::Deed;
+use super::env::read_environ;
+use super::tables::Tables;
 use super::turns::turn::Author;
+use muxfs_tree::base::names;
+use muxfs_tree::base::offload::Offload;
 use muxfs_tree::base::users;
 use muxfs_tree::caller::{Caller, Origin, User};
 
@@ -22,10 +29,24 @@ const KEPT: Duration = Duration::from_secs(3);
 /// Answers that are kept.
 const MOST: usize = 256;
 
-/// What is known of process sessions that are no pane's: the pane (by its serial) whose process is among
-/// their parents.
-#[derive(Default)]
-pub(super) struct Origins(Mutex<HashMap<u32, (Instant, Option<u64>)>>);
+/// Questions to callers' processes, which may be kept from answering (offload.rs).
+static CALLERS: Offload = Offload::new("muxfs-callers", 16);
+/// How long a caller's process may take to answer one.
+const ASKED: Duration = Duration::from_secs(1);
+
+fn local_pid(who: &Caller) -> Option<u32> {
+    who.pid().filter(|_| who.origin().node.is_none())
+}
+
+pub struct Callers {
+    tables: Arc<Tables>,
+    journal: Arc<Journal>,
+    /// What is known of process sessions that are no pane's: the pane (by its serial) whose process is among
+    /// their parents.
+    known: Mutex<HashMap<u32, (Instant, Option<u64>)>>,
+    /// Directories that are mounts of ours: no session starts in one of them by itself.
+    mounts: RwLock<Vec<PathBuf>>,
+}
 
 /// What the kernel tells of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +56,17 @@ struct Kin {
     session: u32,
 }
 
-impl Sessions {
+impl Callers {
+    pub(super) fn new(tables: Arc<Tables>, journal: Arc<Journal>) -> Self {
+        Callers { tables, journal, known: Mutex::default(), mounts: RwLock::default() }
+    }
+
+    /// Keeps sessions from starting inside `dir`, a mount of this process: it must never wait on
+    /// itself.
+    pub fn avoid(&self, dir: PathBuf) {
+        self.mounts.write().push(dir);
+    }
+
     /// A caller with their session, where the calling process sits in a pane of one.
     pub fn placed(&self, who: &Caller) -> Caller {
         let mut who = who.clone();
@@ -63,29 +94,82 @@ impl Sessions {
         self.journal.refused(&self.placed(who), at, why);
     }
 
+    /// The directory a local caller stands in, unless it is inside one of our own mounts: a
+    /// daemon that waits on its own mount waits for ever. None also where the process does not
+    /// tell in time; `errors` says so, as its session then starts elsewhere.
+    pub(super) async fn dir_of(&self, who: &Caller, name: &str) -> Option<String> {
+        let pid = match &who.identity.cwd {
+            Some(dir) if who.origin().node.is_none() => return self.outside(dir.into()),
+            _ => local_pid(who)?,
+        };
+        let link = move || std::fs::read_link(format!("/proc/{pid}/cwd"));
+        let Some(dir) = CALLERS.ask(pid, ASKED, link).await else {
+            let why = format!("the working directory of process {pid} is not known, so the default is used");
+            self.journal.trouble(name, &why);
+            return None;
+        };
+        self.outside(dir.ok()?)
+    }
+
+    /// A directory that is there, and in no mount of ours.
+    fn outside(&self, dir: PathBuf) -> Option<String> {
+        let inside = |mount: &PathBuf| dir.starts_with(mount);
+        if self.mounts.read().iter().any(inside) {
+            return None;
+        }
+        dir.to_str().filter(|d| !d.ends_with(" (deleted)")).map(str::to_owned)
+    }
+
+    /// The session that a local caller runs in, by its id.
+    pub(super) async fn session_id_of(&self, who: &Caller) -> Option<String> {
+        let pid = local_pid(who)?;
+        let env = CALLERS.ask(pid, ASKED, move || read_environ(pid)).await;
+        let id = env??.remove(names::SESSION_ID)?;
+        // What stands in an environment is anyone's to write: only a session that is here counts.
+        self.tables.by_id(&id).is_some().then_some(id)
+    }
+
+    /// Records what was done at a path of this node, where it was not its owner who did it.
+    pub fn audit(&self, who: &Caller, at: &str, deed: Deed) {
+        if who.local_uid() == Some(nix::unistd::geteuid().as_raw()) {
+            return;
+        }
+        let name = at.split('/').next().unwrap_or_default();
+        let session = self.tables.get(name).map(|session| session.shown()).unwrap_or_default();
+        self.journal.audit(&self.placed(who), &session, at, deed);
+    }
+
     fn session_of(&self, pane: u64) -> Option<String> {
-        let tables = self.tables.read();
-        tables.sessions.values().find(|session| session.has_pane(pane)).map(|session| session.shown())
+        self.tables
+            .now()
+            .sessions
+            .values()
+            .find(|session| session.has_pane(pane))
+            .map(|session| session.shown())
     }
 
     /// The pane that a process sits in, by its serial.
     fn pane_of(&self, pid: u32) -> Option<u64> {
         let asked = kin(pid)?;
         let of_pane = |pid: u32| {
-            let tables = self.tables.read();
-            tables.panes.values().find(|pane| pane.fact(|f| f.pid == pid && !f.dead)).map(|pane| pane.serial)
+            self.tables
+                .now()
+                .panes
+                .values()
+                .find(|pane| pane.fact(|f| f.pid == pid && !f.dead))
+                .map(|pane| pane.serial)
         };
         if let Some(pane) = of_pane(asked.session) {
             return Some(pane);
         }
         let now = Instant::now();
-        if let Some((since, pane)) = self.origins.0.lock().get(&asked.session)
+        if let Some((since, pane)) = self.known.lock().get(&asked.session)
             && now.duration_since(*since) < KEPT
         {
             return *pane;
         }
         let found = ancestors(asked, kin).find_map(of_pane);
-        let mut known = self.origins.0.lock();
+        let mut known = self.known.lock();
         if known.len() >= MOST {
             known.retain(|_, (since, _)| now.duration_since(*since) < KEPT);
         }

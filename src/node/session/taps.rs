@@ -3,13 +3,20 @@
 //! Knows the pipe's comings and goings and states every gap in both logs. Must not know what the
 //! bytes mean.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
+
+use super::connection::Connection;
+use super::observer::Observer;
+use super::output::Output;
 use super::screen_log::Tail;
-use super::{Pane, Sessions, Tap};
-use muxfs_tmux::{self as tmux, Capture, PipeStart, Server, missing_room};
+use super::tables::Tables;
+use super::{Pane, Session, Tap};
+use muxfs_tmux::{self as tmux, Capture, PipeHub, PipeStart, Server, missing_room};
 use muxfs_tree::base::error::{Kind, Result};
 
 /// A pane that has had no pipe for this long is asked for one again.
@@ -19,25 +26,78 @@ const POLL: Duration = Duration::from_secs(1);
 /// Bytes at the end of a transcript in which the place to go on is looked for.
 const KNOWN: u64 = 16 << 10;
 
-impl Sessions {
+pub struct Taps {
+    connection: Arc<Connection>,
+    tables: Arc<Tables>,
+    observer: Observer,
+    pipes: PipeHub,
+    /// Pipes that came before their panes, by tmux pane id.
+    expected: Mutex<HashMap<String, OwnedFd>>,
+    output: Output,
+}
+
+impl Taps {
+    pub(super) fn new(
+        connection: Arc<Connection>,
+        tables: Arc<Tables>,
+        observer: Observer,
+        pipes: PipeHub,
+        output: Output,
+    ) -> Self {
+        Taps { connection, tables, observer, pipes, expected: Mutex::default(), output }
+    }
+
+    /// For a pane whose pipe is opened in the line that makes it.
+    pub(super) fn pipes(&self) -> &PipeHub {
+        &self.pipes
+    }
+
+    /// Sees the pane's process end at once, not at the next poll.
+    pub(super) fn watch_process(&self, pane: &Arc<Pane>) {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        let (pid, dead) = pane.fact(|f| (f.pid, f.dead));
+        if let (Some(pid), false) = (Pid::from_raw(pid as i32), dead)
+            && let Ok(fd) = pidfd_open(pid, PidfdFlags::empty())
+        {
+            self.output.process(pane.clone(), fd); // one that ended already is seen by the refresh
+        }
+    }
+
+    /// tmux has no such pane any more.
+    pub(super) fn forget(&self, pane: &Pane) {
+        self.output.forget(pane.serial);
+    }
+
+    /// Pipes for the panes that have none, where the settings want logs.
+    pub(super) fn tap_session(self: &Arc<Self>, session: &Session) {
+        let wanted = session.config().logs;
+        for (_, pane) in session.panes() {
+            match pane.tap() {
+                Tap::None if wanted => self.ask(&pane),
+                Tap::None => _ = pane.set_tap(Tap::Off),
+                _ => {}
+            }
+        }
+    }
+
     /// Asks tmux for the pane's pipe, in a task of its own.
-    pub(super) fn ask_tap(self: &Arc<Self>, pane: &Arc<Pane>) {
+    pub(super) fn ask(self: &Arc<Self>, pane: &Arc<Pane>) {
         pane.set_tap(Tap::Asked);
-        let (sessions, pane, asked) = (self.clone(), pane.clone(), pane.tap_since());
+        let (taps, pane, asked) = (self.clone(), pane.clone(), pane.tap_since());
         tokio::spawn(async move {
-            let Some(start) = sessions.try_pipe(&pane).await else { return };
+            let Some(start) = taps.try_pipe(&pane).await else { return };
             if pane.tap_since() != asked {
                 return; // `logs = false` meanwhile; a pipe that came closes with its descriptor
             }
             match start {
-                Ok(fd) => sessions.tapped(&pane, fd),
+                Ok(fd) => taps.tapped(&pane, fd),
                 Err(tap) => {
                     pane.note(
                         &format!("the transcript comes from the {}", tap.describe()),
                         SystemTime::now(),
                     );
                     pane.set_tap(tap);
-                    sessions.from_screen(pane).await;
+                    taps.from_screen(pane).await;
                 }
             }
         });
@@ -45,7 +105,7 @@ impl Sessions {
 
     /// The pipe, or what is in its place. None: the pane or its server is gone.
     async fn try_pipe(&self, pane: &Pane) -> Option<std::result::Result<OwnedFd, Tap>> {
-        let server = self.server().ok()?;
+        let server = self.connection.server().ok()?;
         Some(match self.pipes.pipe(&server, &pane.id).await {
             Ok(PipeStart::Ours(fd)) => Ok(fd),
             Ok(PipeStart::Theirs) => Err(Tap::Theirs),
@@ -56,19 +116,19 @@ impl Sessions {
     }
 
     /// A pipe that was opened in the line that made its pane, before the pane is in the tables.
-    pub(super) fn expect_tap(&self, pane: &str, start: Option<Result<PipeStart>>) {
+    pub(super) fn expect(&self, pane: &str, start: Option<Result<PipeStart>>) {
         let start = match start {
             Some(Ok(PipeStart::Ours(fd))) => fd,
             _ => return, // the pane is asked for its pipe like any other
         };
-        let known = self.tables.read().panes.get(pane).cloned();
-        match known {
-            Some(pane) => self.tapped(&pane, start),
-            None => _ = self.expected.lock().insert(pane.to_owned(), start),
+        self.expected.lock().insert(pane.to_owned(), start);
+        // A pane that comes into the tables from here on looks for its pipe itself.
+        if let Some(pane) = self.tables.pane(pane) {
+            self.take_expected(&pane);
         }
     }
 
-    pub(super) fn take_expected_tap(&self, pane: &Arc<Pane>) {
+    pub(super) fn take_expected(&self, pane: &Arc<Pane>) {
         let expected = self.expected.lock().remove(&pane.id);
         if let Some(fd) = expected {
             self.tapped(pane, fd);
@@ -94,7 +154,7 @@ impl Sessions {
     /// Gives pipes back where the tmux server runs short of descriptors: one without any answers
     /// nobody any more, and sessions count for more than transcripts. The newest panes' go first.
     pub(super) fn give_back(self: &Arc<Self>, server: &Server) {
-        let mut panes: Vec<Arc<Pane>> = self.tables.read().panes.values().cloned().collect();
+        let mut panes: Vec<Arc<Pane>> = self.tables.now().panes.values().cloned().collect();
         panes.retain(|p| p.tap() == Tap::Ours);
         if panes.is_empty() {
             return;
@@ -167,7 +227,7 @@ impl Sessions {
         if alternate || rests && screen.settled {
             return;
         }
-        let Ok(text) = self.capture(pane, Capture::Output).await else { return };
+        let Ok(text) = self.connection.capture(pane, Capture::Output).await else { return };
         screen.settled = rests;
         // The last line is where the cursor stands: not finished, unless that rests at a
         // line's beginning (the blank line it stands on is cut).
