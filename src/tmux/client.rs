@@ -312,7 +312,7 @@ impl Shared {
     async fn read_all(
         self: Arc<Self>,
         read: AsyncFd<OwnedFd>,
-        child: tokio::process::Child,
+        child: Option<tokio::process::Child>,
         notices: mpsc::UnboundedSender<Notice>,
     ) {
         let unplugged = async {
@@ -365,12 +365,13 @@ impl Shared {
         }
         let kept = self.down(!left);
         drop(read);
-        let end = super::process::finish(child);
-        let said = if left {
-            tokio::spawn(end);
-            String::new()
-        } else {
-            end.await.map(|(_, said)| said).unwrap_or_default()
+        let said = match child.map(super::process::finish) {
+            Some(end) if left => {
+                tokio::spawn(end);
+                String::new()
+            }
+            Some(end) => end.await.map(|(_, said)| said).unwrap_or_default(),
+            None => String::new(),
         };
         let reason = exit.or_else(|| (!said.is_empty()).then_some(said));
         // A server that ends has ended its clients first.

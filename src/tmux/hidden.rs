@@ -50,7 +50,7 @@ impl Server {
         let mut args = session_args(own, &["-A", "-f", "ignore-size,no-output"]);
         args.extend(options());
         let control = tmux.control(&args)?;
-        let client = control.child.id();
+        let client = control.child.as_ref().and_then(tokio::process::Child::id);
         let (shared, mut notices) = drive(control)?;
         // tmux reads our lines from the moment the client is known, which is before it is
         // attached; a line sent now might run without a session.

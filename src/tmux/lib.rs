@@ -28,6 +28,7 @@ mod secret;
 pub mod session;
 mod stand;
 pub mod state;
+mod stream;
 mod variable;
 pub mod watch;
 

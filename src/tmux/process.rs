@@ -337,13 +337,14 @@ impl Tmux {
         let mut p = self.process();
         p.args(["-N", "-C"]).args(args).stdin(stdin).stdout(stdout);
         let child = p.spawn().map_err(cannot_run)?;
-        Ok(Control { child, write, read })
+        Ok(Control { child: Some(child), write, read })
     }
 }
 
 /// A running control client and our ends of its pipes, both non-blocking.
 pub struct Control {
-    pub child: Child,
+    /// None where another process speaks control mode with us.
+    pub child: Option<Child>,
     pub write: OwnedFd,
     pub read: OwnedFd,
 }

@@ -88,6 +88,7 @@ const OPENS: &[(&str, &str)] = &[
     ("src/cli/background.rs", "the log may be a device, and is opened without waiting"),
     ("src/node/session/shell.rs", "opens a terminal, without waiting"),
     ("src/node/session/turns/book.rs", "syncs a directory"),
+    ("src/node/session/tests/puppet.rs", "reads files in memory by their descriptors, as tmux does"),
     ("src/fs/point.rs", "reads what /proc says of its own descriptor"),
     ("src/fs/takeover.rs", "reads what /proc says of processes, and the kernel's connections"),
     ("src/fs/freezer.rs", "opens a file of a control group"),

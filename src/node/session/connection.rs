@@ -37,6 +37,9 @@ pub(super) enum Request {
     ConfigFile(String),
     /// The node's own settings file was touched.
     NodeConfigFile,
+    /// A server is there that a test speaks for.
+    #[cfg(test)]
+    Connected(Server, mpsc::UnboundedReceiver<tmux::Notice>),
 }
 
 pub struct Connection {

@@ -238,6 +238,8 @@ impl Engine {
                 let sessions = sessions.clone();
                 drop(tokio::task::spawn_blocking(move || sessions.settings.read_again()));
             }
+            #[cfg(test)]
+            Request::Connected(server, notices) => self.connected(sessions, server, notices).await,
         }
     }
 

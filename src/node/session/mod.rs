@@ -294,3 +294,6 @@ impl Sessions {
         let _ = tokio::time::timeout(CLOSED, tokio::task::spawn_blocking(move || journal.end())).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
