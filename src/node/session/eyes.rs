@@ -449,11 +449,10 @@ impl Eyes {
         }
     }
 
-    /// The time of its limit came a moment ago, and it said that it goes on then: its next attempt may
-    /// show late.
+    /// It says that it goes on at a time that is to come, or came a moment ago: its next attempt may show
+    /// late.
     fn goes_on(&self, wall: SystemTime) -> bool {
-        let lately = |until: SystemTime| wall.duration_since(until).is_ok_and(|ago| ago < GOES_ON);
-        self.picture.continues && self.picture.until.is_some_and(lately)
+        self.picture.continues && self.picture.until.is_some_and(|until| wall < until + GOES_ON)
     }
 
     /// The file's word. That it is idle says nothing where it was written before the last input, or

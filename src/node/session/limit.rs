@@ -15,6 +15,8 @@ use muxfs_agent::manifest::Reason;
 /// long, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// A limit's end that is said anew is another one if it is later by more than this.
+const ROUNDED: Duration = Duration::from_secs(1);
 /// Work that lasts so long is work: an agent that cannot log in gives up sooner.
 const WORK: Duration = Duration::from_secs(10);
 
@@ -135,7 +137,12 @@ impl Limits {
             self.count_failure(now);
         }
         let since = same.map_or(now, |l| l.since);
-        self.on_screen = Some(Limit { reason, by, since, until: same.and_then(|l| l.until).or(until) });
+        let until = match (same.and_then(|l| l.until), until) {
+            // Words that count down are rounded.
+            (Some(known), Some(now)) if now <= known + ROUNDED => Some(known),
+            (known, now) => now.or(known),
+        };
+        self.on_screen = Some(Limit { reason, by, since, until });
         self.working_since = None;
     }
 
@@ -254,6 +261,19 @@ mod tests {
         assert_eq!(l.now(wall(0)).unwrap().since, t, "it is the same one");
         l.set_on_screen(None, t + s(9));
         assert_eq!(reason(&l, 0), None);
+    }
+
+    #[test]
+    fn the_next_attempt_has_a_time_of_its_own() {
+        let (t, mut l) = (Instant::now(), Limits::default());
+        let shows = |l: &mut Limits, at| {
+            l.set_on_screen(Some((Reason::Usage, Evidence::Screen, Some(wall(at)))), t);
+            l.now(wall(0)).unwrap().until
+        };
+        assert_eq!(shows(&mut l, 10), Some(wall(10)));
+        assert_eq!(shows(&mut l, 11), Some(wall(10)), "it counts down");
+        assert_eq!(shows(&mut l, 14), Some(wall(14)));
+        assert_eq!(reason(&l, 13), Some(Reason::Usage));
     }
 
     #[test]
