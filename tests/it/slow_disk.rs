@@ -507,6 +507,7 @@ fn what_limited_one_process_limits_no_other() {
     f.until_state("fake", "busy");
     s.hold(true);
     f.go();
+    until_true("it is at work no more", || f.status("fake", "state") != "busy");
     until_true("its record is opened", || s.disk.readers.load(Ordering::Acquire) > 0);
     let pid = f.status("fake", "pid");
     f.mount.sh("echo restart > fake/ctl");
