@@ -57,6 +57,15 @@ impl Pane {
         self.keys(keys(self.agent).clear);
     }
 
+    /// Empties the composer of `draft`, which was never sent. What is typed before that shows would be
+    /// sent with it.
+    fn clear_draft(&self, draft: &str) {
+        self.clear();
+        self.watch(&format!("the draft {draft:?} is gone"), |look| {
+            !pane::plain(&look.picture).contains(draft)
+        });
+    }
+
     /// Looks from now on until the request was answered, and whether they hold: nothing of them
     /// says ready between the first moments and the last.
     fn while_it_works(&self, what: &str, mut also: impl FnMut(Duration, &Look)) -> Vec<Look> {
@@ -78,7 +87,7 @@ fn a_draft_is_ready(pane: &Pane) {
     let draft = pane.draft("write the docs for the parser");
     let draft = if draft.state == State::Ready { draft } else { pane.seen(State::Ready, "with a draft") };
     save(pane, "draft", "ready", &draft);
-    pane.clear();
+    pane.clear_draft("write the docs for the parser");
     pane.seen(State::Ready, "with the draft cleared");
 }
 
