@@ -25,6 +25,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
 /// `(dependency, the packages that have it of their own)`: another one has it only through one of those.
 const OWNERS: &[(&str, &[&str])] = &[
     ("fuser", &["muxfs-fs"]),
+    ("inotify", &["muxfs-tree"]),
     ("rusqlite", &["muxfs-agent"]),
     ("regex", &["muxfs-agent"]),
     ("vte", &["muxfs-node"]),

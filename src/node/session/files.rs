@@ -8,16 +8,15 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::connection::Request;
 use muxfs_tree::base::disk;
 use muxfs_tree::base::error::{Error, Result};
+use muxfs_tree::base::watcher::{EventOwned, WatchDescriptor, WatchMask, Watcher};
 
 /// An editor writes in place or renames onto the name.
-const TOUCHED: AddWatchFlags =
-    AddWatchFlags::IN_CLOSE_WRITE.union(AddWatchFlags::IN_MOVED_TO).union(AddWatchFlags::IN_MODIFY);
+const TOUCHED: WatchMask = WatchMask::CLOSE_WRITE.union(WatchMask::MOVED_TO).union(WatchMask::MODIFY);
 /// Nothing happened to any of them for this long: a writer is done.
 const SETTLED: Duration = Duration::from_millis(100);
 
@@ -34,30 +33,29 @@ struct Places {
     config: Option<OsString>,
 }
 
-/// Asks `engine` to read what was touched.
-/// Ends with that loop.
+/// Asks `engine` to read what was touched, until that loop ends.
 pub(super) fn watch(records: &Path, node: &Path, engine: UnboundedSender<Request>) -> Result<()> {
-    let io = |e: nix::Error| Error::io("inotify", e.into());
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io)?;
-    let records = inotify.add_watch(records, TOUCHED).map_err(io)?;
+    let io = |e| Error::io("inotify", e);
+    let mut watcher = Watcher::new()?;
+    let records = watcher.add(records, TOUCHED).map_err(io)?;
     let config = node.file_name().map(OsStr::to_owned);
     let node = match node.parent() {
         Some(dir) => {
             disk::make_dir(dir)?;
-            Some(inotify.add_watch(dir, TOUCHED).map_err(io)?)
+            Some(watcher.add(dir, TOUCHED).map_err(io)?)
         }
         None => None,
     };
     let places = Places { records, node, config };
-    let inotify = muxfs_tree::base::sys::async_inotify(inotify).map_err(|e| Error::io("inotify", e))?;
+    let mut events = watcher.into_events()?;
     tokio::spawn(async move {
         let mut touched = BTreeSet::new();
         loop {
-            let mut ready = tokio::select! {
-                ready = inotify.readable() => match ready {
-                    Ok(ready) => ready,
-                    Err(_) => return,
-                },
+            tokio::select! {
+                happened = events.next() => {
+                    let Ok(happened) = happened else { return };
+                    touched.extend(happened.iter().filter_map(|e| places.of(e)));
+                }
                 () = engine.closed() => return,
                 () = tokio::time::sleep(SETTLED), if !touched.is_empty() => {
                     for what in std::mem::take(&mut touched) {
@@ -66,15 +64,7 @@ pub(super) fn watch(records: &Path, node: &Path, engine: UnboundedSender<Request
                             Touched::Session(id) => Request::ConfigFile(id),
                         });
                     }
-                    continue;
                 }
-            };
-            match inotify.get_ref().0.read_events() {
-                Ok(events) => {
-                    touched.extend(events.into_iter().filter_map(|e| places.of(e.wd, e.name.as_deref()?)));
-                }
-                Err(nix::Error::EAGAIN) => ready.clear_ready(),
-                Err(_) => return,
             }
         }
     });
@@ -82,11 +72,12 @@ pub(super) fn watch(records: &Path, node: &Path, engine: UnboundedSender<Request
 }
 
 impl Places {
-    fn of(&self, wd: WatchDescriptor, name: &OsStr) -> Option<Touched> {
-        if Some(wd) == self.node && Some(name) == self.config.as_deref() {
+    fn of(&self, event: &EventOwned) -> Option<Touched> {
+        let name = event.name.as_deref()?;
+        if Some(&event.wd) == self.node.as_ref() && Some(name) == self.config.as_deref() {
             return Some(Touched::Node);
         }
         let id = name.to_str()?.strip_suffix(".toml")?;
-        (wd == self.records).then(|| Touched::Session(id.to_owned()))
+        (event.wd == self.records).then(|| Touched::Session(id.to_owned()))
     }
 }

@@ -8,16 +8,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use parking_lot::Mutex;
 
 use muxfs_tree::base::error::{Error, Kind, Result, fail};
+use muxfs_tree::base::watcher::{EventMask, WatchMask, Watcher};
 
 pub(super) struct Home {
     /// Each with the device and inode number it had.
     places: Vec<(PathBuf, (u64, u64))>,
     /// The kernel puts an event there as a directory goes, before the call that removes it returns.
-    events: Mutex<Inotify>,
+    events: Mutex<Watcher>,
     gone: AtomicBool,
     /// One of them was removed, and cannot come back.
     deleted: AtomicBool,
@@ -28,15 +28,14 @@ pub(super) struct Home {
 impl Home {
     pub(super) fn watch(dirs: &[&Path]) -> Result<Home> {
         let io = |dir: &Path, e: std::io::Error| Error::io(dir.display(), e);
-        let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
-        let events = Inotify::init(flags).map_err(|e| Error::io("inotify", e.into()))?;
+        let mut events = Watcher::new()?;
         let mut places = Vec::new();
         for dir in dirs {
             // A directory below is missed by its name: its own event comes only when the last file that
             // was open in it is closed.
-            let below = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
-            let own = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
-            events.add_watch(*dir, below | own | AddWatchFlags::IN_ONLYDIR).map_err(|e| io(dir, e.into()))?;
+            let below = WatchMask::DELETE | WatchMask::MOVED_FROM;
+            let own = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
+            events.add(dir, below | own | WatchMask::ONLYDIR).map_err(|e| io(dir, e))?;
             places.push(((*dir).to_owned(), identity(dir).map_err(|e| io(dir, e))?));
         }
         Ok(Home {
@@ -50,10 +49,10 @@ impl Home {
 
     /// Whether things can be stored, from memory alone: it waits for no disk.
     pub(super) fn is_here(&self) -> Result<()> {
-        for event in self.events.lock().read_events().unwrap_or_default() {
+        for event in self.events.lock().pending() {
             let named = |name: &OsString| self.places.iter().any(|(dir, _)| dir.file_name() == Some(name));
             if event.name.as_ref().is_none_or(named) {
-                let for_good = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_DELETE_SELF;
+                let for_good = EventMask::DELETE | EventMask::DELETE_SELF;
                 self.deleted.fetch_or(event.mask.intersects(for_good), Ordering::AcqRel);
                 self.gone.store(true, Ordering::Release);
             }

@@ -9,8 +9,6 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-
 use super::Session;
 use super::conversations::Conversations;
 use super::eyes::Signal;
@@ -22,6 +20,7 @@ use muxfs_agent::hooks::{self, HookEvent, Kind};
 use muxfs_tree::base::disk;
 use muxfs_tree::base::error::{Error, Result};
 use muxfs_tree::base::foreign::{self, Links};
+use muxfs_tree::base::watcher::{WatchMask, Watcher};
 
 /// Most that is read at once; the helper stops long before a file is this long.
 const MOST: u64 = 32 << 20;
@@ -30,12 +29,11 @@ const MOST_FILES: usize = 10_000;
 
 /// Reads what hooks append, from now on, until `life` ends.
 pub(super) fn watch(life: &Arc<Life>) -> Result<()> {
-    let io = |e: nix::Error| Error::io("inotify", e.into());
     let dir = life.hook_files.dir();
     disk::make_dir(dir)?;
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io)?;
-    inotify.add_watch(dir, AddWatchFlags::IN_MODIFY).map_err(io)?;
-    let inotify = muxfs_tree::base::sys::async_inotify(inotify).map_err(|e| Error::io("inotify", e))?;
+    let mut watcher = Watcher::new()?;
+    watcher.add(dir, WatchMask::MODIFY).map_err(|e| Error::io("inotify", e))?;
+    let mut events = watcher.into_events()?;
     let mut reader = Reader { life: Arc::downgrade(life), ends: HashMap::new() };
     // What was said before belongs to the past: only what comes now is news.
     // Of a file that is passed over here all is read again, which tells nothing wrong.
@@ -46,18 +44,11 @@ pub(super) fn watch(life: &Arc<Life>) -> Result<()> {
         reader.ends.insert(name, len);
     }
     tokio::spawn(async move {
-        loop {
-            let Ok(mut ready) = inotify.readable().await else { return };
-            match inotify.get_ref().0.read_events() {
-                Ok(events) => {
-                    let mut names: Vec<_> = events.into_iter().filter_map(|e| e.name).collect();
-                    names.dedup();
-                    if names.iter().any(|name| !reader.read(name)) {
-                        return;
-                    }
-                }
-                Err(nix::Error::EAGAIN) => ready.clear_ready(),
-                Err(_) => return,
+        while let Ok(happened) = events.next().await {
+            let mut names: Vec<_> = happened.into_iter().filter_map(|e| e.name).collect();
+            names.dedup();
+            if names.iter().any(|name| !reader.read(name)) {
+                return;
             }
         }
     });

@@ -14,3 +14,4 @@ pub mod offload;
 pub mod schema;
 pub mod sys;
 pub mod users;
+pub mod watcher;

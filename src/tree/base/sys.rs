@@ -3,9 +3,8 @@
 //! Knows nothing of what they are for.
 #![allow(unsafe_code)]
 
-use nix::sys::inotify::Inotify;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use tokio::io::unix::AsyncFd;
 
 /// Owns a descriptor that arrived by SCM_RIGHTS.
@@ -24,24 +23,6 @@ pub fn received(fd: RawFd) -> OwnedFd {
 pub fn async_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: as above.
     unsafe { AsyncFd::register(fd) }.map_err(Into::into)
-}
-
-/// An inotify instance as tokio wants it: by its descriptor.
-pub struct Notify(pub Inotify);
-
-impl AsRawFd for Notify {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
-/// The same for inotify.
-///
-/// Sound: `Inotify` owns its descriptor, gives it away only by value, and `Notify` is moved into
-/// the registration.
-pub fn async_inotify(notify: Inotify) -> io::Result<AsyncFd<Notify>> {
-    // SAFETY: as above.
-    unsafe { AsyncFd::register(Notify(notify)) }.map_err(Into::into)
 }
 
 /// Marks every descriptor above standard error close-on-exec, so that a child gets none that
