@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crossbeam_channel::{Receiver, Sender};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
-use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::observer::Observer;
@@ -51,11 +51,12 @@ enum Order {
     Pipe(Arc<Pane>, OwnedFd),
     Process(Arc<Pane>, OwnedFd),
     Forget(u64),
+    End,
 }
 
 /// Handle to the thread; it ends when this is dropped.
 pub struct Output {
-    orders: Arc<Mutex<Vec<Order>>>,
+    orders: Sender<Order>,
     wake: Arc<EventFd>,
 }
 
@@ -65,10 +66,10 @@ impl Output {
         let wake = Arc::new(EventFd::new().map_err(io)?);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io)?;
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE)).map_err(io)?;
-        let orders = Arc::new(Mutex::new(Vec::new()));
+        let (orders, queue) = crossbeam_channel::unbounded();
         let drain = Drain {
             epoll,
-            orders: orders.clone(),
+            orders: queue,
             wake: wake.clone(),
             told,
             observer,
@@ -100,15 +101,14 @@ impl Output {
     }
 
     fn order(&self, order: Order) {
-        self.orders.lock().push(order);
+        let _ = self.orders.send(order); // fails only where the thread has ended
         let _ = self.wake.write(1); // fails only where the counter is at its end: awake anyway
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // The thread sees that nobody else holds the orders.
-        let _ = self.wake.write(1);
+        self.order(Order::End);
     }
 }
 
@@ -119,7 +119,7 @@ enum Source {
 
 struct Drain {
     epoll: Epoll,
-    orders: Arc<Mutex<Vec<Order>>>,
+    orders: Receiver<Order>,
     wake: Arc<EventFd>,
     told: UnboundedSender<Told>,
     observer: Observer,
@@ -135,7 +135,7 @@ impl Drain {
         let mut events = [EpollEvent::empty(); 64];
         let mut ticked = Instant::now();
         let mut gather = GATHER[1];
-        while Arc::strong_count(&self.orders) > 1 {
+        loop {
             let timeout = if self.unfinished.is_empty() {
                 EpollTimeout::NONE
             } else {
@@ -156,7 +156,9 @@ impl Drain {
                     key => most = self.ready(key).max(most),
                 }
             }
-            self.take_orders();
+            if !self.take_orders() {
+                return;
+            }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.tick();
@@ -172,9 +174,9 @@ impl Drain {
         }
     }
 
-    fn take_orders(&mut self) {
-        let orders = std::mem::take(&mut *self.orders.lock());
-        for order in orders {
+    /// False where it is to end.
+    fn take_orders(&mut self) -> bool {
+        while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Pipe(pane, fd) => {
                     let size = size_of(&pane);
@@ -193,8 +195,10 @@ impl Drain {
                         self.finish(key);
                     }
                 }
+                Order::End => return false,
             }
         }
+        true
     }
 
     fn add(&mut self, pane: Arc<Pane>, source: Source) {
