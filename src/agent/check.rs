@@ -1,5 +1,5 @@
-//! What types alone cannot say of a manifest: bounds, keys that tmux knows, patterns that lack a
-//! part, tables that contradict each other. Each fault has line and column.
+//! Checks of a manifest that types cannot express: bounds, keys that tmux knows, patterns that lack a
+//! part, tables that contradict each other. Each fault has a line and a column.
 //!
 //! Pure. Knows the file's keys; must not know any agent.
 
@@ -73,7 +73,7 @@ fn within(n: i64, most: i64) -> Result<i64, String> {
     }
 }
 
-/// What is said of a person or of the agent, and not left empty.
+/// A string that is not blank.
 pub fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     if text.trim().is_empty() { Err(D::Error::custom("expected a text that is not empty")) } else { Ok(text) }

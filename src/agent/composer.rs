@@ -12,14 +12,14 @@ use super::manifest::{Manifest, Pattern, State};
 use super::rules;
 use super::screen::{Screen, Style, is_look, run_together};
 
-/// Where one writes to an agent, and what there is not written by a person.
+/// Where prompts are written, and which texts there are not a person's draft.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Field {
     /// The composer with what is around it, in all rows of the screen; `(?P<text>…)` is what it
     /// holds, or `text2` where it is drawn in another way. Of several matches the last counts.
     pub screen: Pattern,
-    /// What of each row is no text: a margin, a box's sides.
+    /// The part of each row that is not text: a margin, the sides of a box.
     pub margin: Option<Pattern>,
     /// How placeholders, hints and suggestions look, a word each as rules have them written out:
     /// `dim`, `italic`, `fg248`.
@@ -52,7 +52,7 @@ pub struct Mode {
     pub name: String,
     /// What shows it, from the first row of the composer's pattern to the end of the screen.
     pub screen: Option<Pattern>,
-    /// What is there in the ordinary mode, and gone in this: counts only once it was seen, since
+    /// A sign that shows in the ordinary mode and not in this one. It counts only once it was seen, since
     /// most people never have such a mode.
     pub without: Option<Pattern>,
     /// The keys that lead back to the ordinary mode; written into that, one character each is a
@@ -76,16 +76,16 @@ pub enum Cursor {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Composer {
-    /// Nothing, or a hint. A prompt may be typed into this alone.
+    /// It is empty, or shows a hint. Only into such a composer a prompt may be typed.
     Empty,
     /// This, as far as it is seen.
     Draft(String),
     /// It is in another mode: text in it would not be a prompt. `text`: what it holds, where that
     /// can be told.
     Other { mode: String, text: Option<String> },
-    /// There is none on the picture, and why.
+    /// The capture shows no composer, and why.
     Hidden(&'static str),
-    /// What it holds cannot be told, and why.
+    /// It is not known what it holds, and why.
     Unsure(&'static str),
 }
 
@@ -120,7 +120,7 @@ impl Composer {
     }
 }
 
-/// What a picture says of where one writes.
+/// What a capture says of the composer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
     pub composer: Composer,
@@ -161,13 +161,13 @@ struct Cell {
     style: Style,
 }
 
-/// What the composer holds, as far as one picture tells.
+/// What the composer holds, as far as one capture tells.
 pub fn composer(manifest: &Manifest, screen: &Screen) -> Composer {
     read(manifest, screen, false).composer
 }
 
-/// Reads the composer. A dialog hides it, also one that leaves it in sight. `sign`: an earlier
-/// picture of the same process showed the sign of the ordinary mode.
+/// Reads the composer. A dialog counts as hiding it even where the composer is still in sight. `sign`: an
+/// earlier capture of the same process showed the sign of the ordinary mode.
 pub fn read(manifest: &Manifest, screen: &Screen, sign: bool) -> Reading {
     let nowhere = |composer| Reading { composer, ..Reading::default() };
     let Some(field) = &manifest.composer else {
@@ -279,7 +279,7 @@ fn next_seen(chars: &mut impl Iterator<Item = (usize, char)>) -> Option<char> {
     chars.map(|(_, c)| c).find(|c| is_seen(*c))
 }
 
-/// Whether `text` is a paste of the size that is told, between `before` and `after`.
+/// Whether `text` stands for a paste of the size that it names, between `before` and `after`.
 fn unfolded(found: &Captures, before: &str, after: &str, text: &str) -> bool {
     let mut start = text.char_indices();
     let before = squeeze(before).chars().all(|wanted| next_seen(&mut start) == Some(wanted));

@@ -71,11 +71,11 @@ struct List {
     rows: Vec<Range<usize>>,
 }
 
-/// A list that is being read: rows that are options, and those that say more of them.
+/// A list that is being read: the rows of options, and the rows that describe them.
 #[derive(Debug, Clone, Default)]
 struct Item {
     row: usize,
-    /// How many rows below that one are of it.
+    /// How many rows below that one belong to it.
     below: usize,
     number: Option<usize>,
     label: String,
@@ -292,7 +292,7 @@ impl<'a> Dialog<'a> {
         to.push_str(rest);
     }
 
-    /// A list of which only the selected row can be told by its text.
+    /// A list of which only the selected row can be recognized by its text.
     fn marked(&self, mark: &Pattern) -> Option<List> {
         let read = |row: usize| {
             let item = self.item(row, &mark.0.captures(&self.lines[row].text)?);

@@ -163,7 +163,7 @@ pub enum Kind {
     TurnFailed,
     /// A dialog is about to show, or shows: nothing but its answer may be typed.
     Blocked,
-    /// It says that it waits for its user: a reason to look, not a turn's end. It may come late,
+    /// It says that it waits for its user: a reason to observe it, not the end of a turn. It may come late,
     /// when the next prompt has been taken already.
     Idle,
     /// The conversation ends; the agent may go on with another.
@@ -186,7 +186,7 @@ impl HookEvent {
         }
     }
 
-    /// From what an agent tells its hook: Claude Code's, Gemini's, Qwen's and Codex's payloads.
+    /// From what an agent passes to its hook: Claude Code's, Gemini's, Qwen's and Codex's payloads.
     /// The prompt, a tool's input and everything else that is not named here is left behind.
     pub fn from_payload(payload: &Value, time: String) -> Option<Self> {
         let first = |names: &[&str]| names.iter().find_map(|name| payload[*name].as_str());
@@ -235,7 +235,7 @@ fn cut(text: &str) -> String {
     out
 }
 
-/// A line of the hook file. None where it is none, such as one half written.
+/// Parses a line of the hook file. None for a text that is no such line, such as one half written.
 pub fn parse(line: &str) -> Option<HookEvent> {
     let line = line.trim_end_matches('\n');
     if line.len() > MAX_LINE {

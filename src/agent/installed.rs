@@ -1,4 +1,4 @@
-//! Which agents of the catalogue are installed, as a table for eyes and as JSON.
+//! Which agents of the catalogue are installed, as a table for people and as JSON.
 //!
 //! Knows PATH and looks at files. Must not know who asks.
 
@@ -19,7 +19,7 @@ pub struct Found<'a> {
 }
 
 /// Every agent, or only those installed, in the order of their keys.
-pub fn look<'a>(all: &'a Catalogue, path: &str, missing_too: bool) -> Vec<Found<'a>> {
+pub fn list<'a>(all: &'a Catalogue, path: &str, missing_too: bool) -> Vec<Found<'a>> {
     let found = all.all().map(|(key, agent)| Found { key, agent, program: find(&agent.command[0], path) });
     found.filter(|f| missing_too || f.program.is_some()).collect()
 }

@@ -1,6 +1,8 @@
 //! Agent CLIs: the catalogue of them, and what their screens say.
 //!
-//! Pure but for reading manifests, PATH and the files in which agents keep their conversations. Knows no tmux, no sessions and no files of the tree.
+//! Pure, but for three modules that read files: `catalogue` reads manifests, `installed` looks programs up
+//! in PATH, and `history` reads the agents' own conversations. Knows no tmux, no sessions and no files of
+//! the tree.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait for a disk"))]
 

@@ -39,7 +39,7 @@ pub struct Manifest {
     pub submit: Submit,
     #[serde(default)]
     pub keys: Keys,
-    /// Typed by itself it begins a new conversation: `/clear`.
+    /// The command that begins a new conversation: `/clear`.
     #[serde(default, deserialize_with = "check::some_text")]
     pub new: Option<String>,
     #[serde(default)]
@@ -51,7 +51,7 @@ pub struct Manifest {
     /// variable is set. `$NAME/` and `~/` begin it, `{pid}` is its process.
     #[serde(default)]
     pub status_file: Vec<String>,
-    /// Whether it tells its state by OSC 7501 of itself.
+    /// Whether it reports its state by OSC 7501 without being asked to.
     #[serde(default)]
     pub osc7501: bool,
     /// What makes it say its state by itself.
@@ -59,8 +59,8 @@ pub struct Manifest {
     /// In order: the first that holds says the state. Where none holds it is unknown.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
-    /// In the last rows while what it says last is that its user stopped the turn. For an agent
-    /// whose own records do not say it.
+    /// Is in the last rows while the newest message says that the user stopped the turn. For an agent whose
+    /// own records do not say so.
     pub stopped: Option<Pattern>,
     /// The first row of each message on its screen: a prompt, an answer, a notice.
     pub message: Option<Pattern>,
@@ -72,7 +72,7 @@ pub struct Manifest {
     /// How its dialogs are drawn.
     #[serde(default, rename = "question")]
     pub questions: Vec<Form>,
-    /// Where one writes to it. Without, whether a draft is there is never known.
+    /// Its composer. Without this table it is never known whether a draft is there.
     pub composer: Option<Field>,
 }
 
@@ -156,7 +156,7 @@ pub struct Resume {
     pub latest: Vec<String>,
     /// Gives a new conversation the id `{id}`, a UUID.
     pub preset: Vec<String>,
-    /// What goes on is a copy with an id of its own, which the agent does not tell.
+    /// What goes on is a copy with an id of its own, which the agent does not report.
     pub forks: bool,
 }
 
@@ -169,7 +169,7 @@ pub struct Danger {
     pub env: BTreeMap<String, String>,
 }
 
-/// What a picture can say of an agent.
+/// What a capture can say of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -177,7 +177,7 @@ pub enum State {
     Busy,
     Blocked,
     Limited,
-    /// It is certain that the picture says nothing.
+    /// It is certain that the capture says nothing.
     Unknown,
 }
 
@@ -222,7 +222,7 @@ impl Reason {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notice {
-    /// Without one, it is a failure that nothing is known to end.
+    /// Without a reason it is a failure of which nothing is known that ends it.
     pub reason: Option<Reason>,
     /// The notice from its first word on, its lines run together. `(?P<until>…)` takes the words
     /// for when it ends.
@@ -242,7 +242,7 @@ pub struct Rule {
     /// In the last rows, as plain text; `^` and `$` are a row's. `(?P<until>…)` in it takes the
     /// agent's words for when the state ends.
     pub screen: Option<Pattern>,
-    /// In the last rows with colours written out (`⟪dim,fg246⟫`). A picture without colours
+    /// In the last rows with colours written out (`⟪dim,fg246⟫`). A capture without colours
     /// does not hold it.
     pub styled: Option<Pattern>,
     /// In the cursor's row with colours written out.

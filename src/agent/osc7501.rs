@@ -12,7 +12,7 @@ pub enum Said {
     Done,
     Blocked(Kind),
     Error,
-    /// What was said before holds no longer.
+    /// The state that was reported before no longer holds.
     Clear,
 }
 
@@ -22,7 +22,7 @@ pub enum Kind {
     Permission,
     Question,
     Auth,
-    /// Not told.
+    /// It does not say.
     Other,
 }
 

@@ -129,7 +129,7 @@ pub struct Question {
     /// The number of the selected one, where it is seen.
     pub selected: Option<usize>,
     how: How,
-    /// The list goes on beyond what is seen.
+    /// The list goes on beyond the rows that are seen.
     more: bool,
     /// The option that is selected shows, and a number typed is taken at once.
     pub(super) at_once: bool,
@@ -188,7 +188,7 @@ pub enum Step {
     /// and ask again. A dialog that shows none may have the key on its way still: nothing more may
     /// be sent.
     Move { key: Key, to: usize },
-    /// Send these keys; they are the answer. Only for the picture this was said of.
+    /// Send these keys; they are the answer. This holds only for the capture that was examined.
     Confirm(Vec<Key>),
     /// Nothing may be sent, and why.
     Impossible(&'static str),
@@ -209,12 +209,12 @@ const MOST_DIGITS: usize = 9;
 const UNREAD: &str =
     "its options cannot be told from its text: write its keys to `keys` (Enter, Down), or tmux attach";
 
-/// What the agent asks; none while the picture does not say that it is blocked.
+/// What the agent asks; none while the capture does not say that it is blocked.
 pub fn question(manifest: &Manifest, screen: &Screen) -> Option<Question> {
     (judge(manifest, screen).state == State::Blocked).then(|| asked(manifest, screen))
 }
 
-/// What the agent asks, if something other than the picture says that it is blocked.
+/// What the agent asks, if something other than the capture says that it is blocked.
 pub fn asked(manifest: &Manifest, screen: &Screen) -> Question {
     dialog::read(&manifest.questions, screen)
 }
@@ -288,7 +288,7 @@ impl Question {
         self.own == Some(Own::Field)
     }
 
-    /// What to do next so that words of one's own can be typed. After `Confirm`, and a new picture
+    /// What to do next so that words of one's own can be typed. After `Confirm`, and a new capture
     /// where it has keys, they can.
     pub fn next_own(&self, now: &Question) -> Step {
         match &self.own {

@@ -1,4 +1,4 @@
-//! What a picture says of an agent, and what a text says that stands in the place of an answer.
+//! What a capture says of an agent, and what a text says that stands in the place of an answer.
 //! Pure.
 
 use regex::{Captures, Regex};

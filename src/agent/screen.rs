@@ -1,4 +1,4 @@
-//! A pane's picture as rules see it: rows of plain text, the same rows with their colours
+//! A pane's capture as rules see it: rows of plain text, the same rows with their colours
 //! written out, the title, the cursor.
 //!
 //! Pure. Knows SGR; must not know any agent.
@@ -56,7 +56,7 @@ impl Screen {
         &self.rows
     }
 
-    /// Whether the picture has colours at all. Bold and a drawn cursor are none: an agent that was
+    /// Whether the capture has colours at all. Bold and a drawn cursor are none: an agent that was
     /// told to use no colours has them still.
     pub fn has_colours(&self) -> bool {
         self.rows.iter().any(|r| r.spans.iter().any(|(_, style)| style.is_faint()))

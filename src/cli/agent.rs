@@ -16,7 +16,7 @@ use muxfs_agent::rules::judge;
 use muxfs_agent::screen::Screen;
 use muxfs_tree::base::error::{Error, Kind, Result, fail};
 
-/// The largest picture that is read.
+/// The largest screen that is read.
 const MAX_SCREEN: u64 = 16 << 20;
 
 #[derive(Debug, Subcommand)]
@@ -93,7 +93,7 @@ fn load() -> Catalogue {
 
 fn list(all: &Catalogue, args: &ListArgs) -> Result<()> {
     let path = std::env::var("PATH").unwrap_or_default();
-    let found = installed::look(all, &path, args.all);
+    let found = installed::list(all, &path, args.all);
     if args.json {
         return print(&installed::as_json(&found));
     }

@@ -113,7 +113,7 @@ fn wait_ready(mut command: Command, limit: Duration) -> Result<u8> {
     }
 }
 
-/// Ends a process that did not get ready in time; the error to be told.
+/// Ends a process that did not get ready in time; the error to report.
 fn give_up(child: &Child, limit: Duration) -> Error {
     // SIGTERM: it takes its half-made mount away again.
     let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
@@ -121,7 +121,7 @@ fn give_up(child: &Child, limit: Duration) -> Error {
     Error::new(Kind::TimedOut, format!("the mount did not answer within {} s", limit.as_secs()))
 }
 
-/// The second process's side: whom to tell that the mount answers, if anyone waits.
+/// The second process's side: reports that the mount answers, if anyone waits for that.
 #[derive(Debug)]
 pub struct Ready {
     /// Standard output is the first process's pipe.

@@ -1,6 +1,6 @@
 //! `muxfs doctor`: facts in, findings out. Every check is pure; one function each, one list.
 //!
-//! Knows what muxfs needs and how to mend what is missing. Gathers nothing itself.
+//! Knows what muxfs needs and how to mend what is missing. Gathers no facts itself.
 
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
-//! What `doctor` must know of this machine, gathered without judging it, and the small tools for
-//! that: a program in PATH, a command with a time limit.
+//! Gathers what `doctor` must know of this machine, without judging it, with the small tools for that: a
+//! program in PATH, a command with a time limit.
 //!
 //! Every look at something that may hang (a mount, another program) has a limit.
 
@@ -99,7 +99,7 @@ pub fn gather(tmux: fn(&[&str]) -> std::io::Result<Output>, config: fn(&str) -> 
         config: paths.config.clone(),
         config_read,
         runtime: paths.runtime.clone(),
-        directories: Some(paths.look(&user).map_err(|e| e.to_string())),
+        directories: Some(paths.check(&user).map_err(|e| e.to_string())),
         nofile: getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default(),
         osrelease: std::fs::read_to_string("/proc/sys/kernel/osrelease")
             .unwrap_or_default()
@@ -119,7 +119,7 @@ const VERSION: Duration = Duration::from_secs(15);
 fn agents(paths: &Paths) -> Vec<AgentFact> {
     let all = Catalogue::load(&paths.agents());
     let path = std::env::var("PATH").unwrap_or_default();
-    let found = installed::look(&all, &path, false);
+    let found = installed::list(&all, &path, false);
     std::thread::scope(|scope| {
         let asked = found.iter().filter(|f| !f.seen().is_empty()).filter_map(|f| {
             let program = f.program()?;

@@ -1,5 +1,6 @@
-//! What mount(8) says to its helpers: `mount.fuse.muxfs SOURCE DIR [-sfnv] [-N ns] [-o OPTIONS]
-//! [-t TYPE]` (mount(8), "EXTERNAL HELPERS"). Pure; turns it into the arguments of `muxfs mount`.
+//! The command line by which mount(8) calls its helpers (mount(8), "EXTERNAL HELPERS"):
+//! `mount.fuse.muxfs SOURCE DIR [-sfnv] [-N ns] [-o OPTIONS] [-t TYPE]`. Pure; turns it into the arguments
+//! of `muxfs mount`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

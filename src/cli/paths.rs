@@ -1,5 +1,5 @@
-//! Where state, configuration and runtime files live (XDG base directories), and making those
-//! directories so that nobody else can have laid a trap there.
+//! Where state, configuration and runtime files live (XDG base directories), and making those directories
+//! so that files or links of another user in them are never used.
 //!
 //! Knows no file's content. The environment is an argument, so tests need no variables.
 
@@ -64,7 +64,7 @@ impl Paths {
 
 impl Paths {
     /// Whether [`Paths::prepare`] would refuse; makes and mends nothing.
-    pub fn look(&self, user: &User) -> Result<()> {
+    pub fn check(&self, user: &User) -> Result<()> {
         for dir in [&self.state, &self.runtime] {
             if let Ok(meta) = std::fs::symlink_metadata(dir) {
                 judge_dir(dir, &meta, user)?;
@@ -153,7 +153,7 @@ mod tests {
         let p = Paths { state: at("a/b/state"), config: at("c"), runtime: at("run") };
         std::fs::create_dir(&p.runtime).unwrap();
         std::fs::set_permissions(&p.runtime, std::fs::Permissions::from_mode(0o755)).unwrap();
-        p.look(&user).unwrap();
+        p.check(&user).unwrap();
         p.prepare(&user).unwrap();
         p.prepare(&user).unwrap();
         for dir in [&p.state, &p.runtime] {

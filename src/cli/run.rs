@@ -53,7 +53,7 @@ pub fn mount(job: MountJob) -> Result<()> {
         let node = start_node(&paths).await?;
         node.sessions.callers.avoid(dir.clone());
         // Listened for before the mount answers: a signal from then on unmounts.
-        let told_to_end = told_to_end()?;
+        let told_to_end = until_asked_to_end()?;
         let mounted = serve(device, node.root.clone(), tokio::runtime::Handle::current())?;
         tracing::info!("mounted on {}", dir.display());
         if let Err(e) = ready.ok() {
@@ -74,7 +74,7 @@ pub fn node(job: NodeJob) -> Result<()> {
     let (paths, ready) = (job.paths, job.ready);
     run(async move {
         let node = start_node(&paths).await?;
-        let told_to_end = told_to_end()?;
+        let told_to_end = until_asked_to_end()?;
         ready.ok()?;
         told_to_end.await;
         node.close().await;
@@ -131,7 +131,7 @@ async fn start_node(paths: &Paths) -> Result<Node> {
 }
 
 /// SIGTERM, SIGINT or SIGHUP, from this call on.
-fn told_to_end() -> Result<impl Future<Output = ()>> {
+fn until_asked_to_end() -> Result<impl Future<Output = ()>> {
     let on = |kind| signal(kind).map_err(|e| Error::io("waiting for signals", e));
     let mut signals = [on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?];
     Ok(async move {

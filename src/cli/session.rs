@@ -1,7 +1,7 @@
 //! `muxfs session`: sessions by name from a shell, through the files of the running node's mount.
 //!
 //! Knows which file does what a verb says, and nothing of what is behind the mount: tmux for
-//! `attach` alone, and that by the socket the node tells.
+//! `attach` alone, and that by the socket that the node's status names.
 
 mod ask;
 mod attach;
@@ -106,7 +106,7 @@ pub struct NamesArgs {
 pub struct RestartArgs {
     #[command(flatten)]
     pub of: NamesArgs,
-    /// Without the first prompts of the settings
+    /// Without the init prompts of the settings
     #[arg(long)]
     pub skip_init: bool,
 }
@@ -223,7 +223,7 @@ impl From<String> for Done {
     }
 }
 
-/// Does something with each session of these names and prints what comes of it. A failure is told
+/// Does something with each session of these names and prints what comes of it. A failure is reported
 /// with its name and stops nothing; the greatest status of all is the command's.
 fn each<T: Into<Done>>(
     tree: &Tree,
@@ -238,14 +238,14 @@ fn each<T: Into<Done>>(
                 print(&done.text)?;
                 worst = worst.max(done.status);
             }
-            Err(error) => worst = worst.max(tell(name, &error)),
+            Err(error) => worst = worst.max(report(name, &error)),
         }
     }
     Ok(ExitCode::from(worst))
 }
 
 /// Says a failure on standard error; its exit status.
-fn tell(name: &str, error: &Error) -> u8 {
+fn report(name: &str, error: &Error) -> u8 {
     let said = format!("{name}: ");
     let text = error.text().strip_prefix(&said).unwrap_or(error.text());
     eprintln!("muxfs: {}", terminal::printable(&format!("{said}{text}")));

@@ -35,7 +35,7 @@ pub struct MountJob {
     pub paths: Paths,
     /// To be kept as long as the daemon lives.
     pub lock: InstanceLock,
-    /// To be told when the mount answers.
+    /// Is notified when the mount answers.
     pub ready: Ready,
 }
 
@@ -92,7 +92,7 @@ pub fn mount(args: MountArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the node without a mount until it is told to end.
+/// Runs the node without a mount until a signal ends it.
 pub fn node() -> Result<()> {
     let user = User::own();
     let paths = Paths::own();

@@ -58,7 +58,7 @@ pub fn has_colours() -> bool {
     is_for_people() && set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb")
 }
 
-/// One cell: its text on one line, and its look.
+/// One cell: its text on one line, and its style.
 pub struct Cell(pub String, pub Look);
 
 impl Cell {
@@ -66,8 +66,8 @@ impl Cell {
         Cell::of(text, Look::Plain)
     }
 
-    pub fn of(text: impl AsRef<str>, look: Look) -> Self {
-        Cell(free_text(text.as_ref()).into_owned(), look)
+    pub fn of(text: impl AsRef<str>, style: Look) -> Self {
+        Cell(free_text(text.as_ref()).into_owned(), style)
     }
 }
 
@@ -82,7 +82,7 @@ pub fn table(header: &[&str], rows: &[Vec<Cell>], colours: bool) -> String {
     let mut out = String::new();
     for row in all {
         for (n, cell) in row.iter().enumerate() {
-            out += &look(&cell.0, cell.1, colours);
+            out += &styled(&cell.0, cell.1, colours);
             if n + 1 < row.len() {
                 out += &" ".repeat(widths.get(n).unwrap_or(&0).saturating_sub(cell.0.width()) + 2);
             }
@@ -93,12 +93,12 @@ pub fn table(header: &[&str], rows: &[Vec<Cell>], colours: bool) -> String {
     out
 }
 
-/// `text` in a look, where `colours` are wanted.
-pub fn look(text: &str, look: Look, colours: bool) -> String {
-    if !colours || look == Look::Plain || text.is_empty() {
+/// `text` in a style, where `colours` are wanted.
+pub fn styled(text: &str, style: Look, colours: bool) -> String {
+    if !colours || style == Look::Plain || text.is_empty() {
         return text.to_owned();
     }
-    format!("\x1b[{}m{text}\x1b[0m", look.code())
+    format!("\x1b[{}m{text}\x1b[0m", style.code())
 }
 
 /// Seconds as a person says them: `12s`, `5m`, `3h 20m`, `4d`.

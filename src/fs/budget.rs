@@ -1,4 +1,4 @@
-//! Memory that callers occupy with what they have not finished: bounded in all and by user.
+//! Bounds the memory that callers occupy with unfinished writes: in all and for each user.
 //!
 //! Knows bytes and users; not what the bytes are.
 

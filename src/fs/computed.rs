@@ -1,4 +1,4 @@
-//! Files whose content is computed: what the kernel was told of their size, and the one content
+//! Files whose content is computed: which size the kernel was given, and the one content
 //! that an inode shows while it is open.
 //!
 //! The kernel keeps one size and one page cache for an inode. Whoever reads by splice, sendfile or
@@ -26,7 +26,7 @@ use muxfs_tree::base::error::{Kind, Result, fail};
 /// Bytes of a page, as the kernel reads ahead.
 pub static PAGE: LazyLock<u64> = LazyLock::new(|| rustix::param::page_size() as u64);
 
-/// An answer that tells a size may be this long under way before its caller has taken it in.
+/// An answer that carries a size may take this long until its caller has used it.
 const UNDER_WAY: Duration = Duration::from_millis(100);
 /// Callers remembered for that; beyond it the oldest are taken for done.
 const MOST_TOLD: usize = 32;
@@ -50,10 +50,10 @@ pub struct Computed(Mutex<State>);
 #[derive(Default)]
 struct State {
     shows: Shows,
-    told: Vec<Told>,
-    /// The size told last.
+    told: Vec<Reported>,
+    /// The size that was reported last.
     last: u64,
-    /// Who was told a size that was not that of its line.
+    /// Threads that were given a size other than that of the line.
     guessed: Guessed,
     opened: Option<Instant>,
     /// The kernel keeps the name, so that it asks for no look-up.
@@ -84,13 +84,13 @@ enum Guessed {
     Several,
 }
 
-struct Told {
+struct Reported {
     tid: u32,
     size: u64,
     at: Instant,
 }
 
-/// A handle does not fit its inode.
+/// A handle that does not fit its inode.
 pub struct Conflict;
 
 impl Computed {
@@ -116,13 +116,13 @@ impl Computed {
         !matches!(self.0.lock().shows, Shows::Nothing)
     }
 
-    pub fn last_told(&self) -> u64 {
+    pub fn last_reported(&self) -> u64 {
         self.0.lock().last
     }
 
-    /// What goes to thread `tid` as the size: the exact one, else `size`. A thread that asks again has
-    /// taken earlier answers in.
-    pub fn tell(&self, tid: u32, size: u64, now: Instant) -> u64 {
+    /// The size to report to thread `tid`: the exact one, else `size`. A thread that asks again has used
+    /// the earlier answers.
+    pub fn report_size(&self, tid: u32, size: u64, now: Instant) -> u64 {
         let mut state = self.0.lock();
         let exact = state.exact();
         let size = exact.unwrap_or(size);
@@ -138,14 +138,14 @@ impl Computed {
         if state.told.len() >= MOST_TOLD {
             state.told.remove(0);
         }
-        state.told.push(Told { tid, size, at: now });
+        state.told.push(Reported { tid, size, at: now });
         size
     }
 
     /// Thread `tid` is to be given a page of the line, which is there. The kernel takes the end of that
     /// page for the end of the file, unless it took in another size since it asked for the page. Where
     /// it may have, `pass_over` has it take in none of before, and the answer is an error: the kernel
-    /// asks once more, and by then no size is told but the line's.
+    /// asks once more, and by then it is given no size but the line's.
     pub async fn ends_at_its_line(
         &self,
         tid: u32,
@@ -164,7 +164,7 @@ impl Computed {
         fail(Kind::Invalid, "another size may be taken in; ask again")
     }
 
-    /// Whether the kernel may keep the name, as a look-up is told now.
+    /// Whether a look-up that is answered now may let the kernel keep the name.
     pub fn may_keep(&self, now: Instant) -> bool {
         let mut state = self.0.lock();
         let lately = state.opened.is_some_and(|at| now.saturating_duration_since(at) < LATELY);
@@ -237,7 +237,7 @@ impl State {
     /// the end; where the answer to them comes first, the kernel takes their beginning for the end
     /// and shows zeros up to it.
     fn fits(&self, tid: u32, len: u64, now: Instant) -> bool {
-        let under_way = |t: &&Told| t.tid == tid || now.saturating_duration_since(t.at) < UNDER_WAY;
+        let under_way = |t: &&Reported| t.tid == tid || now.saturating_duration_since(t.at) < UNDER_WAY;
         let suits = |size: u64| (len..=(len / *PAGE + 1) * *PAGE).contains(&size);
         suits(self.last) && self.told.iter().filter(under_way).all(|t| suits(t.size))
     }
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn one_inode_shows_one_text_while_it_is_open() {
         let (computed, now) = (Computed::default(), Instant::now());
-        computed.tell(1, 10, now);
+        computed.report_size(1, 10, now);
         assert_eq!(computed.exact(), None);
         assert!(computed.open_text(1, &TEXT, now).is_ok());
         assert_eq!((computed.exact(), computed.is_busy()), (Some(4), true));
@@ -326,26 +326,26 @@ mod tests {
     #[test]
     fn the_kernel_believes_no_size_that_is_less_or_has_a_page_behind_the_end() {
         let (computed, now) = (Computed::default(), Instant::now());
-        computed.tell(1, 3, now);
+        computed.report_size(1, 3, now);
         assert!(computed.open_text(1, &TEXT, now).is_err(), "it grew since");
-        computed.tell(1, 4, now);
-        computed.tell(2, 3, now);
-        computed.tell(1, 4, now);
+        computed.report_size(1, 4, now);
+        computed.report_size(2, 3, now);
+        computed.report_size(1, 4, now);
         assert!(computed.open_text(1, &TEXT, now).is_err(), "another's answer may come later");
-        computed.tell(1, 4, now);
+        computed.report_size(1, 4, now);
         assert!(computed.open_text(1, &TEXT, now + UNDER_WAY).is_ok());
         assert!(Computed::default().open_text(1, &TEXT, now).is_err(), "nothing was told");
         let (computed, later) = (Computed::default(), now + UNDER_WAY);
-        computed.tell(1, *PAGE + 1, now);
+        computed.report_size(1, *PAGE + 1, now);
         assert!(computed.open_text(1, &TEXT, later).is_err(), "a page behind the end");
-        computed.tell(1, *PAGE, later);
+        computed.report_size(1, *PAGE, later);
         assert!(computed.open_text(1, &TEXT, later).is_ok());
     }
 
     #[test]
     fn a_name_is_kept_until_the_first_open() {
         let (computed, now) = (Computed::default(), Instant::now());
-        computed.tell(1, 4, now);
+        computed.report_size(1, 4, now);
         assert!(computed.may_keep(now));
         assert!(computed.open_text(1, &TEXT, now).is_ok_and(|kept| kept));
         assert!(!computed.may_keep(now));

@@ -127,8 +127,8 @@ impl Vfs {
         (entry, self.keep(handle))
     }
 
-    /// Whether a file may be made under this name: not where a slip of the finger would take what
-    /// was meant for another.
+    /// Whether a file may be made under this name: not if the name is a likely misspelling of another
+    /// file's.
     fn judge(&self, who: &Caller, dir: &State, name: &str) -> Result<()> {
         if is_temporary(name) {
             return Ok(());
@@ -211,7 +211,7 @@ impl Vfs {
         Ok(())
     }
 
-    /// The object that `path` led to is no more what the kernel knows under it.
+    /// `path` no longer leads to the object that the kernel knows under it.
     fn unname(&self, path: &TreePath) {
         if let Some(inode) = self.inodes.lock().unname_at(path) {
             inode.stale();
@@ -483,7 +483,7 @@ impl Vfs {
         self.refuse(who, at, Kind::Never, format!("{} is part of the tree", at.name()))
     }
 
-    /// What the tree was not asked for; it has the line in `errors` all the same.
+    /// Reports a refusal of the door's own, so that it has its line in `errors` too.
     pub(super) fn refuse<T>(
         &self,
         who: &Caller,
@@ -497,7 +497,7 @@ impl Vfs {
     }
 }
 
-/// Of a file that its maker alone may read.
+/// Attributes of a file that only its maker may read.
 fn new_stat(who: &Caller, shape: Shape) -> Stat {
     Stat { shape, id: 0, mode: 0o600, uid: who.uid(), gid: who.gid(), size: 0, mtime: SystemTime::now() }
 }

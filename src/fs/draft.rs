@@ -19,7 +19,7 @@ pub struct Draft {
     /// Opened empty and never written: a shell closes a copy of the file before it writes, and
     /// an empty document must not come into force in between.
     emptied: bool,
-    /// A part was refused, and the rest of a text is none. Emptying it starts anew.
+    /// A part was refused, so the rest is not saved either. Truncating to 0 starts anew.
     spoilt: Option<Error>,
     /// The last fsync was refused.
     unheard: Option<Error>,
@@ -106,7 +106,7 @@ impl Draft {
         saved
     }
 
-    /// Emacs takes an fsync's EINVAL for "cannot be synced" and goes on: the close says it too.
+    /// Emacs takes EINVAL of an fsync for "cannot be synced" and goes on, so the close reports it again.
     fn say_again(&mut self, door: &Door, end: End) -> Result<()> {
         match (&self.unheard, end) {
             (Some(why), End::Flush(..)) if verdict(&mut self.writers, door, end) == Close::Done => {

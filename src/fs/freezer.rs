@@ -1,4 +1,4 @@
-//! Whether a process's control group is told to freeze. The kernel freezes a task only on its way
+//! Whether a process's control group is about to freeze. The kernel freezes a task only on its way
 //! out of a system call, and a read that waits for us is not interrupted by it: unanswered it
 //! would hold up the whole group (`docker pause`, `systemctl freeze`), so it is answered EINTR.
 //!
@@ -51,7 +51,7 @@ impl Freezers {
         };
         let group = groups.entry(text.clone()).or_insert_with(new);
         group.asked = now;
-        group.freezing = group.files.iter().any(told_to);
+        group.freezing = group.files.iter().any(is_set);
         group.freezing
     }
 }
@@ -60,7 +60,7 @@ fn open(path: &PathBuf) -> Option<File> {
     File::open(path).ok() // the topmost group has none
 }
 
-fn told_to(file: &File) -> bool {
+fn is_set(file: &File) -> bool {
     let mut buf = [0; 16];
     let len = file.read_at(&mut buf, 0).unwrap_or(0); // the group is gone, and nobody in it
     matches!(buf[..len].trim_ascii(), b"1" | b"FREEZING" | b"FROZEN")
@@ -90,7 +90,7 @@ fn files(text: &str, mounts: &[Mount]) -> Vec<PathBuf> {
         };
         match unified {
             true => found.extend(below.ancestors().map(|a| mount.dir.join(a).join("cgroup.freeze"))),
-            // This one tells of the groups above as well.
+            // This one covers the groups above as well.
             false => found.push(mount.dir.join(below).join("freezer.state")),
         }
     }

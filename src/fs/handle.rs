@@ -446,7 +446,7 @@ impl Handle {
         door.tree.refused(&self.who, &self.inode.path(), why);
     }
 
-    /// A writer died halfway, and half a message is none.
+    /// A writer died halfway: half a message is not delivered.
     pub fn killed(&self, door: &Door, signal: i32) {
         let why = match signal {
             0 => "the writer was killed; nothing of what it wrote is used".to_owned(),
@@ -523,8 +523,8 @@ async fn follow_log(door: &Door, who: &Caller, place: Place<'_>) -> Result<Arc<d
     }
 }
 
-/// A name that leads elsewhere by now: ESTALE lets the kernel look it up again, and open that or
-/// say ENOENT. What is gone under the same name and id stays gone.
+/// A name that leads to another object by now: ESTALE has the kernel look it up again, and open that
+/// object or report ENOENT. An object that is gone under the same name and id stays gone.
 fn renewed(door: &Door, place: Place<'_>, why: Error) -> Error {
     if moved(door, place, &why) { Error::new(Kind::Stale, why.text()) } else { why }
 }
@@ -552,7 +552,7 @@ pub fn tid(who: &Caller) -> u32 {
     who.pid().unwrap_or(0)
 }
 
-/// Whether the end is one, for text that `dirty` says there is.
+/// Decides whether this close delivers the text that was written.
 pub fn verdict(writers: &mut super::gesture::Writers, door: &Door, end: End) -> Close {
     match end {
         End::Flush(by, killed) => writers.closes(by, killed, &*door.procs),

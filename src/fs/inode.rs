@@ -26,7 +26,7 @@ pub enum What {
     Scratch(Arc<ScratchFile>),
     /// An item that is being written; the tree does not know it yet.
     Pending,
-    /// Replaced or removed: every operation is ESTALE, upon which the kernel looks the name up anew.
+    /// Replaced or removed: every operation fails with ESTALE, and the kernel looks the name up again.
     Stale,
 }
 

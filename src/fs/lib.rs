@@ -1,8 +1,8 @@
 //! The FUSE door: the tree as a mounted file system.
 //!
 //! `vfs` holds file semantics without a kernel: inodes, open files by shape (`handle`), editors'
-//! scratch files. `fuse` carries it to the kernel, `notify` tells the kernel what went out of
-//! date, `mount` is a mount's life; those three alone import `fuser`. `point` opens mount points,
+//! scratch files. `fuse` carries it to the kernel, `notify` notifies the kernel of what went out
+//! of date, `mount` is a mount's life; those three alone import `fuser`. `point` opens mount points,
 //! `takeover` frees one whose daemon cannot end.
 //!
 //! Knows the tree by its seam. Does not know: tmux, sessions, what any file means, or is called.

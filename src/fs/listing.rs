@@ -1,4 +1,4 @@
-//! What names a directory has: listings, and one look where the tree does not know them yet.
+//! The names of a directory: listings, and fetching them where the tree does not know them yet.
 //!
 //! Part of [`Vfs`]; its lock order holds.
 
@@ -10,7 +10,7 @@ use super::vfs::{DirEntry, Type, Vfs, kind};
 use muxfs_tree::base::error::{Error, Kind, Result, fail};
 use muxfs_tree::{Caller, TreePath};
 
-/// A tree that is asked for a directory answers within this, or the door gives up.
+/// The door gives up when a tree has not fetched a directory within this time.
 const LOOKED: Duration = Duration::from_secs(10);
 
 impl Vfs {

@@ -81,7 +81,7 @@ impl MountOptions {
         }
     }
 
-    fn look(&self) -> Look {
+    fn presentation(&self) -> Look {
         Look { uid: self.uid, gid: self.gid, umask: self.umask }
     }
 
@@ -205,7 +205,8 @@ impl Drop for Device {
 pub fn serve(mut device: Device, tree: Arc<dyn Tree>, rt: Handle) -> Result<Mounted> {
     let queue = Arc::new(Queue::default());
     let changes = tree.changes(); // before the first look
-    let vfs = Vfs::new(tree, Arc::new(Linux::default()), queue.clone(), device.options.look(), rt.clone())?;
+    let vfs =
+        Vfs::new(tree, Arc::new(Linux::default()), queue.clone(), device.options.presentation(), rt.clone())?;
     let fuse = Fuse::new(vfs.clone(), queue.clone(), rt.clone());
     let what = format!("mounting on {}", device.dir.display());
     let config = device.options.config();

@@ -1,4 +1,4 @@
-//! Tells the kernel what it may no longer remember.
+//! Notifies the kernel of names and attributes that it must no longer remember.
 //!
 //! To invalidate a name takes its directory's lock. The caller of a mkdir, rmdir, rename, unlink or
 //! create holds that lock until it is answered. A thread that waits for it can do nothing else, and
@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 /// one after the other, and the next one's request is on its way.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Where the door tells that the kernel's copy of something is out of date.
+/// Where the door reports that the kernel's copy of something is out of date.
 pub trait Notes: Send + Sync + 'static {
     /// `name` in directory `parent` leads elsewhere.
     fn entry(&self, parent: u64, name: &str);
@@ -45,8 +45,8 @@ pub trait Notes: Send + Sync + 'static {
     fn sizes(&self, ino: u64) -> oneshot::Receiver<()>;
 }
 
-/// Whom the notifier tells. Errors mean that the kernel forgot what is named already, or that the
-/// mount is gone.
+/// Who gets the notifications. An error means that the kernel forgot the name already, or that the mount
+/// is gone.
 pub trait Kernel: Send + 'static {
     fn entry(&self, parent: u64, name: &str);
     fn attributes(&self, ino: u64);
@@ -87,7 +87,7 @@ struct Calls {
     quiet: Instant,
 }
 
-/// What is to be told now.
+/// A notification to send now.
 struct Ready {
     entries: Vec<(u64, HashSet<String>)>,
     attributes: HashSet<u64>,
@@ -176,7 +176,7 @@ impl Queue {
         self.more.notify_all();
     }
 
-    /// Waits for something that may be told now. `None` when the queue is closed.
+    /// Waits for a notification that may be sent now. `None` when the queue is closed.
     fn take(&self) -> Option<Ready> {
         let mut due = self.due.lock();
         loop {
@@ -205,8 +205,8 @@ impl Due {
         Ready { entries, attributes, sizes }
     }
 
-    /// When the next directory with something to tell has been left alone long enough. `None`
-    /// while each of them has calls out, or nothing is to be told.
+    /// When the next directory with pending notifications has been left alone long enough. `None`
+    /// while each of them has calls out, or nothing is pending.
     fn next(&self, now: Instant) -> Option<Instant> {
         let calls = self.entries.keys().filter_map(|dir| self.calls.get(dir));
         calls.filter(|calls| calls.out == 0).map(|calls| calls.quiet.max(now)).min()

@@ -1,7 +1,7 @@
 //! Reads that wait without a limit, other calls that wait long, and what ends them early: a signal
 //! for their caller, a control group that freezes (reads alone: they are asked again), or the end
 //! of the mount. fuser passes no FUSE_INTERRUPT on, so one thread looks at the callers of all
-//! parked calls; it holds no lock meanwhile, so that a slow look delays nobody who parks.
+//! parked calls; it holds no lock meanwhile, so that a slow check delays no other call.
 //! Knows no shapes.
 
 use std::collections::HashMap;

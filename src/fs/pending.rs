@@ -16,7 +16,7 @@ pub struct Pending {
     /// Bytes of `text` that are known to be UTF-8; what follows is less than one character.
     valid: usize,
     wrote: bool,
-    /// Part of the message was refused, and the rest of one is no message.
+    /// Part of the message was refused, so the rest is not delivered either.
     spoilt: Option<Error>,
     writers: Writers,
 }
@@ -48,7 +48,7 @@ impl Pending {
         self.push(door, handle, by, data)
     }
 
-    /// Takes a part of what is bounded as a whole.
+    /// Appends a chunk; the total is limited to the size of a message.
     pub fn push(&mut self, door: &Door, handle: &Handle, by: Asker, data: &[u8]) -> Result<()> {
         self.wrote = true;
         self.writers.wrote(by);

@@ -62,7 +62,7 @@ pub trait Watch: Send {
     fn signalled(&mut self) -> bool;
 }
 
-/// A caller's control group is asked at every so many looks at its signals.
+/// A caller's control group is checked once for so many checks of its signals.
 const FREEZER_LOOKS: u32 = 4;
 
 /// Whether the caller is dying of a signal, and of which; 0 where that is not known. A caller that

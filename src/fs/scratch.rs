@@ -20,7 +20,7 @@ pub const MAX_BYTES: u64 = 1 << 20;
 pub const MAX_FILES: usize = 64;
 /// After its last close a scratch file has this long to become something.
 pub const KEEP: Duration = Duration::from_secs(60);
-/// A document that was moved away or removed is back after this long without a successor.
+/// A document that was moved away or removed comes back after this long without a successor.
 pub const AWAY: Duration = Duration::from_secs(10);
 
 pub struct ScratchFile {
@@ -274,8 +274,8 @@ pub fn is_unfinished(name: &str) -> bool {
     name.starts_with('.') || name.starts_with("tmp") || ends.iter().any(|end| name.ends_with(end))
 }
 
-/// One insertion, deletion, substitution or transposition apart: a slip of the finger, upon which
-/// a prompt must not vanish into a scratch file.
+/// Whether two names are one insertion, deletion, substitution or transposition apart: a prompt whose file
+/// name was mistyped must not vanish into a scratch file.
 pub fn is_slip(a: &str, b: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();

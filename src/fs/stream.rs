@@ -13,8 +13,8 @@ use tokio::task::AbortHandle;
 use muxfs_tree::Lines;
 use muxfs_tree::base::error::Result;
 
-/// A reader that stands still holds this much; then nothing more is pulled, and the tree decides
-/// what that means for a slow reader.
+/// How much is buffered for a reader that does not read; then nothing more is pulled, and the tree decides
+/// what becomes of a slow reader.
 const BOUND: usize = 256 << 10;
 
 /// Called once when a poll that found nothing should be asked again.

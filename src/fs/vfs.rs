@@ -32,7 +32,7 @@ use muxfs_tree::{Accepts, Access, Caller, Gesture, Place, Shape, Stat, Tree, Tre
 /// kernel may keep them long.
 pub const LONG: Duration = Duration::from_secs(60);
 /// Those names are kept as long as a walk through what is below takes: else each file of a session costs
-/// a look-up of its session too. tmux tells us of its sessions later than that.
+/// a look-up of its session too. tmux reports its sessions later than that.
 pub const BRIEF: Duration = Duration::from_millis(10);
 
 /// How a mount shows what the tree has.
@@ -77,9 +77,9 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy)]
 pub struct Opened {
     pub fh: u64,
-    /// Has no offsets.
+    /// It has no offsets.
     pub stream: bool,
-    /// Closes need not be told.
+    /// The kernel need not report closes.
     pub silent: bool,
     /// Pages that the kernel has of it are its own.
     pub keep: bool,
@@ -189,7 +189,7 @@ impl Vfs {
         let size = match inode.computed.exact() {
             Some(size) => size,
             None => match stat.shape {
-                // Only a wait would tell, and 0 is an end for whoever reads by splice. Programs
+                // Only a wait would show it, and 0 is an end for whoever reads by splice. Programs
                 // that count bytes by the size trust no whole number of pages: sysfs has those.
                 Shape::Events | Shape::Wait | Shape::Ask => *PAGE,
                 Shape::View | Shape::Item | Shape::Ctl => {
@@ -198,7 +198,7 @@ impl Vfs {
                 _ => return stat.size,
             },
         };
-        inode.computed.tell(tid, size, Instant::now())
+        inode.computed.report_size(tid, size, Instant::now())
     }
 
     /// Answers from memory unless a mode, group or document's size really changes.
@@ -489,7 +489,7 @@ impl Vfs {
         if is_computed(stat.shape) {
             let now = Instant::now();
             // The kernel asks for the attributes before it uses any; computed once is enough.
-            attr.size = inode.computed.tell(tid, inode.computed.last_told(), now);
+            attr.size = inode.computed.report_size(tid, inode.computed.last_reported(), now);
             if !inode.computed.may_keep(now) {
                 name_ttl = Duration::ZERO;
             }
@@ -554,14 +554,14 @@ impl Vfs {
     }
 }
 
-/// Whether the kernel keeps names of a directory for a moment alone ([`BRIEF`]), and is not told when
-/// one goes: where directories are made and ended. To tell it takes the lock that their makers hold
-/// while they wait for us (notify.rs), and somebody makes one at any moment.
+/// Whether the kernel keeps names of a directory only for a moment ([`BRIEF`]) and is not notified when
+/// one goes: so it is where directories are made and removed. A notification takes the lock that their
+/// makers hold while they wait for us (notify.rs), and somebody may make one at any moment.
 pub(super) fn comes_and_goes(dir: &Inode) -> bool {
     matches!(dir.state().stat.shape, Shape::Dir(Accepts::Dirs))
 }
 
-/// Whether an fsync may wait for others: of what is written there, somebody else takes each message.
+/// Whether an fsync may wait for somebody else to take what was written.
 fn fsync_waits(inode: &Inode) -> bool {
     matches!(inode.state().stat.shape, Shape::Append | Shape::Sink(_) | Shape::Ctl)
 }

@@ -16,7 +16,7 @@ use super::vfs::{Vfs, comes_and_goes};
 use muxfs_tree::base::error::{Error, Kind};
 use muxfs_tree::{Caller, Change, TreePath};
 
-/// Follows `changes` while the mount lives. Subscribe before the first lookup.
+/// Follows `changes` while the mount lives. The caller subscribes before the first lookup.
 pub async fn watch(vfs: Weak<Vfs>, mut changes: Receiver<Change>) {
     loop {
         let change = changes.recv().await;

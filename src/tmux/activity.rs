@@ -1,8 +1,8 @@
 //! How long ago people typed, whatever becomes of the clock.
 //!
-//! Knows what tmux tells of its clients. Must not know whose turn it is, or what was typed.
+//! Knows what tmux reports of its clients. Must not know whose turn it is, or what was typed.
 //!
-//! tmux tells the wall clock's second of a client's last key. A clock that was set makes that a
+//! tmux reports the wall clock's second of a client's last key. A clock that was set makes that a
 //! time in the future or long ago. So the second is only compared: where it is another than at the
 //! last look, the client typed since then, and from then on our own monotonic clock counts.
 
@@ -20,7 +20,7 @@ pub(super) struct Activity {
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// The second of its last key, as tmux told it.
+    /// The second of its last key, as tmux reported it.
     key: u64,
     /// When that key was sent at the latest.
     at: Instant,

@@ -1,7 +1,7 @@
 //! A connection to one server: lines go through whichever client it has now.
 //!
 //! Knows that a client may be lost while its server lives, and another may follow. Must not know
-//! what lines mean, how replies are told apart (client.rs), or how a client is started (hidden.rs).
+//! what lines mean, how replies are distinguished (client.rs), or how a client is started (hidden.rs).
 //!
 //! Lock order: `Link::now`, then the client's own; neither is held across an await or a callback.
 

@@ -1,4 +1,4 @@
-//! A client of ours whose commands are held up by a hook of the user's.
+//! Frees a control client whose commands are held up by a hook of the user's.
 //!
 //! Knows why a client waits while its server goes on; must not know what its lines mean.
 //!

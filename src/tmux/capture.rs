@@ -51,7 +51,7 @@ impl Picture {
 }
 
 /// One step of the server: text and facts are of the same moment.
-pub async fn picture(server: &Server, pane: &str) -> Result<Picture> {
+pub async fn capture(server: &Server, pane: &str) -> Result<Picture> {
     let facts = format!(
         "#{{cursor_x}} #{{cursor_y}} #{{pane_width}} #{{pane_height}} #{{pane_dead}} #{{pane_pid}} {FACTS} #{{pane_title}}"
     );
@@ -76,7 +76,7 @@ pub async fn picture(server: &Server, pane: &str) -> Result<Picture> {
 }
 
 /// One line to tmux and one moment of the pane. Works on dead panes too.
-pub async fn capture(server: &Server, pane: &str, what: Capture) -> Result<Vec<u8>> {
+pub async fn capture_text(server: &Server, pane: &str, what: Capture) -> Result<Vec<u8>> {
     let take = |flags: &[&str]| Command::new("capture-pane").args(["-p", "-t", pane]).args(flags);
     match what {
         Capture::Screen => server.run(take(&[])).await,

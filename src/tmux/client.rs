@@ -46,7 +46,7 @@ const MAX_PENDING: usize = 100_000;
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 /// A server whose client ends is asked whether it ends as well: for so long its process may take.
 const ENDING: Duration = Duration::from_millis(100);
-/// How long a client that was told to end may take before its pipe is no longer read.
+/// How long a client may take to end before its pipe is no longer read.
 const UNPLUGGED: Duration = Duration::from_secs(2);
 
 /// One reply body per command that ran, in order.
@@ -58,7 +58,7 @@ pub(super) struct Shared {
     wake: Notify,
     /// Wakes who looks into a line that has no answer (blocked.rs).
     pub(super) slow: Notify,
-    /// Wakes the reading task when the client was told to end.
+    /// Wakes the reading task when the client is to end.
     unplugged: Notify,
     /// Beginning of every mark: random, so that no pane can print one.
     mark: String,
@@ -326,7 +326,7 @@ impl Shared {
         loop {
             let ready = tokio::select! {
                 ready = read.readable() => ready,
-                // It does not end although it was told to: it is left behind.
+                // It does not end although it was asked to: it is left behind.
                 () = &mut unplugged => {
                     left = true;
                     break;
@@ -400,7 +400,7 @@ impl Shared {
                     state.left.extend(one.line.hidden().iter().cloned());
                 }
                 let text = "tmux's client was lost before it answered; what was sent may have arrived";
-                // Whoever gave up waiting is told nothing.
+                // Nobody waits any more: nothing is reported.
                 let _ = match state.fate {
                     Fate::Down => one.reply.send(fail(Kind::Unreachable, text)),
                     _ => one.reply.send(Err(gone())),
@@ -454,7 +454,7 @@ impl Shared {
                 };
                 state.bytes -= done.size();
                 if let Some(epoch) = epoch {
-                    state.clock.told(epoch, Instant::now());
+                    state.clock.set(epoch, Instant::now());
                 }
                 drop(state);
                 self.forget(done.line.hidden());

@@ -2,8 +2,8 @@
 //!
 //! Knows formats and times; must not know connections, or what a line does.
 //!
-//! A line waits in tmux's pipe while the server is stopped, for as long as that lasts. Who sent it
-//! was told long ago that the time is over and may have sent it again. So a line that changes
+//! A line waits in tmux's pipe for as long as the server is stopped. Its sender got `TimedOut` long ago
+//! and may have sent it again. So a line that changes
 //! something begins with a command that fails when the server's clock is past the deadline, and
 //! a failure makes tmux drop the rest of the line.
 
@@ -16,7 +16,7 @@ pub const VALUE: &str = "%s";
 /// No command of tmux: where it is run, the line ends with an error that names it.
 const LATE: &str = "muxfs-late";
 
-/// The server's clock, as its last answer told it. The server may run in another time than ours
+/// The server's clock, as its last answer reported it. The server may run in another time than ours
 /// (a test, a container, a clock that was just set).
 #[derive(Debug, Default)]
 pub struct ServerClock {
@@ -25,7 +25,7 @@ pub struct ServerClock {
 
 impl ServerClock {
     /// The server said `epoch`, in whole seconds, and that was read at `now`.
-    pub fn told(&mut self, epoch: u64, now: Instant) {
+    pub fn set(&mut self, epoch: u64, now: Instant) {
         self.last = Some((epoch, now));
     }
 
@@ -59,12 +59,12 @@ mod tests {
         let t = Instant::now();
         let mut clock = ServerClock::default();
         assert_eq!(clock.at(t), None);
-        // 100.9 by the server's clock: only 100 was told.
-        clock.told(100, t);
+        // 100.9 by the server's clock: only 100 was reported.
+        clock.set(100, t);
         assert_eq!(clock.at(t + Duration::from_secs(10)), Some(110));
         assert_eq!(clock.at(t + Duration::from_millis(10_999)), Some(110));
         // The server's clock was set back: the next answer says so.
-        clock.told(40, t + Duration::from_secs(1));
+        clock.set(40, t + Duration::from_secs(1));
         assert_eq!(clock.at(t + Duration::from_secs(11)), Some(50));
     }
 }

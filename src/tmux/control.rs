@@ -80,7 +80,7 @@ pub enum Notice {
         session: String,
         name: String,
     },
-    /// A change was done after whoever asked for it had been told that its time was over: tmux had
+    /// A change was done after its caller had got `TimedOut`: tmux had
     /// come to it in time, and its answer was late. (Told by the connection, not by tmux.)
     Overdue,
     /// The server ended, or ended our client. Nothing follows.

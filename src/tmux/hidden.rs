@@ -1,7 +1,7 @@
 //! Our hidden session: made, attached to, kept free of others, removed.
 //!
 //! Knows what `_muxfs` is and how a connection begins and ends; must not know the sessions of
-//! users, or how replies are told apart (client.rs does).
+//! users, or how replies are distinguished (client.rs does).
 
 use super::actor::{Server, ServerInfo};
 use super::client::{Shared, drive};

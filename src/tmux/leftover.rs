@@ -1,4 +1,4 @@
-//! Pipes that a daemon which died left on panes. tmux never reads from a pipe opened with `-O`,
+//! Finds pipes that a dead daemon left on panes. tmux never reads from a pipe opened with `-O`,
 //! so it sees that the other end is gone only when the pane prints again, and those bytes are
 //! lost; until then the pane counts as piped.
 //!

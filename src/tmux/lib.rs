@@ -33,7 +33,7 @@ mod variable;
 pub mod watch;
 
 pub use actor::{Server, ServerInfo};
-pub use capture::{Capture, MAX_OUTPUT, Picture, capture, picture};
+pub use capture::{Capture, MAX_OUTPUT, Picture, capture, capture_text};
 pub use command::{Command, Line};
 pub use control::Notice;
 pub use muxfs_tree::base::keys::{self, Key};

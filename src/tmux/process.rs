@@ -151,7 +151,7 @@ pub fn lives(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// Processor time that the process has had. None where `/proc` does not tell.
+/// Processor time that the process has had. None where `/proc` does not say.
 pub fn spent(pid: u32) -> Option<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
@@ -169,7 +169,7 @@ const YOUNG: Duration = Duration::from_millis(400);
 const STILL: Duration = Duration::from_millis(100);
 /// A server that is never still is attached to all the same.
 const RESTLESS: Duration = Duration::from_secs(5);
-/// All whose change is told to control clients that are not attached yet.
+/// All whose change tmux reports to control clients that are not attached yet.
 const TOLD: &str = "#{version} #{session_id} #{session_name} #{window_id} #{window_active} \
                     #{pane_id} #{pane_active} #{pane_in_mode}";
 
@@ -282,8 +282,8 @@ impl Tmux {
         fail(Kind::Unreachable, format!("tmux did not start: {last}"))
     }
 
-    /// Returns when nothing has changed for a moment that would be told to a control client.
-    /// Ordinary clients look: those are told nothing.
+    /// Returns when nothing has changed for a moment that tmux would report to a control client. It asks
+    /// as an ordinary client, which gets no notifications.
     pub async fn still(&self, until: tokio::time::Instant) -> Result<()> {
         let began = tokio::time::Instant::now();
         let mut last = self.look(until).await?;

@@ -1,5 +1,5 @@
-//! Text that nobody can guess: tokens of pipes, marks between replies, separators of fields. And
-//! text that nobody is to see, on its way to another process of the user's.
+//! Random text that nobody can guess: tokens of pipes, marks between replies, separators of fields. And
+//! the way by which secret text reaches another process of the user's.
 //!
 //! Knows the kernel's random source and its files in memory, and nothing of the uses.
 

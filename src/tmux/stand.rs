@@ -2,11 +2,11 @@
 //!
 //! Pure: knows tmux's formats and their traps. Must not know what the rows mean.
 //!
-//! Between a picture and a key the program may paint something else: a dialog over a composer,
+//! Between a capture and a key the program may paint something else: a dialog over a composer,
 //! another option under a mark. So the line that types compares, in the same step of the server,
 //! where the cursor is and which row of the screen is the first that shows a text:
 //! `#{C/r:^TEXT$}` gives that row's number from 1, or 0. Only rows that are the first of their text
-//! can be told this way. It takes some 0.1 ms a row (tmux 3.3a), so a few rows are chosen, not all.
+//! can be found this way. It takes some 0.1 ms a row (tmux 3.3a), so a few rows are chosen, not all.
 
 use super::command::{Command, Hidden, Line};
 

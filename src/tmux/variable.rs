@@ -1,7 +1,7 @@
 //! Names of the variables that hold the hidden text of a line (command.rs) while it is under way, and
 //! which of them nobody needs any more.
 //!
-//! A name tells its owner: process, when that began, and the kernel's namespace that numbers it. So
+//! A name identifies its owner: the process, when it began, and the PID namespace that numbers it. So
 //! what a muxfs that was killed left in a server is found by the next one, and what a living one
 //! needs is left alone. Must not know what the texts are for.
 

@@ -1,6 +1,6 @@
-//! Tells when a tmux server may have appeared, without asking again and again.
+//! Notifies when a tmux server may have appeared, without polling.
 //!
-//! Knows directories. Must not know whether a server really answers: who is told
+//! Knows directories. Must not know whether a server really answers: who is notified
 //! tries to connect.
 
 use muxfs_tree::base::error::Result;

@@ -22,7 +22,7 @@ pub struct Identity {
     pub user: User,
     #[serde(default)]
     pub origin: Origin,
-    /// Where the caller stands, told only to a node on the same machine.
+    /// The caller's working directory, sent only to a node on the same machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
 }

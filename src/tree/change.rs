@@ -1,4 +1,4 @@
-//! What a door must forget: names that no longer mean what it was told.
+//! What a door must forget: names that no longer mean what the tree said earlier.
 
 use super::TreePath;
 

@@ -48,12 +48,12 @@ pub struct Gesture {
     /// Under an id the gesture happens once, however often it is sent; the same caller's second
     /// sending gets the first one's result. `None`: it is sent once.
     pub id: Option<GestureId>,
-    /// What has not begun by then is not begun. `None`: the tree's own limits hold.
+    /// The gesture does not begin after this. `None`: the tree's own limits hold.
     pub deadline: Option<Instant>,
     cancel: Option<watch::Receiver<()>>,
 }
 
-/// Takes a gesture back when it is dropped, as far as it has not begun.
+/// Cancels a gesture when it is dropped, unless the gesture has begun.
 #[derive(Debug)]
 #[must_use = "a gesture is taken back when this is dropped"]
 pub struct Canceller(#[allow(dead_code, reason = "its end is what it says")] watch::Sender<()>);
@@ -125,7 +125,7 @@ impl Gesture {
 pub struct Receipt {
     /// The name of the turn that a prompt became.
     pub turn: Option<String>,
-    /// Who follows the tree's changes sees this gesture's when it is as far.
+    /// A follower of the feed that has reached this position has seen what the gesture changed.
     pub at: Position,
 }
 

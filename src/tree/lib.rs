@@ -107,10 +107,10 @@ pub trait Lines: Send {
 /// by the tree; a door reports what it refused without asking through [`Tree::refused`].
 #[async_trait]
 pub trait Tree: Send + Sync + 'static {
-    /// From memory. `Unknown` where [`Tree::look`] at the parent directory would tell.
+    /// From memory. `Unknown` where [`Tree::look`] at the parent directory would find it out.
     fn stat(&self, at: &TreePath) -> Result<Stat>;
 
-    /// Bytes that a read begun now gives, or more where only a wait would tell how many. From
+    /// Bytes that a read begun now gives, or more where only a wait would show how many. From
     /// memory: [`Stat::size`] is true for what is never computed.
     fn size(&self, at: &TreePath) -> Result<u64>;
 

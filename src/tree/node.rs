@@ -36,7 +36,7 @@ pub trait Feed: Send {
 
 #[derive(Debug, Clone)]
 pub enum Update {
-    /// All that is known: what a follower had before counts no more.
+    /// All that is known: it replaces what a follower had before.
     Snapshot { at: Position, all: Box<Snapshot> },
     /// A session came, has another name, or is otherwise not as it was.
     Session { at: Position, session: Box<SessionInfo> },
@@ -44,8 +44,8 @@ pub enum Update {
     Gone { at: Position, id: u64 },
     /// Something below a session changed that no [`SessionInfo`] has, or of the node itself.
     Changed { at: Position, change: Change },
-    /// All that changed up to here is told: a receipt's position counts as reached by this alone, or by
-    /// a snapshot.
+    /// All that changed up to here was reported: only this, or a snapshot, means that a receipt's position
+    /// is reached.
     Reached { at: Position },
 }
 
@@ -148,7 +148,7 @@ pub struct SessionInfo {
     /// A word of the closed set, and the same with its details: `exited`, `exited 1`.
     pub state: &'static str,
     pub detail: String,
-    /// How long the state is as it is. Another machine's clock may be off.
+    /// How long the state has lasted. It is an age, because another machine's clock may be off.
     pub age: Duration,
     /// Prompts that wait.
     pub queue: usize,
@@ -166,7 +166,7 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    /// Whether nothing is to be told of what came since `before`. Ages grow by themselves, and a log is
+    /// Whether nothing that came since `before` is worth an update. Ages grow by themselves, and a log is
     /// asked for its size.
     pub fn says_the_same_as(&self, before: &SessionInfo) -> bool {
         let bare = |info: &SessionInfo| SessionInfo {

@@ -37,10 +37,10 @@ impl Drop for Member {
     }
 }
 
-/// What is told of the node `node`.
+/// What happened to the node `node`.
 #[derive(Debug, Clone)]
 pub enum Told {
-    /// By its feed.
+    /// Its feed reported this.
     Says { node: String, update: Arc<Update> },
     /// It was taken away, or another is in its place.
     Left { node: String },
@@ -66,7 +66,7 @@ impl Nodes {
         }
         members.insert(name.to_owned(), member);
         drop(members);
-        self.tell(Change::Name { dir: TreePath::root(), name: name.to_owned() });
+        self.notify(Change::Name { dir: TreePath::root(), name: name.to_owned() });
         Ok(())
     }
 
@@ -82,7 +82,7 @@ impl Nodes {
             return unknown(name);
         }
         self.left(name);
-        self.tell(Change::Everything { below: TreePath::root().join(name) });
+        self.notify(Change::Everything { below: TreePath::root().join(name) });
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Nodes {
             return unknown(name);
         }
         self.left(name);
-        self.tell(Change::Everything { below: TreePath::root().join(name) });
+        self.notify(Change::Everything { below: TreePath::root().join(name) });
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl Nodes {
                             Err(broadcast::error::RecvError::Closed) => return,
                         };
                         let Some(nodes) = weak.upgrade() else { return };
-                        nodes.tell(change);
+                        nodes.notify(change);
                     }
                     update = feed.next(), if feeds => {
                         let Some(nodes) = weak.upgrade() else { return };
@@ -144,7 +144,7 @@ impl Nodes {
                                 let _ = nodes.sessions.send(Told::Says { node, update }); // nobody may listen
                             }
                             Ok(None) => feeds = false,
-                            // Its changes are told all the same; a node that goes on says so there.
+                            // Its changes are passed on all the same; a node that goes on reports so there.
                             Err(e) => {
                                 tracing::warn!("{name}: its feed ended: {e}");
                                 feeds = false;
@@ -161,7 +161,7 @@ impl Nodes {
         let _ = self.sessions.send(Told::Left { node: name.to_owned() }); // nobody may listen
     }
 
-    fn tell(&self, change: Change) {
+    fn notify(&self, change: Change) {
         let _ = self.changes.send(change); // an error means: no door listens
     }
 }

@@ -79,7 +79,7 @@ impl Ambush {
         self.up.is_some()
     }
 
-    /// What is to stand behind the picture that is painted at `now`. `early`: something lies unread
+    /// What is to stand behind the capture that is painted at `now`. `early`: something lies unread
     /// in the terminal.
     pub fn painted(&mut self, now: Instant, early: bool) -> &'static str {
         match &mut self.up {

@@ -73,7 +73,7 @@ pub struct Options {
     /// HOST:PORT of a server with OpenAI's chat completions, which answers the prompts
     #[arg(long)]
     pub llm: Option<String>,
-    /// Writes its talk where Claude Code would, in its format
+    /// Writes its conversation where Claude Code would, in its format
     #[arg(long)]
     pub claude_history: bool,
     /// Writes its state where Claude Code would, in its format

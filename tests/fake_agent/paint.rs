@@ -1,5 +1,5 @@
-//! Draws what the agent shows: its talk above, and below it the rows that change. On the normal
-//! screen the talk scrolls away, as it does with agents that print; on the alternate one nothing does.
+//! Draws what the agent shows: its conversation above, and below it the rows that change. On the normal
+//! screen the conversation scrolls away, as it does with agents that print; on the alternate one nothing does.
 //!
 //! Knows escape sequences and the terminal's size. Must not know what the rows mean.
 
@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthChar;
 
 use crate::agent::{Agent, End};
 
-/// The rows below the talk.
+/// The rows below the conversation.
 pub struct View {
     pub rows: Vec<String>,
     /// Row in `rows` and column.
@@ -31,7 +31,7 @@ pub struct Painter {
     entered: bool,
     stale: bool,
     cleared: usize,
-    /// How many lines of the talk have been painted.
+    /// How many lines of the conversation have been painted.
     painted: usize,
     /// Of the rows below: how many, and in which the cursor stands.
     below: usize,
@@ -112,7 +112,7 @@ impl Painter {
         }
     }
 
-    /// Each row in its place; the talk's only where it changed.
+    /// Each row in its place; the conversation's only where it changed.
     fn fixed(&self, out: &mut String, talk: &[String], view: &View, (width, height): (usize, usize)) {
         let above = height.saturating_sub(view.rows.len());
         let moved = self.stale || self.painted != talk.len() || self.below != view.rows.len();
@@ -141,7 +141,7 @@ impl Painter {
     }
 }
 
-/// The last rows of the talk, at most `n`.
+/// The last rows of the conversation, at most `n`.
 fn last_rows(talk: &[String], width: usize, n: usize) -> Vec<String> {
     let mut rows: Vec<String> = Vec::new();
     for line in talk.iter().rev() {

@@ -1,4 +1,4 @@
-//! What the fake agent writes down: its log for tests, and its talk and state where Claude Code
+//! What the fake agent writes down: its log for tests, and its conversation and state where Claude Code
 //! has them. Knows files, and no terminal.
 
 use std::fs::{File, OpenOptions};

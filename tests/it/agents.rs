@@ -19,9 +19,9 @@ const ARGUABLE: &[(&str, &str, &str)] = &[
     // The newest message is the limit's; the label goes by the request after it, which was taken back.
     ("claude", "-retry-esc", "limited"),
     ("codex", "-retry-esc", "limited"),
-    // A restored talk that ends with it.
+    // A restored conversation that ends with it.
     ("codex", "resumed", "limited"),
-    // The label goes by what came next: this picture shows no dialog yet.
+    // The label goes by what came next: this capture shows no dialog yet.
     ("codex", "120x40-trust", "unknown"),
     // A login that failed is a limit too; these labels are from before it was.
     ("", "err401", "limited"),
@@ -144,11 +144,11 @@ fn no_saved_screen_is_mistaken() {
     let coloured: BTreeSet<String> =
         saved.iter().filter_map(|s| Some(s.path().strip_suffix(".ansi")?.to_owned())).collect();
     for s in saved {
-        // A dead pane has no picture to judge: the process says that it exited.
+        // A dead pane has no capture to judge: the process says that it exited.
         if s.state == "exited" {
             continue;
         }
-        // Where a picture is there with and without its colours, nothing may be lost to "unknown"
+        // Where a capture is there with and without its colours, nothing may be lost to "unknown"
         // in the one with them: that is what a pane is read with.
         let best = s.name.ends_with(".ansi") || !coloured.contains(s.path().trim_end_matches(".txt"));
         seen += usize::from(best);

@@ -228,70 +228,37 @@ fn what_comments_point_to_is_there() {
     none(&broken);
 }
 
-/// Names of several public types, how many there are, and what they are. No name is added here, and one that
-/// has become unique goes: where two things need one word, one of them has a better one.
-const SHARED_NAMES: &[(&str, usize, &str)] = &[
-    ("Asked", 2, "what a caller asks for a new session; a question that is shown"),
-    ("By", 2, "how a manifest submits a prompt; the origin in an event"),
-    ("Change", 2, "what a door must forget; the change of a state in an event"),
-    ("End", 2, "how an agent's record ends a turn; when a handle's text is complete"),
-    (
-        "Entry",
-        4,
-        "a name of a directory; a name as the kernel gets it; one thing said in a conversation; a key in a manual",
-    ),
-    ("Event", 2, "what a node reports; what a control client prints"),
-    ("Facts", 2, "what a listing takes of a file of JSON rows; what `doctor` judges"),
-    (
-        "Found",
-        4,
-        "where a path leads; an installed agent; what a reader finds in the ring; what it finds in a book",
-    ),
-    ("Inode", 2, "an inode of a mount; a log as the seam has it"),
-    ("Kept", 2, "a record in force; a limit on disk"),
-    ("Key", 3, "a setting; a key for tmux; a key that chooses an option"),
-    ("Kind", 4, "of an error; of a setting's value; of a hook's signal; of what OSC 7501 is blocked by"),
-    ("Level", 2, "of a line of a log; of a finding of `doctor`"),
-    ("Line", 4, "to tmux; of the manual; of the ring of events; of a book"),
-    ("ListArgs", 2, "of `agent list` and of `session list`: clap names them by their module"),
-    (
-        "Look",
-        3,
-        "how a mount shows owners and bits; how a text looks on a terminal; one observation of a shell",
-    ),
-    ("Made", 2, "an item that was made; a tmux session that was made"),
-    ("Mark", 3, "what a pane's bytes say; what a shell's stream says; how far a conversation was read"),
-    ("Message", 2, "bytes of one open and close; what is typed into a pane"),
-    ("Mode", 2, "of a composer; the flags of an open"),
-    ("MountOptions", 2, "words of `-o`; what the FUSE door mounts with"),
-    ("Node", 2, "the trait; a node as `muxfs session` sees it in a mount"),
-    ("Notice", 2, "an agent's notice of a limit; a notification of tmux"),
-    ("Picture", 2, "what tmux captured; what it says of an agent"),
-    ("Place", 2, "a path with its object's id; where a question stands on a screen"),
-    ("Ready", 2, "what poll(2) answers; the report that a mount answers"),
-    ("Row", 4, "of a table of files; of a screen; of a book; of the table of events"),
-    ("Rows", 2, "how an agent writes its file; where a turn's rows lie"),
-    ("Said", 2, "what OSC 7501 says; what an agent says in the place of an answer"),
-    ("Seen", 4, "a state as published; of a status file; of a file in a listing; of a line in a book"),
-    ("Session", 2, "a session of the node; one as `muxfs session` sees it in a mount"),
-    ("SessionInfo", 2, "what tmux lists; what a node's feed has"),
-    ("Snapshot", 2, "what tmux holds at one moment; what a node's feed begins with"),
-    ("State", 3, "of a program; of a rule in a manifest; of an inode"),
-    ("Step", 2, "what happened to a prompt; what to do next to choose an option"),
-    ("Tail", 2, "the last rows of a screen; the last lines of a transcript"),
-    ("Told", 2, "an update of a node's feed; what the thread of pipes reports"),
-    ("Tree", 2, "the trait; a mount as `muxfs session` sees it"),
-    ("Turn", 2, "a turn; its fields in an event"),
-    ("Turns", 2, "a session's turns; the setting `turns`"),
-    ("User", 2, "of a caller; of this machine"),
-    ("Verb", 2, "of a `ctl` file; of the command line"),
-    ("Verdict", 2, "of an agent's rules; of the judge of shells"),
-    ("What", 2, "file or directory where a path leads; what an inode stands for"),
+/// Names of several public types of one crate, how many there are, and what they are. No name is added here,
+/// and one that has become unique goes: where two things need one word, one of them has a better one.
+const SHARED_NAMES: &[(&str, &str, usize, &str)] = &[
+    ("agent", "Entry", 2, "one thing said in a conversation; a key in a manual"),
+    ("agent", "Kind", 2, "of a hook's signal; of what OSC 7501 is blocked by"),
+    ("agent", "Said", 2, "what OSC 7501 says; what an agent says in the place of an answer"),
+    ("agent", "Seen", 2, "of a status file; of a file in a listing"),
+    ("cli", "ListArgs", 2, "of `agent list` and of `session list`: clap names them by their module"),
+    ("node", "Asked", 2, "what a caller asks for a new session; a question that is shown"),
+    ("node", "Event", 2, "what a node reports; what the engine's loop takes"),
+    ("node", "Found", 3, "where a path leads; what a reader finds in the ring; what it finds in a book"),
+    ("node", "Kept", 2, "a record in force; a limit on disk"),
+    ("node", "Line", 3, "of the manual; of the ring of events; of a book"),
+    ("node", "Mark", 2, "what a pane's bytes say; what a shell's stream says"),
+    ("node", "Row", 3, "of a table of files; of a book; of the table of events"),
+    ("node", "Seen", 2, "a state as published; of a line in a book"),
+    ("node", "Turn", 2, "a turn; its fields in an event"),
+    ("node", "Turns", 2, "a session's turns; the setting `turns`"),
+    ("tree", "Key", 2, "a setting; a key for tmux"),
+    ("tree", "Kind", 2, "of an error; of a setting's value"),
 ];
 
+/// The crate that a file belongs to: the nearest directory with a `Cargo.toml`.
+fn crate_of(path: &Path) -> String {
+    let dir = path.ancestors().skip(1).find(|dir| root().join(dir).join("Cargo.toml").exists()).unwrap();
+    dir.file_name().map_or("muxfs".into(), |name| name.to_str().unwrap().to_owned())
+}
+
 #[test]
-fn no_two_public_types_have_one_name() {
-    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+fn no_two_public_types_of_a_crate_have_one_name() {
+    let mut places: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     let all = sources(&["src"]);
     // `#[cfg(test)] mod fake;` in `fs/lib.rs`, or with a path beside the file.
     let mut tests = BTreeSet::new();
@@ -312,17 +279,20 @@ fn no_two_public_types_have_one_name() {
                 continue;
             };
             let name = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap();
-            places.entry(name.to_owned()).or_default().push(path.display().to_string());
+            let key = (crate_of(path), name.to_owned());
+            places.entry(key).or_default().push(path.display().to_string());
         }
     }
     let mut broken = Vec::new();
-    for (name, files) in &places {
-        let allowed = SHARED_NAMES.iter().find(|(n, ..)| n == name).map_or(1, |(_, count, _)| *count);
+    for ((of, name), files) in &places {
+        let listed = SHARED_NAMES.iter().find(|(c, n, ..)| c == of && n == name);
+        let allowed = listed.map_or(1, |(_, _, count, _)| *count);
         if files.len() != allowed {
-            broken.push(format!("{name}: {} types, {allowed} are listed: {files:?}", files.len()));
+            broken.push(format!("{of}: {name}: {} types, {allowed} are listed: {files:?}", files.len()));
         }
     }
-    let gone = SHARED_NAMES.iter().filter(|(name, ..)| !places.contains_key(*name));
-    broken.extend(gone.map(|(name, ..)| format!("{name}: no such type any more")));
+    let gone = |of: &str, name: &str| !places.contains_key(&(of.to_owned(), name.to_owned()));
+    let gone = SHARED_NAMES.iter().filter(|(of, name, ..)| gone(of, name));
+    broken.extend(gone.map(|(of, name, ..)| format!("{of}: {name}: no such type any more")));
     none(&broken);
 }

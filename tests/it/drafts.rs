@@ -46,7 +46,7 @@ const WRITTEN: &[(&str, &str, &str)] = &[
     ("qwen", "err500-retry-esc", "retry this ERR500"),
 ];
 
-/// What else a picture of the same situation may hold, `(agent, situation, text)`.
+/// What else a capture of the same situation may hold, `(agent, situation, text)`.
 const AGAIN: &[(&str, &str, &str)] = &[
     ("claude", "draft", "write the docs for the parser"),
     ("continue", "draft", "write the docs for the parser"),

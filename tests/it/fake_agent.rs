@@ -252,7 +252,7 @@ fn it_is_repainted_at_another_size() {
                 let text = pane.lab.tmux_ok(&["capture-pane", "-p", "-t", "fake"]);
                 text.lines().filter(|l| **l == rule).count() == 2 && text.contains("line 100\n")
             });
-            pane.until(State::Ready); // the picture may be caught half painted
+            pane.until(State::Ready); // the capture may be caught half painted
         }
     }
 }

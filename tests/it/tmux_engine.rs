@@ -73,7 +73,7 @@ impl Rig {
     }
 
     async fn screen(&self, pane: &str) -> String {
-        let text = capture(self.s(), pane, Capture::Screen).await.expect("captures");
+        let text = capture_text(self.s(), pane, Capture::Screen).await.expect("captures");
         String::from_utf8_lossy(&text).into_owned()
     }
 

@@ -305,7 +305,7 @@ fn typed(s: &Saved) -> Option<Composer> {
         return shell("ls -l");
     }
     if is("vim-normal") {
-        // claude shows no sign: an earlier picture has to.
+        // claude shows no sign: an earlier capture has to.
         return match s.agent.as_str() {
             "claude" => draft("ab"),
             "gemini" => other("vim normal", "ab"),

@@ -1,5 +1,5 @@
 //! What a request of an agent asks: the wire it speaks, the newest text of its user, and whether
-//! it belongs to the talk at all.
+//! it belongs to the conversation at all.
 //!
 //! Pure. Knows where each wire keeps its messages; must not know what is answered.
 
@@ -48,7 +48,7 @@ pub struct Ask {
     pub question: Option<String>,
     /// The tool that shows the user a plan for approval, where one is offered.
     pub plan: Option<String>,
-    /// Not the talk: a title, a route, a summary, a suggestion.
+    /// Not the conversation: a title, a route, a summary, a suggestion.
     pub side: bool,
     /// The answer must be JSON of this schema.
     pub schema: Option<Value>,

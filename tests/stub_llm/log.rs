@@ -19,9 +19,9 @@ pub struct Request {
     pub text: String,
     /// The prompts before this one and it: the `n` of its answer. A tool's result has its prompt's.
     pub n: usize,
-    /// No part of the talk: a title, a route, a summary.
+    /// No part of the conversation: a title, a route, a summary.
     pub side: bool,
-    /// Messages that were sent: those of the talk so far, and it.
+    /// Messages that were sent: those of the conversation so far, and it.
     pub messages: usize,
     /// A tool's result: the turn of the prompt before goes on.
     pub after_tool: bool,

@@ -19,7 +19,7 @@ use super::log::{Log, Open, Request};
 use super::plan::Plan;
 use super::wire::{Frame, Writer, error};
 
-/// A talk is sent whole with every question; a prompt of 200 kB twenty times is 4 MB.
+/// A conversation is sent whole with every question; a prompt of 200 kB twenty times is 4 MB.
 const MOST: usize = 64 << 20;
 
 /// A stub of this process, on a port of its own; ends when dropped.
@@ -56,7 +56,7 @@ impl Stub {
 
 struct Shared {
     log: Arc<Log>,
-    /// Part of every id: an agent that resumes a talk must not meet the same ids again.
+    /// Part of every id: an agent that resumes a conversation must not meet the same ids again.
     started: u128,
     serial: AtomicU64,
     /// Where whole bodies are kept, to learn what an agent sends.

@@ -2,7 +2,7 @@
 //! conversation `brain/<id>/.system_generated/logs/transcript.jsonl`.
 //!
 //! Knows their rows as others describe them: no real file was at hand. Where there is no
-//! transcript the prompts are all that is told.
+//! transcript only the prompts are shown.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -47,9 +47,9 @@ impl Adapter for Agy {
     }
 
     fn since(&self, home: &Home, c: &Conversation, mark: &Mark) -> Result<(Vec<Entry>, Mark)> {
-        let talk = talk(home, &c.id);
-        if files::seen(talk.clone()).is_some() {
-            return jsonl::since(&Talk, &talk, mark);
+        let file = transcript(home, &c.id);
+        if files::seen(file.clone()).is_some() {
+            return jsonl::since(&TranscriptRows, &file, mark);
         }
         let mut said = Vec::new();
         let pass = files::rows(&c.place, mark.at, WINDOW, &mut |row| {
@@ -62,12 +62,12 @@ impl Adapter for Agy {
     }
 
     fn end(&self, home: &Home, c: &Conversation) -> Result<Mark> {
-        let talk = talk(home, &c.id);
-        jsonl::end(if files::seen(talk.clone()).is_some() { &talk } else { &c.place })
+        let file = transcript(home, &c.id);
+        jsonl::end(if files::seen(file.clone()).is_some() { &file } else { &c.place })
     }
 }
 
-fn talk(home: &Home, id: &str) -> PathBuf {
+fn transcript(home: &Home, id: &str) -> PathBuf {
     root(home).join("brain").join(id).join(".system_generated/logs/transcript.jsonl")
 }
 
@@ -117,9 +117,9 @@ impl Rows for Prompts {
 }
 
 /// `{"step_index","source","type","status","created_at","content","tool_calls"}`
-struct Talk;
+struct TranscriptRows;
 
-impl Rows for Talk {
+impl Rows for TranscriptRows {
     fn agent(&self) -> &'static str {
         "agy"
     }

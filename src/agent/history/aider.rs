@@ -1,4 +1,4 @@
-//! aider: `.aider.chat.history.md` in its directory, one file that all its talks are appended
+//! aider: `.aider.chat.history.md` in its directory, one file that all its conversations are appended
 //! to, as 0.86.2 writes it.
 //!
 //! Knows its lines: `# aider chat started at …`, `#### ` a prompt's line, `> ` the program's own;
@@ -32,7 +32,7 @@ impl Adapter for Aider {
                 let last = chats.len().saturating_sub(1);
                 let found = chats.iter().enumerate();
                 let found = found.filter_map(|(i, chat)| {
-                    // A talk was over when the next began; the last when the file was written.
+                    // A conversation was over when the next began; the last when the file was written.
                     let updated = if i == last { Some(file.modified) } else { chats[i + 1].started };
                     chat.conversation(cwd, &place, updated.unwrap_or(file.modified))
                 });
@@ -51,17 +51,17 @@ impl Adapter for Aider {
         let Some(from) = from else {
             return fail(Kind::NotFound, format!("{}: no chat {}", c.place.display(), c.id));
         };
-        let mut talk = Talk::default();
+        let mut chat = ChatLines::default();
         let mut over = false;
         let (begin, at) = window(&c.place, from, &mut |line, at| {
             over = over || ((mark.at > 0 || at > from) && matches!(Line::read(line), Line::Start(_)));
             if !over {
-                talk.line(line);
+                chat.line(line);
             }
             !over
         })?;
-        talk.close();
-        let said = jsonl::after_gap(begin.saturating_sub(from), talk.said);
+        chat.close();
+        let said = jsonl::after_gap(begin.saturating_sub(from), chat.said);
         Ok((said, Mark { at, last: String::new() }))
     }
 
@@ -117,7 +117,7 @@ impl Chat {
     }
 }
 
-/// The talks in the newest [`WINDOW`] bytes, the oldest first; one that begins before is left out.
+/// The conversations in the newest [`WINDOW`] bytes, the oldest first; one that begins before is left out.
 fn chats(place: &Path) -> Result<Vec<Chat>> {
     let mut chats: Vec<Chat> = Vec::new();
     let mut in_prompt = false;
@@ -144,7 +144,7 @@ fn chats(place: &Path) -> Result<Vec<Chat>> {
 
 fn begun(time: &str, at: u64, before: &[Chat]) -> Chat {
     let id = time.replace(' ', "T");
-    // Two in one second; they are told apart by their order.
+    // Two in one second; their order distinguishes them.
     let same = before.iter().filter(|c| c.id.starts_with(&id)).count();
     let id = if same == 0 { id } else { format!("{id}-{}", same + 1) };
     Chat { id, at, started: local(time), ..Chat::default() }
@@ -185,13 +185,13 @@ impl<'a> Line<'a> {
 
 /// Lines put together: a prompt ends at a blank line, an answer goes on over it.
 #[derive(Default)]
-struct Talk {
+struct ChatLines {
     said: Vec<Entry>,
     who: Option<Who>,
     text: String,
 }
 
-impl Talk {
+impl ChatLines {
     fn line(&mut self, line: &str) {
         match Line::read(line) {
             Line::Start(_) => self.close(),
@@ -228,10 +228,10 @@ mod tests {
     fn an_answer_may_quote_what_a_prompt_looks_like() {
         let text = "# aider chat started at 2026-11-21 02:09:49\n\n> Aider v0.86.2  \n\n#### one  \n#### two  \n\n\
                     #### not a prompt\n> quoted\n\n# aider chat started at noon\n\n> Tokens: 1  \n\n#### <blank>  \n";
-        let mut talk = Talk::default();
-        text.lines().for_each(|l| talk.line(l));
-        talk.close();
-        let said: Vec<(Who, &str)> = talk.said.iter().map(|e| (e.who, e.text.as_str())).collect();
+        let mut chat = ChatLines::default();
+        text.lines().for_each(|l| chat.line(l));
+        chat.close();
+        let said: Vec<(Who, &str)> = chat.said.iter().map(|e| (e.who, e.text.as_str())).collect();
         assert_eq!(
             said,
             [

@@ -1,7 +1,7 @@
 //! Claude Code: `~/.claude/projects/<encoded cwd>/<id>.jsonl`, as 2.1.329 writes it.
 //!
-//! Knows its rows. A talk that was rewound keeps both branches in one file; they are told in the
-//! order in which they were written.
+//! Knows its rows. A conversation that was rewound keeps both branches in one file; they are read in
+//! the order in which they were written.
 
 use serde_json::Value;
 
@@ -85,7 +85,7 @@ impl Rows for Claude {
     }
 
     fn facts(&self, row: &Value, facts: &mut Facts) {
-        // A fork begins with rows of the talk it came from; those have the new id as well.
+        // A fork begins with rows of the conversation it came from; those have the new id as well.
         facts.id(row.get("sessionId"));
         facts.cwd(row.get("cwd"));
         facts.time(time(row.get("timestamp")));

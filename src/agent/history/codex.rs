@@ -108,7 +108,7 @@ fn thread(row: &rusqlite::Row) -> Option<Conversation> {
         let ms = sqlite::number(row, ms).filter(|ms| *ms > 0);
         from_millis(ms.or_else(|| sqlite::number(row, s)?.checked_mul(1000))?)
     };
-    // What a sub-agent did is part of the talk that started it.
+    // What a sub-agent did is part of the conversation that started it.
     let source = text("source").unwrap_or_default();
     if text("thread_source").is_some_and(|s| s != "user") || source.contains("subagent") {
         return None;
@@ -130,7 +130,7 @@ fn thread(row: &rusqlite::Row) -> Option<Conversation> {
 /// Adds the thread with its prompts. One without a file was never spoken to.
 fn count(mut thread: Conversation, listing: &mut Listing) {
     let Some(file) = files::seen(thread.place.clone()) else { return };
-    if let Ok(looked) = jsonl::look(&Codex, &file, listing) {
+    if let Ok(looked) = jsonl::scan(&Codex, &file, listing) {
         let Some(looked) = looked else { return };
         (thread.prompts, thread.at_least) = (looked.prompts, looked.at_least);
     }
@@ -223,7 +223,7 @@ impl Rows for Codex {
     }
 }
 
-/// Codex tells the model of the place and the rules in the user's name.
+/// Codex describes the directory and its rules to the model in the user's name.
 fn context(text: &str) -> bool {
     const BEGIN: &[&str] = &[
         "<environment_context>",

@@ -45,7 +45,7 @@ impl Adapter for Continue {
             if known.is_some_and(|k| !fits(&asked, &k.directory)) {
                 continue;
             }
-            match look(file, known, &mut listing.read) {
+            match scan(file, known, &mut listing.read) {
                 Ok(found) => listing.found.extend(found.filter(|c| fits(&asked, &c.cwd))),
                 Err(e) => listing.trouble.push(e.text().to_owned()),
             }
@@ -59,7 +59,7 @@ impl Adapter for Continue {
         // Shorter than it was: written anew.
         let from = if from > history.len() { 0 } else { from };
         let mut said = Vec::new();
-        history[from..].iter().for_each(|item| tell(item, &mut said));
+        history[from..].iter().for_each(|item| add_entries(item, &mut said));
         Ok((said, Mark { at: history.len() as u64, last: String::new() }))
     }
 
@@ -128,7 +128,7 @@ fn read(place: &Path) -> Result<Document> {
 }
 
 /// A large conversation that the index names is taken from there, uncounted.
-fn look(file: &Seen, known: Option<&Known>, bytes: &mut u64) -> Result<Option<Conversation>> {
+fn scan(file: &Seen, known: Option<&Known>, bytes: &mut u64) -> Result<Option<Conversation>> {
     let Some(id) = file.path.file_name().and_then(|n| n.to_str()).and_then(id_of) else { return Ok(None) };
     let created = known.and_then(|k| {
         let text = k.created.as_str().and_then(|t| t.parse().ok());
@@ -151,7 +151,7 @@ fn look(file: &Seen, known: Option<&Known>, bytes: &mut u64) -> Result<Option<Co
     *bytes += file.len;
     let document = read(&file.path)?;
     let mut said = Vec::new();
-    document.history.iter().for_each(|item| tell(item, &mut said));
+    document.history.iter().for_each(|item| add_entries(item, &mut said));
     let prompts: Vec<&Entry> = said.iter().filter(|e| e.who == Who::User).collect();
     (c.prompts, c.at_least) = (prompts.len() as u64, false);
     if c.cwd.is_empty() {
@@ -166,7 +166,7 @@ fn look(file: &Seen, known: Option<&Known>, bytes: &mut u64) -> Result<Option<Co
     Ok((c.prompts > 0).then_some(c))
 }
 
-fn tell(item: &Item, out: &mut Vec<Entry>) {
+fn add_entries(item: &Item, out: &mut Vec<Entry>) {
     let message = &item.message;
     let text = parts(&message["content"]).join("\n");
     let who = match message["role"].as_str() {

@@ -53,7 +53,7 @@ pub fn seen(path: PathBuf) -> Option<Seen> {
 }
 
 /// The names in a directory, sorted backwards: names that begin with a time are newest first.
-/// A directory that is not there is empty; another failure is told in `trouble`.
+/// A directory that is not there is empty; another failure is reported in `trouble`.
 pub fn names(dir: &Path, trouble: &mut Vec<String>) -> Vec<String> {
     let found = match foreign::list(dir, 5 * LOOKED) {
         Ok((found, _)) => found,

@@ -1,7 +1,7 @@
 //! Gemini CLI: `~/.gemini/tmp/<slug>/chats/session-<time>-<id8>.jsonl`, as 0.61.0 writes it.
 //!
 //! Knows its rows. Measured: each start makes a file, which holds the context of the session
-//! alone when an older talk is resumed; the talk goes on in its own file. A resume writes all
+//! alone when an older conversation is resumed; the conversation goes on in its own file. A resume writes all
 //! messages once more, as one `$set`, and a message with a tool's outcome once more under its id.
 
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ impl Adapter for Gemini {
                 jsonl::gather(&dir.join("chats"), fits, &mut files, &mut listing.trouble);
             }
         }
-        // The directory comes from the project; only then is it known whose the talk is.
+        // The directory comes from the project; only then is it known whose the conversation is.
         let mut all = std::mem::take(&mut listing);
         jsonl::list(self, files, &None, &mut all, &mut |file, facts| projects.complete(file, facts));
         let mut all = jsonl::finish(one_an_id(all));
@@ -60,7 +60,7 @@ impl Adapter for Gemini {
     }
 }
 
-/// Several files may have one id: the newest is gone on with, the talk began with the oldest.
+/// Several files may have one id: the newest is continued, the conversation began with the oldest.
 fn one_an_id(mut all: Listing) -> Listing {
     let mut by_id: HashMap<String, Conversation> = HashMap::new();
     for c in all.found.drain(..) {
@@ -100,7 +100,7 @@ impl Projects {
         Projects { by_slug: slugs.collect(), by_hash: cwds.map(|cwd| (hash(cwd), cwd.clone())).collect() }
     }
 
-    /// Whether talks of the directory asked for may be in there. What is said by the project's
+    /// Whether conversations of the directory asked for may be in there. What is said by the project's
     /// own file is kept.
     fn may_be(&mut self, dir: &Path, asked: &Option<Cwd>) -> bool {
         if let Some(cwd) = files::small(&dir.join(".project_root"), 64 << 10) {
@@ -166,7 +166,7 @@ fn calls(row: &Value) -> Vec<String> {
     calls.map(|c| shortened(&tool_call(c["name"].as_str().unwrap_or("tool"), c.get("args")))).collect()
 }
 
-/// Where it is and what it sees is told to the model in the user's name.
+/// The program describes the directory to the model in the user's name.
 fn context(content: &Value) -> bool {
     let first = super::text::parts(content).first().map_or("", |t| t.trim_start());
     first.starts_with("<session_context>")
@@ -174,7 +174,7 @@ fn context(content: &Value) -> bool {
 
 /// Rows in order, each message once.
 struct Told {
-    /// From the file's beginning, with nothing said yet: a whole talk in one row is news.
+    /// From the file's beginning, with nothing said yet: a whole conversation in one row is news.
     begin: bool,
     /// The id of the last message.
     last: String,

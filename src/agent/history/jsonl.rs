@@ -96,7 +96,7 @@ pub struct Looked {
 
 /// Reads the whole file where that is little and the listing may still count; else its beginning,
 /// until a title, a directory and an id are known, and its end.
-pub fn look(rows: &dyn Rows, file: &Seen, listing: &mut Listing) -> io::Result<Option<Looked>> {
+pub fn scan(rows: &dyn Rows, file: &Seen, listing: &mut Listing) -> io::Result<Option<Looked>> {
     let mut facts = Facts::default();
     let (mut prompts, mut said) = (0, Vec::new());
     let whole = file.len <= COUNTED && listing.read < BUDGET / 2;
@@ -148,7 +148,7 @@ pub fn list(
             ));
             break;
         }
-        match look(rows, file, listing) {
+        match scan(rows, file, listing) {
             Ok(Some(mut looked)) => {
                 known(file, &mut looked.facts);
                 listing.found.extend(conversation(rows.agent(), file, looked).filter(|c| fits(cwd, &c.cwd)));

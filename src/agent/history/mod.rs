@@ -30,7 +30,7 @@ pub use files::{BUDGET, LOOKED, MOST, WINDOW};
 pub use text::{last_reply, transcript};
 pub use turn::{End, Got, TurnRecord, difference, turn};
 
-/// One talk with an agent, as its own records have it.
+/// One conversation with an agent, as its own records have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// The adapter's name.
@@ -90,12 +90,12 @@ pub struct Listing {
     pub read: u64,
 }
 
-/// How far a conversation was read: nothing before it is told again. The default is its beginning.
+/// How far a conversation was read: nothing before it is read again. The default is its beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mark {
     /// A byte of a file, a time in a database, or a number of messages.
     at: u64,
-    /// The id of the last message told, where rows can be told twice.
+    /// The id of the last message read, where a row can come twice.
     last: String,
 }
 

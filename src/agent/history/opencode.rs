@@ -2,7 +2,7 @@
 //! 1.18.33 writes them.
 //!
 //! Knows the tables. A part is written again and again while its text comes, so a message is
-//! told when it is complete.
+//! read when it is complete.
 
 use std::path::PathBuf;
 
@@ -46,7 +46,7 @@ impl Adapter for Opencode {
     fn since(&self, _: &Home, c: &Conversation, mark: &Mark) -> Result<(Vec<Entry>, Mark)> {
         let db = sqlite::open(&c.place)?;
         let newest = newest(&db, &c.id, mark).map_err(|e| sqlite::fault(&c.place, e))?;
-        Ok(newest.told(mark))
+        Ok(newest.finish(mark))
     }
 
     fn end(&self, _: &Home, c: &Conversation) -> Result<Mark> {
@@ -142,7 +142,7 @@ impl Message {
         !self.parts.is_empty() && (over || !self.by_agent()) || !self.data.is_object()
     }
 
-    fn tell(&self, out: &mut Vec<Entry>) {
+    fn add_entries(&self, out: &mut Vec<Entry>) {
         let when = from_millis(self.mark.at);
         let who = if self.by_agent() { Who::Agent } else { Who::User };
         for part in &self.parts {
@@ -228,7 +228,7 @@ fn parts(db: &Connection, message: &str) -> rusqlite::Result<(Vec<Value>, u64)> 
 
 impl Newest {
     /// Up to the first message that is being written. One before a later answer is over.
-    fn told(self, mark: &Mark) -> (Vec<Entry>, Mark) {
+    fn finish(self, mark: &Mark) -> (Vec<Entry>, Mark) {
         let answer = self.messages.iter().rposition(Message::by_agent).unwrap_or(0);
         let (mut out, mut mark) = (Vec::new(), mark.clone());
         if self.more {
@@ -238,7 +238,7 @@ impl Newest {
             if i >= answer && !message.whole() {
                 break;
             }
-            message.tell(&mut out);
+            message.add_entries(&mut out);
             mark = message.mark.clone();
         }
         (out, mark)

@@ -19,7 +19,7 @@ use super::{Done, states};
 use crate::terminal;
 use muxfs_tree::base::error::{Error, Kind, Result};
 
-/// Events tell of changes at once; a look this often finds what no event told.
+/// Events report changes at once; a read this often finds what no event reported.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// An accepted prompt is in `events` at once; a busy machine needs a moment to show it.
@@ -40,7 +40,7 @@ pub fn ask(session: &Session, question: &[u8]) -> Result<Done> {
         Err(error) => {
             match session.status().ok().map(|s| states::status(s["state"].as_str().unwrap_or(""))) {
                 Some(status) if status != 0 && error.kind != Kind::TimedOut => {
-                    super::tell(&session.shown, &error);
+                    super::report(&session.shown, &error);
                     Ok(turn.stuck(status))
                 }
                 _ => Err(error),

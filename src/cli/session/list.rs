@@ -1,4 +1,4 @@
-//! `muxfs session list` and `history`: into a pipe what the files say, on a terminal tables.
+//! `muxfs session list` and `history`: tables on a terminal; into a pipe, the text of the files.
 
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -71,15 +71,17 @@ pub fn history(tree: &Tree, args: &HistoryArgs) -> Result<ExitCode> {
         print("no earlier conversations\n")?;
     } else {
         let header = ["SESSION", "ID", "CHANGED", "PROMPTS", "TITLE"];
-        let rows: Vec<Vec<Cell>> =
-            all.iter().map(|row| talk(row).into_iter().skip(usize::from(!many)).collect()).collect();
+        let rows: Vec<Vec<Cell>> = all
+            .iter()
+            .map(|row| conversation_cells(row).into_iter().skip(usize::from(!many)).collect())
+            .collect();
         print_painted(&table(&header[usize::from(!many)..], &rows, terminal::has_colours()))?;
     }
     Ok(done)
 }
 
 /// One conversation as a person reads it.
-fn talk(row: &Value) -> Vec<Cell> {
+fn conversation_cells(row: &Value) -> Vec<Cell> {
     let word = |key: &str| row[key].as_str().unwrap_or("-");
     let age = row["updated"].as_str().and_then(|t| seconds_since(t, SystemTime::now()));
     vec![

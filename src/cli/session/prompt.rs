@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::events::Events;
 use super::tree::{Session, Tree};
-use super::{BroadcastArgs, PromptArgs, tell};
+use super::{BroadcastArgs, PromptArgs, report};
 use crate::print;
 use muxfs_tree::MAX_MESSAGE;
 use muxfs_tree::base::error::{Error, Kind, Result, fail};
@@ -65,7 +65,7 @@ pub fn prompt(tree: &Tree, args: PromptArgs) -> Result<ExitCode> {
     for name in &names {
         match tree.session(name) {
             Ok(session) => sessions.push((name, session)),
-            Err(error) => worst = worst.max(tell(name, &error)),
+            Err(error) => worst = worst.max(report(name, &error)),
         }
     }
     if sessions.is_empty() {
@@ -75,7 +75,7 @@ pub fn prompt(tree: &Tree, args: PromptArgs) -> Result<ExitCode> {
     for (name, session) in &sessions {
         match send(session, &text, names.len() > 1) {
             Ok(line) => print(&line)?,
-            Err(error) => worst = worst.max(tell(name, &error)),
+            Err(error) => worst = worst.max(report(name, &error)),
         }
     }
     Ok(ExitCode::from(worst))
@@ -97,7 +97,7 @@ pub fn broadcast(tree: &Tree, args: &BroadcastArgs) -> Result<ExitCode> {
     for session in sessions {
         match send(&session, &text, true) {
             Ok(line) => print(&line)?,
-            Err(error) => worst = worst.max(tell(&session.shown, &error)),
+            Err(error) => worst = worst.max(report(&session.shown, &error)),
         }
     }
     Ok(ExitCode::from(worst))

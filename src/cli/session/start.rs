@@ -23,10 +23,10 @@ pub struct StartArgs {
     /// A variable of its environment; may be given again
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
-    /// A first prompt, after the node's; may be given again
+    /// An init prompt, after the node's; may be given again
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub init: Vec<String>,
-    /// Without first prompts, this once
+    /// Without init prompts, this once
     #[arg(long, conflicts_with = "init")]
     pub skip_init: bool,
     /// Where every start goes on: a conversation's id, or "latest"

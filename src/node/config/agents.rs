@@ -17,8 +17,8 @@ struct Named<'a> {
     table: bool,
 }
 
-/// The first agent by position that is not among `known`, as a fault. A text that is no TOML has
-/// none: that is another's to say.
+/// The first agent by position that is not among `known`, as a fault. None for a text that is not TOML:
+/// the parser reports that.
 pub fn check(text: &str, known: &[&str]) -> Result<(), Fault> {
     let Ok(doc) = Document::parse(text.to_owned()) else { return Ok(()) };
     let mut named = Vec::new();

@@ -264,7 +264,7 @@ fn pane_name(name: &str) -> bool {
     }
 }
 
-/// Beside a session's keys in an inline table: it starts without first prompts, this once.
+/// Beside a session's keys in an inline table: it starts without init prompts, this once.
 const SKIP_INIT: &str = "skip-init";
 
 /// Settings as one inline table of TOML: `{ args = ["-v"] }`, and whether `skip-init = true` stands

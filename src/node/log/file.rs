@@ -1,7 +1,8 @@
 //! A log that grows, rotates, and outlives a disk that is full or read-only.
 //!
-//! Appending never fails for its caller: what cannot be written is remembered within a bound and
-//! shown to readers from memory, then counted, and the log itself says what is missing. Knows no meaning of the bytes.
+//! Appending never fails for its caller: what cannot be written is kept in memory within a bound and shown
+//! to readers from there; beyond the bound it is counted, and the log itself says what is missing. Must not
+//! know what the bytes mean.
 
 use std::io;
 use std::path::PathBuf;
@@ -46,8 +47,8 @@ impl RotateAt {
 pub struct LogLimits {
     /// Bytes at which a log goes on in another file.
     pub rotate_at: RotateAt,
-    /// Never twice within this; until then the file grows beyond. GNU `tail -F` needs 8 s to 15 s
-    /// to see each file (it reopens only after five unchanged polls).
+    /// It does not rotate twice within this time; until then the file grows beyond its limit. GNU `tail -F`
+    /// needs 8 s to 15 s to see each file (it reopens only after five unchanged polls).
     pub min_between_rotations: Duration,
     /// Records are lines: rotate where one ends.
     pub lines: bool,

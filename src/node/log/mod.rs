@@ -1,8 +1,9 @@
 //! Log files: append-only, absolute offsets, rotation, bounds.
 //!
 //! `file.rs` is the log that grows and rotates, `inode.rs` one generation of it as readers hold it,
-//! `generation.rs` says how generations are called on the disk and which may grow, `prune.rs` keeps all logs of a node within their bounds, `field.rs` and `line.rs` say how a
-//! line is written. Knows no sessions, no FUSE and no clock: the time is told.
+//! `generation.rs` says how generations are called on the disk and which may grow, `prune.rs` keeps all logs
+//! of a node within their bounds, `field.rs` and `line.rs` say how a line is written. Knows no sessions, no
+//! FUSE and no clock: times are arguments.
 
 mod field;
 mod file;

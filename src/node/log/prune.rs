@@ -1,7 +1,7 @@
 //! Keeps the logs of a node within their bounds of age and size.
 //!
-//! Knows directories, ages and sizes. Which directories are live it is told; in those it takes
-//! only what has rotated away.
+//! Knows directories, ages and sizes. The caller says which directories are live; of those it removes
+//! only rotated files.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What moves among the sessions, as changes of names in the node's tree.
+//! Turns moves among the sessions into changes of names in the node's tree.
 //!
 //! Knows where each kind of thing is shown. Must not know who listens.
 
@@ -7,7 +7,7 @@ use std::sync::Weak;
 use tokio::sync::broadcast;
 
 use super::dir::{Described, Line, file_names};
-use super::{rows_node, rows_pane, talks, turns};
+use super::{conversations, rows_node, rows_pane, turns};
 use crate::session::{Moved, Sessions};
 use muxfs_tree::{Change, TreePath};
 
@@ -49,8 +49,8 @@ pub(super) fn changes_of(sessions: &Sessions, moved: &Moved) -> Vec<Change> {
             let dir = session.as_ref().map_or_else(root, |session| root().join(session));
             of(&dir).map(|at| Change::Attributes { at }).into_iter().collect()
         }
-        Moved::Talk { session, name: talk } => {
-            vec![name(root().join(session).join(talks::HISTORY.name), talk)]
+        Moved::Conversation { session, name: id } => {
+            vec![name(root().join(session).join(conversations::HISTORY.name), id)]
         }
         Moved::Turn { session, name: turn } => {
             let dirs = [&turns::QUEUE, &turns::TURNS].map(|row| root().join(session).join(row.name));

@@ -25,12 +25,12 @@ pub trait Subject: Clone + Send + Sync + 'static {
 
 /// A directory of every object of kind `S`.
 pub struct DirRow<S: 'static> {
-    /// `queue`; of one that is called as its object, what its name stands for: `<turn>`.
+    /// `queue`; for a directory that has its object's name, what the name stands for: `<turn>`.
     pub name: &'static str,
     /// Permission bits where nobody changed them.
     pub mode: u32,
     pub about: &'static str,
-    /// What a name that is not there is said to be: `session`.
+    /// What an error calls a name that is not there: `session`.
     pub lacks: &'static str,
     pub makes: Makes<S>,
     pub holds: &'static [Holds<S>],
@@ -93,7 +93,7 @@ pub enum Holds<S: 'static> {
 /// What has names of its own, or belongs to another object.
 pub trait Others<S>: Sync {
     fn names(&self, of: &S) -> Vec<String>;
-    /// Whether the object of this id is no more, under any name. False where nothing can be removed.
+    /// Whether the object of this id has gone, whatever its name was. False where nothing can be removed.
     fn has_lost(&self, _: &S, _: &Ids, _: u64) -> bool {
         false
     }
@@ -129,13 +129,13 @@ pub trait Directory: Send + Sync {
     fn accepts(&self) -> Accepts;
     fn made(&self) -> Option<SystemTime>;
     fn names(&self) -> Vec<String>;
-    /// Those of the tables: what stands in it for good.
+    /// The rows of the tables: what is always in it.
     fn file_names(&self) -> Vec<String>;
     fn find(&self, ids: &Ids, name: &str) -> Option<Found>;
-    /// What a name that is not there is said to be.
+    /// What an error calls a name that is not there.
     fn lacks(&self) -> &'static str;
     fn make_dir(&self, gesture: &Gesture, name: &str) -> Option<Answer<()>>;
-    /// Whether the object of this id is no more, under any name.
+    /// Whether the object of this id has gone, whatever its name was.
     fn has_lost(&self, ids: &Ids, id: u64) -> bool;
     fn admit_item(&self, name: &str) -> Option<Result<()>>;
     fn make_item(&self, gesture: &Gesture, name: &str, body: Bytes, until: Until) -> Option<MadeItem>;

@@ -18,10 +18,10 @@ pub struct LocalFeed {
     node: Weak<LocalNode>,
     moves: broadcast::Receiver<(u64, Moved)>,
     epoch: u64,
-    /// Told to the follower, by id.
+    /// What the follower has, by id.
     told: HashMap<u64, SessionInfo>,
     due: VecDeque<Update>,
-    /// What the follower has counts for nothing: it has nothing yet, or lags.
+    /// What the follower has is out of date: it has nothing yet, or it lags.
     anew: bool,
     /// Moves up to this one are in the last snapshot.
     since: u64,
@@ -41,7 +41,7 @@ impl LocalFeed {
     }
 
     fn snapshot(&mut self, node: &LocalNode) -> Update {
-        // The position first: what moves after it is told again, which does no harm.
+        // The position first: what moves after it is reported again, which does no harm.
         let at = node.sessions.tables.position();
         self.since = at.sequence;
         let sessions = Node::sessions(node);
@@ -50,7 +50,7 @@ impl LocalFeed {
     }
 
     fn moved(&mut self, node: &LocalNode, at: Position, moved: &Moved) {
-        // All that a move changes is told before its position is reached.
+        // All that a move changes is reported before its position is reached.
         let before = Position { sequence: at.sequence - 1, ..at };
         match moved {
             Moved::Session(name) | Moved::Seen(name) => self.look_at(node, before, &[name]),
@@ -63,22 +63,24 @@ impl LocalFeed {
                 let names: Vec<String> = self.told.values().map(|s| s.name.clone()).collect();
                 self.look_at(node, before, &names.iter().collect::<Vec<_>>());
             }
-            Moved::Talk { .. } | Moved::Attributes { session: None, .. } | Moved::Log { pane: None, .. } => {}
+            Moved::Conversation { .. }
+            | Moved::Attributes { session: None, .. }
+            | Moved::Log { pane: None, .. } => {}
         }
-        // A session's own name is told with it.
+        // A session's own name is reported with it.
         let below = changes_of(&node.sessions, moved).into_iter().filter(|change| !is_of_root(change));
         self.due.extend(below.map(|change| Update::Changed { at: before, change }));
         self.due.push_back(Update::Reached { at });
     }
 
-    /// Tells what became of the sessions that are, or were, called so.
+    /// Reports what became of the sessions that have, or had, these names.
     fn look_at(&mut self, node: &LocalNode, at: Position, names: &[&String]) {
         let mut now: Vec<SessionInfo> = names.iter().filter_map(|name| node.session(name)).collect();
         let called = |s: &SessionInfo| names.iter().any(|name| **name == s.name);
         let mut missing: Vec<u64> = self.told.values().filter(|s| called(s)).map(|s| s.id).collect();
         missing.retain(|id| !now.iter().any(|s| s.id == *id));
         if !missing.is_empty() {
-            // It may have another name already, of which a later move tells.
+            // It may have another name already, which a later move reports.
             let renamed: Vec<_> =
                 Node::sessions(node).into_iter().filter(|s| missing.contains(&s.id)).collect();
             missing.retain(|id| !renamed.iter().any(|s| s.id == *id));

@@ -1,4 +1,4 @@
-//! The node and its sessions in one line each, as [`Node`](muxfs_tree::node::Node) tells them. From memory alone.
+//! The node and its sessions, each as one row of a feed ([`Node`](muxfs_tree::node::Node)). From memory alone.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

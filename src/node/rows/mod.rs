@@ -1,9 +1,10 @@
 //! The local node: one tmux server's sessions as a tree.
 //!
-//! What a file or a directory means stands in the tables of rows; here is what the tree's operations
+//! The tables of rows say what a file or a directory means; this file says what the operations of the tree
 //! do with any of them. Does not know doors, kernels or other nodes.
 
 mod changes;
+pub mod conversations;
 pub mod dir;
 mod feed;
 mod info;
@@ -17,7 +18,6 @@ pub mod rows_pane;
 pub mod rows_session;
 pub mod rows_turn;
 pub mod subject;
-pub mod talks;
 mod text;
 mod tree;
 pub mod turns;
@@ -185,7 +185,8 @@ impl LocalNode {
         Some((file, stat))
     }
 
-    /// Records a refusal. A name that is simply not there is an answer, and who gave up knows it.
+    /// Records a refusal. Two errors are not recorded: a name that is not there is an ordinary answer, and
+    /// a caller who gave up knows it.
     fn noted<T>(&self, who: &Caller, at: &TreePath, result: Result<T>) -> Result<T> {
         if let Err(e) = &result
             && !matches!(e.kind, Kind::NotFound | Kind::Interrupted)
@@ -195,7 +196,7 @@ impl LocalNode {
         result
     }
 
-    /// The same of what counts where others than the owner do it.
+    /// The same for what is recorded only where somebody other than the owner does it.
     fn done<T>(&self, who: &Caller, at: &TreePath, deed: Deed, result: Result<T>) -> Result<T> {
         if result.is_ok() {
             self.sessions.callers.audit(who, at.as_str(), deed);

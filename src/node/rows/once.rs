@@ -1,9 +1,9 @@
-//! Gestures that happen once, however often they are sent, and of which nothing else is left that would
-//! say so: what was typed, a command, a saved document.
+//! Makes sure that a gesture which is sent twice happens once, for gestures that leave no other trace:
+//! what was typed, a command, a saved document.
 //!
-//! That one begins, and how it ended, is written to a file by plain write(2): that outlives a kill -9 of the
-//! daemon, and costs no wait for the disk. One that had begun when the daemon was killed may have been
-//! done or not; its second sending is told so. A prompt that waits for its turn stands in the book, a
+//! The beginning and the result of each are written to a file by plain write(2): that outlives a kill -9 of
+//! the daemon, and costs no wait for the disk. One that had begun when the daemon was killed may have been
+//! done or not; its second sending is answered so. A prompt that waits for its turn stands in the book, a
 //! session in its record: those need no line here.
 //!
 //! Knows files. Must not know what a gesture does.
@@ -28,13 +28,13 @@ use muxfs_tree::base::later::on_disk;
 
 /// How long a gesture is remembered: longer than anybody sends it again.
 const KEPT: Duration = Duration::from_secs(600);
-/// Gestures that are remembered of one caller; of more the oldest that are over are forgotten first.
+/// How many gestures of one caller are remembered; beyond that the oldest finished ones are forgotten first.
 const MOST: usize = 4096;
-/// Callers that are remembered; of more the one that has been silent longest is forgotten.
+/// How many callers are remembered; beyond that the one that has been silent longest is forgotten.
 const MOST_CALLERS: usize = 64;
 /// The file is written anew when it is this much longer than when it was written last, in bytes.
 const REWRITE: u64 = 1 << 20;
-/// Longer files are none of ours: [`MOST`] of [`MOST_CALLERS`].
+/// A longer file was not written by muxfs: [`MOST`] of [`MOST_CALLERS`].
 const MAX_FILE: u64 = 256 << 20;
 
 pub struct Once {
@@ -101,7 +101,7 @@ impl End {
 
 impl Once {
     /// Remembers what the files at `path` say. Never fails: what cannot be read is not remembered, and a
-    /// directory that cannot be written is told to the first gesture. Waits for the disk.
+    /// directory that cannot be written is reported to the first gesture. Waits for the disk.
     pub fn open(path: PathBuf, now: SystemTime) -> Self {
         let mut state = State::default();
         let text = foreign::read(&path, Links::Refuse, MAX_FILE).unwrap_or_default();
@@ -114,13 +114,13 @@ impl Once {
         Once { path, state: Mutex::new(state) }
     }
 
-    /// Whether it is known of this gesture that it began.
+    /// Whether this gesture is known to have begun.
     pub fn knows(&self, by: &str, id: &str) -> bool {
         self.state.lock().callers.get(by).is_some_and(|caller| caller.fates.contains_key(id))
     }
 
-    /// Does `work` for a gesture, unless it was done before, is being done, or may have been done. What
-    /// may have been is as `interrupted` says. A gesture without an id is simply done.
+    /// Does `work` for a gesture, unless it was done before, is being done, or may have been done;
+    /// `interrupted` decides about the last case. A gesture without an id is always done.
     pub async fn run(
         self: &Arc<Self>,
         gesture: &Gesture,

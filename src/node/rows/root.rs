@@ -113,7 +113,7 @@ pub struct Root {
 
 impl Root {
     /// `node` is this machine's name; `help` is the text of `.help`; `errors` takes what is refused here.
-    /// Needs a tokio runtime: it tells of the inbox until `nodes` is dropped.
+    /// Needs a tokio runtime: it reports changes of the inbox until `nodes` is dropped.
     pub fn new(
         node: &str,
         help: String,
@@ -123,7 +123,7 @@ impl Root {
         sessions: Arc<Sessions>,
     ) -> Arc<Self> {
         let changes = broadcast::channel(CHANGES).0;
-        tokio::spawn(tell(Arc::downgrade(&nodes), nodes.sessions(), changes.clone()));
+        tokio::spawn(report_inbox(Arc::downgrade(&nodes), nodes.sessions(), changes.clone()));
         let rotations = changes.clone();
         errors.log().on_new_inode(move || {
             for row in [".errors", ROTATED.name] {
@@ -207,7 +207,7 @@ impl Root {
     }
 }
 
-/// `.nodes`: fixed columns for eyes, single fields for `awk`.
+/// `.nodes`: fixed columns for people, single fields for `awk`.
 fn table(nodes: &[(String, NodeInfo)]) -> String {
     let mut out = String::new();
     for (name, n) in nodes {
@@ -398,7 +398,11 @@ fn asks(session: &SessionInfo) -> bool {
 type Asking = HashMap<(String, u64), String>;
 
 /// Passes on whose question came or went.
-async fn tell(nodes: Weak<Nodes>, mut told: broadcast::Receiver<Told>, changes: broadcast::Sender<Change>) {
+async fn report_inbox(
+    nodes: Weak<Nodes>,
+    mut told: broadcast::Receiver<Told>,
+    changes: broadcast::Sender<Change>,
+) {
     let mut asking = Asking::new();
     loop {
         let names = match told.recv().await {

@@ -27,7 +27,7 @@ pub struct Row<S: 'static> {
     pub about: &'static str,
     /// Whether a write that begins now can be taken; [`always`] where none is refused early.
     pub needs: fn(&S) -> Result<()>,
-    /// Nobody but the owner reads it, whatever its bits say.
+    /// Only the owner reads it, whatever its bits say.
     pub private: bool,
     pub file: File<S>,
 }
@@ -94,7 +94,7 @@ pub struct Item<S> {
     pub rename: fn(S, String) -> Answer<()>,
 }
 
-/// Content that takes a wait.
+/// Content that is waited for.
 pub struct Fetched<S> {
     pub read: fn(S) -> Answer<Vec<u8>>,
     /// Its length, from memory: exact where that is known, else a bound.
@@ -178,7 +178,7 @@ pub trait Bound: Send + Sync {
     /// The turn that it became, if it did.
     async fn write(&self, gesture: &Gesture, body: Bytes, until: Until) -> Result<Option<String>>;
     async fn ask(&self, gesture: &Gesture, question: Bytes) -> Result<(Bytes, Option<String>)>;
-    /// What is written now says by itself which gesture it came by.
+    /// What is stored names the gesture that it came by.
     fn remembers(&self) -> bool;
     /// The turn that this gesture brought before.
     fn before(&self, gesture: &Gesture) -> Option<String>;

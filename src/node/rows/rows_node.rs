@@ -147,7 +147,7 @@ pub static VERBS: &[Verb<NodeAt>] = &[
     Verb {
         name: "new",
         args: "NAME [AGENT] [CWD] [SETTINGS…]",
-        about: "Makes a session, as mkdir does. `-` leaves AGENT or CWD out; SETTINGS is an inline table of TOML: { init = [\"read PLAN.md\"] }; skip-init = true in it: without first prompts, this once.",
+        about: "Makes a session, as mkdir does. `-` leaves AGENT or CWD out; SETTINGS is an inline table of TOML: { init = [\"read PLAN.md\"] }; skip-init = true in it: without init prompts, this once.",
         run: new,
     },
     Verb {

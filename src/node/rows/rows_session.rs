@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::dir::{DirRow, Holds, Makes};
 use super::row::{Answer, Document, Fetched, File, Row, Verb};
 use super::subject::SessionAt;
-use super::{rows_pane, rows_turn, talks, text, turns};
+use super::{conversations, rows_pane, rows_turn, text, turns};
 use crate::session::answer;
 use crate::session::turns::turn::Turn;
 use crate::session::wait::Wait;
@@ -100,7 +100,7 @@ pub static DIR: DirRow<SessionAt> = DirRow {
             Holds::Files(ROWS),
             Holds::Dir(&turns::QUEUE),
             Holds::Dir(&turns::TURNS),
-            Holds::Dir(&talks::HISTORY),
+            Holds::Dir(&conversations::HISTORY),
             Holds::Dir(&rows_pane::PANES),
         ],
     )
@@ -110,7 +110,7 @@ pub static VERBS: &[Verb<SessionAt>] = &[
     Verb {
         name: "start",
         args: "[skip-init]",
-        about: "Runs the program where nothing runs; without its first prompts, where that is said.",
+        about: "Runs the program where nothing runs; without its init prompts, where that is said.",
         run: start,
     },
     Verb {

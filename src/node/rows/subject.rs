@@ -35,7 +35,7 @@ pub struct PaneAt {
 pub struct TalkAt {
     pub sessions: Arc<Sessions>,
     pub session: Arc<Session>,
-    pub talk: Conversation,
+    pub conversation: Conversation,
 }
 
 #[derive(Clone)]
@@ -90,7 +90,7 @@ impl Subject for PaneAt {
 
 impl Subject for TalkAt {
     fn id(&self, ids: &Ids) -> u64 {
-        ids.of(&["conversation", &self.session.id, &self.talk.id])
+        ids.of(&["conversation", &self.session.id, &self.conversation.id])
     }
 
     fn modes(&self, path: &str) -> ModeSet {

@@ -183,7 +183,7 @@ fn logs(f: &mut Fields, pane: &PaneView<'_>) {
     f.add("logs_trouble", pane.trouble.as_ref().map(missing));
 }
 
-/// Fixed columns for eyes, single fields for `awk`.
+/// Fixed columns for people, single fields for `awk`.
 pub fn index(n: &NodeAt) -> String {
     let sessions = n.sessions.tables.all();
     let mut out = String::with_capacity(sessions.len() * 80);
@@ -232,13 +232,13 @@ pub async fn agents(n: NodeAt, json: bool) -> Result<Vec<u8>> {
 pub(super) async fn catalogue<T: Send + 'static>(n: NodeAt, print: fn(&[Found<'_>]) -> T) -> Result<T> {
     let path = n.sessions.settings.login_env().await.get("PATH").cloned().unwrap_or_default();
     // A directory of PATH may be a slow one.
-    later::on_disk(move || print(&installed::look(&n.sessions.settings.catalogue(), &path, true))).await
+    later::on_disk(move || print(&installed::list(&n.sessions.settings.catalogue(), &path, true))).await
 }
 
 /// Every agent's conversations in every directory, as the login shell's environment finds them.
 pub async fn conversations(n: NodeAt) -> Result<Vec<u8>> {
     let all = n.sessions.conversations.all().await?;
-    Ok(super::talks::conversations(&all).into_bytes())
+    Ok(super::conversations::conversations(&all).into_bytes())
 }
 
 pub fn settings(n: &NodeAt) -> String {

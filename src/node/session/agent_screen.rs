@@ -28,7 +28,7 @@ impl Connection {
             return fail(Kind::Bug, "a picture of a pane without an agent");
         };
         let server = self.server()?;
-        let shot = tmux::picture(&server, &pane.id).await?;
+        let shot = tmux::capture(&server, &pane.id).await?;
         let mut screen = Screen::parse(&shot.text);
         screen.title.clone_from(&shot.title);
         screen.cursor = Some(shot.cursor);

@@ -40,7 +40,7 @@ impl Connection {
             return fail(Kind::Gone, format!("pane {} is gone", pane.id));
         }
         let (server, stand) = (self.server()?, pane.stand());
-        let text = tmux::capture(&server, &pane.id, what).await?;
+        let text = tmux::capture_text(&server, &pane.id, what).await?;
         pane.captures.0.lock()[what as usize] = Some(Captured { len: text.len() as u64, stand });
         Ok(text)
     }

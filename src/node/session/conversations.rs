@@ -181,7 +181,7 @@ impl Conversations {
         listed.at = Some(Instant::now());
         drop(listed);
         for name in names {
-            self.moves.tell(Moved::Talk { session: session.shown(), name });
+            self.moves.tell(Moved::Conversation { session: session.shown(), name });
         }
         for trouble in news {
             self.journal.trouble(&session.shown(), &format!("history: {trouble}"));

@@ -36,7 +36,7 @@ pub enum Moved {
         path: String,
     },
     /// A conversation in `history/` came or went.
-    Talk {
+    Conversation {
         session: String,
         name: String,
     },

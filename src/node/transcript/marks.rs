@@ -11,7 +11,7 @@ pub enum Mark {
     Command,
     /// OSC 133;C: the command runs.
     Output,
-    /// OSC 133;D: the command ended, with its exit code where the shell tells it.
+    /// OSC 133;D: the command ended, with its exit code where the shell reports it.
     Done(Option<i32>),
     /// OSC 7501: the payload, such as `state=busy`.
     State(String),

@@ -116,7 +116,7 @@ impl Transcript {
 
     fn look(&mut self, now: Instant) {
         let screen = &mut self.terminal.screen;
-        screen.look(self.fed.unwrap_or(now));
+        screen.note_rows(self.fed.unwrap_or(now));
         let done = screen.settle(now);
         self.looked = Some(now);
         self.deadline = if done { None } else { screen.due(now) };

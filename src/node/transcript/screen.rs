@@ -4,7 +4,7 @@
 //! program moves the cursor up into other lines it *repaints*: from then on rows are held as a
 //! screen holds them, and leave when they scroll off its top or have settled (`settle.rs`).
 //!
-//! Knows no escapes and no bytes. The time is told by the caller.
+//! Knows no escapes and no bytes. The time is an argument.
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! Which held lines enter the transcript, and when: settled for 2 s, or final.
 //!
 //! A line is known again by the hash of its text. One that moved (a frame painted lower, with new
-//! text above) is not new; one that is repainted and settles again and again is asked to be quiet
-//! for longer each time, so that a clock in a corner does not fill a disk.
+//! text above) is not new; one that is repainted and settles again and again must be quiet for
+//! longer each time, so that a clock in a corner does not fill a disk.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -166,7 +166,7 @@ impl Screen {
     }
 
     /// Notes how every line looks; `at` is when it began to look so.
-    pub fn look(&mut self, at: Instant) {
+    pub fn note_rows(&mut self, at: Instant) {
         let mut from = 0;
         while from < self.live.len() {
             let to = self.line_end(from);

@@ -141,7 +141,7 @@ impl Error {
     }
 
     /// A failure of the system underneath: a disk, a limit, a program that cannot be run. Each has
-    /// a kind, so that a caller is never told of a fault of ours where the machine has one.
+    /// a kind, so that a caller never hears of a fault of muxfs where the machine has one.
     pub fn io(what: impl fmt::Display, err: std::io::Error) -> Self {
         let kind = Kind::of(&err);
         let hint = match err.raw_os_error() {

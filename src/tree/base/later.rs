@@ -1,4 +1,4 @@
-//! Runs a future where it is first polled, and in the runtime only from the moment it is woken.
+//! Polls a future once on the caller's thread, and moves it into the runtime only if it has to wait.
 //!
 //! A task that is spawned to wait costs a wake-up of a worker that finds nothing to do; a prompt
 //! or a screen would pay for it each time. What must be done whole is a task of its own instead.
@@ -16,7 +16,7 @@ use crate::base::error::{Error, Kind, Result};
 
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Polls `work` once, here. What is not done then goes on in `rt` when it is woken.
+/// Polls `work` once, on this thread. If it is not done then, it goes on in `rt` when it is woken.
 pub fn run(rt: &Handle, mut work: Work) {
     let later = Arc::new(Later { rt: rt.clone(), state: Mutex::new(State::Polled) });
     let _in_runtime = rt.enter();
@@ -34,8 +34,8 @@ pub fn run(rt: &Handle, mut work: Work) {
     }
 }
 
-/// Runs what must not be left half done: where the result is dropped before it is there, the work
-/// goes on by itself. Work that was never polled has not begun, and is dropped. Within a runtime.
+/// Runs work that must not be left half done: if the future is dropped before its result is there, the
+/// work goes on by itself. Work that was never polled has not begun, and is dropped. Needs a runtime.
 pub fn whole<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = T> + Send {
@@ -79,7 +79,7 @@ impl<T: Send + 'static> Drop for Whole<T> {
     }
 }
 
-/// Runs what waits for a disk on a thread that may wait. Within a runtime.
+/// Runs work that waits for a disk, on a thread that may wait. Needs a runtime.
 pub async fn on_disk<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(act).await;
     done.map_err(|e| Error::new(Kind::Bug, "an access to the disk ended before it was done").because(e))

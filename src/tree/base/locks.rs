@@ -1,4 +1,4 @@
-//! Locks that outlive their holder for a moment.
+//! Takes a lock again and again while the process that held it is ending.
 //!
 //! Knows neither how a lock is taken nor who holds it.
 
@@ -11,8 +11,8 @@ use crate::base::error::Result;
 const LEFT_OVER: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// What `take` gives; asked again while it gives nothing and the lock is `left` by its holder, for
-/// 5 s at most.
+/// Calls `take` until it gives something. It is called again only while `left` says that the lock's holder
+/// is ending, and for 5 s at most.
 pub fn take_left<T>(
     mut take: impl FnMut() -> Result<Option<T>>,
     mut left: impl FnMut() -> bool,

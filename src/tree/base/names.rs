@@ -1,5 +1,5 @@
 //! Session names as paths show them, one to one, and the bounds on new ones.
-//! docs/tree.md, "Names". Pure; knows no tmux and no files but the reserved names it is told.
+//! docs/tree.md, "Names". Pure; knows no tmux, and no files but the reserved names that it is given.
 
 use crate::base::error::{Kind, Result, fail};
 
@@ -9,7 +9,7 @@ pub const MAX_NAME: usize = 255;
 /// The daemon's own tmux session, never shown.
 pub const HIDDEN: &str = "_muxfs";
 
-/// The variable that tells the programs of a session its id.
+/// The variable that gives the programs of a session its id.
 pub const SESSION_ID: &str = "MUXFS_SESSION";
 
 /// How a path shows a tmux session's name.

@@ -1,10 +1,11 @@
-//! Questions that may never be answered, on a few threads of their own, each with a limit.
+//! Asks questions that may never be answered (reads of `/proc/PID`), on a few threads of their own and with
+//! a limit of time.
 //!
 //! The kernel answers much of `/proc/PID` under locks that the process itself may hold while it
 //! waits for us. Measured on Linux 6.18 with a process inside execve(2) that waits for a FUSE
 //! reply: `stat`, `exe`, `cwd`, `root`, `ns/*`, `fd/N`, `environ`, `maps`, `io` and `wchan` wait;
 //! `status`, `statm`, `cgroup`, `comm`, `limits`, `task` and the listing of `fd` do not. What
-//! waits is asked here, and whoever asks has a default for no answer. A question that is stuck
+//! waits is asked here, and each caller has a default for no answer. A question that is stuck
 //! keeps its thread, so the number of threads is bounded, and so is one process's share of it.
 //!
 //! Knows neither what is asked nor who asks; a stuck question never uses a thread of the runtime.
@@ -23,7 +24,7 @@ const EACH: usize = 4;
 /// A thread without a question ends after this time.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A wait of this length is nothing that a runtime's thread hands its tasks on for.
+/// For a shorter wait a thread of the runtime does not hand its tasks to another.
 const MOMENT: Duration = Duration::from_millis(1);
 
 type Job = Box<dyn FnOnce() + Send>;

@@ -26,8 +26,8 @@ pub struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
-    /// A command line: a string split like a shell's words is not offered; one string is one
-    /// program, an array its arguments too.
+    /// A command line: a string is one program and is not split into words, an array has the program and
+    /// its arguments.
     Words,
     /// A table of strings, or any table below the name.
     Map,
@@ -76,7 +76,7 @@ pub enum Value {
     Span(Duration),
     Count(u64),
     Tables(Vec<Values>),
-    /// Of a key with a `*` in its name: by what stands in its place.
+    /// The values of a key with a `*` in its name, by the text in its place.
     Each(BTreeMap<String, Value>),
 }
 

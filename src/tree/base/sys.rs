@@ -1,6 +1,6 @@
 //! The few system calls that need `unsafe`, each with the reason why it is sound.
 //!
-//! Knows nothing of what they are for.
+//! Must not know what they are used for.
 #![allow(unsafe_code)]
 
 use std::io;

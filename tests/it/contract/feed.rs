@@ -102,9 +102,10 @@ fn a_follower_that_lags_gets_a_snapshot() {
         let at = Node::path("one/status");
         // More moves than are kept for anybody.
         for n in 0..5000 {
-            tree.sessions()
-                .tables
-                .tell_moved(muxfs_node::session::Moved::Talk { session: "one".into(), name: n.to_string() });
+            tree.sessions().tables.tell_moved(muxfs_node::session::Moved::Conversation {
+                session: "one".into(),
+                name: n.to_string(),
+            });
         }
         let receipt = tree.set_mode(&gesture(), Place::from(&at), Some(0o440), None).await.unwrap();
         reach(&mut follower, receipt.at).await;

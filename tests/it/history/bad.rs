@@ -365,7 +365,7 @@ fn aider_keeps_all_talks_in_one_file() {
     let (said, mark) = place.since(last, &mark);
     assert_eq!(said, [], "another talk");
     assert_eq!(place.since(last, &mark).0, [], "and it stays another's");
-    // A file of 40 MB: the newest talks of it.
+    // A file of 40 MB: the newest conversations of it.
     place.append(file, &"long line of an answer\n".repeat(2_000_000));
     place.append(file, &talk(30, "newest"));
     let begun = Instant::now();

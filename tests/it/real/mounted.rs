@@ -324,7 +324,7 @@ fn an_interrupt_ends_a_turn(l: &Live) {
     assert_eq!((stage.as_str(), reply.as_str()), ("done", "goes on\n"), "{}", l.all());
 }
 
-/// `ctl new`: the next prompt begins another talk.
+/// `ctl new`: the next prompt begins another conversation.
 fn a_new_talk_is_begun(l: &Live) {
     let (talk, old) = (l.status("conversation"), l.stub.prompts().pop().unwrap().messages);
     l.until("it is ready", || l.state() == "ready");
@@ -338,7 +338,7 @@ fn a_new_talk_is_begun(l: &Live) {
     }
 }
 
-/// Restart begins anew, resume brings the talk back.
+/// Restart begins anew, resume brings the conversation back.
 fn a_talk_is_resumed(l: &Live) {
     l.until("its conversation is known", || l.status("conversation") != "-");
     let talk = l.status("conversation");

@@ -6,7 +6,7 @@
 use super::super::doc::root;
 use super::pane::{Look, Pane};
 
-/// Writes the picture under the situation's name, without what is of this machine.
+/// Writes the capture under the situation's name, without what is of this machine.
 pub fn save(pane: &Pane, situation: &str, state: &str, look: &Look) {
     if std::env::var_os("SAVE").is_none() {
         return;

@@ -127,7 +127,7 @@ async fn output_is_scrollback_hidden_screen_and_screen() {
     );
     let made = rig.session("o", &["sh", "-c", &script]).await;
     let output = async || {
-        let text = capture(rig.s(), &made.pane, Capture::Output).await.expect("captures");
+        let text = capture_text(rig.s(), &made.pane, Capture::Output).await.expect("captures");
         String::from_utf8(text).expect("UTF-8")
     };
     rig.shows(&made.pane, "xxx").await;
@@ -141,12 +141,12 @@ async fn output_is_scrollback_hidden_screen_and_screen() {
     assert!(got.starts_with(&want), "{got}");
     let full = got.rfind("FULL").expect("the screen");
     assert!(got.find(&long).is_some_and(|at| at < full), "{got}");
-    let colours = capture(rig.s(), &made.pane, Capture::ScreenAnsi).await.expect("captures");
+    let colours = capture_text(rig.s(), &made.pane, Capture::ScreenAnsi).await.expect("captures");
     assert!(colours.windows(5).any(|w| w == b"\x1b[31m"));
     // Without any scrollback.
     let made = rig.session("o2", &["sh", "-c", "printf '\\033[?1049hFULL'; exec cat"]).await;
     rig.shows(&made.pane, "FULL").await;
-    let text = capture(rig.s(), &made.pane, Capture::Output).await.expect("captures");
+    let text = capture_text(rig.s(), &made.pane, Capture::Output).await.expect("captures");
     assert_eq!(String::from_utf8_lossy(&text).matches("FULL").count(), 1);
     rig.end().await;
 }

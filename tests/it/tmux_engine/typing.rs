@@ -183,7 +183,7 @@ async fn nothing_is_typed_where_the_rows_are_not_as_they_were_seen() {
         reader(&rig, "t", &file, &format!("same\\r\\n{odd}\\r\\nsame\\r\\n\\033[?25lgo\\033[9;1H")).await;
     let enter = [Key::parse("Enter").expect("known")];
     let send = [input::Send::Text("x"), input::Send::Key(&enter[0])];
-    let shot = picture(rig.s(), &made.pane).await.expect("seen");
+    let shot = capture(rig.s(), &made.pane).await.expect("seen");
     let stand = shot.stand([2, 1, 3]);
     assert!(stand.rows() == 2 && stand.compares(1) && stand.compares(3), "{stand:?}\n{}", shot.plain);
     let yes = input::type_if(rig.s(), &made.pane, &send, &stand).await.expect("typed");
@@ -258,7 +258,7 @@ async fn what_is_typed_reaches_one_pane_of_those_that_are_synchronized() {
                 .expect("set");
         }
         let before = (option(&made.pane, own).await, option(&second, own).await);
-        let stand = picture(rig.s(), &made.pane).await.expect("seen").stand([0]);
+        let stand = capture(rig.s(), &made.pane).await.expect("seen").stand([0]);
         input::paste(rig.s(), &made.pane, b"a", true).await.expect("pasted");
         input::type_text(rig.s(), &made.pane, "b").await.expect("typed");
         input::keys(rig.s(), &made.pane, &enter).await.expect("pressed");

@@ -40,14 +40,14 @@ static ROWS: &[Row<SessionAt>] = &[
 ];
 
 /// The row of every conversation; its name is the conversation's id.
-static TALKS: [Row<TalkAt>; 1] = [Row::new(
+static CONVERSATIONS: [Row<TalkAt>; 1] = [Row::new(
     "<id>",
     0o400,
     "A conversation as a readable transcript.",
     File::Fetched(Fetched { read: transcript, size: |_| MAX_VIEW }),
 )];
 
-/// Every conversation that is known. The disk is asked in the background whenever somebody looks.
+/// Every conversation that is known. Each listing has the disk read in the background.
 struct All;
 
 impl Others<SessionAt> for All {
@@ -63,19 +63,19 @@ impl Others<SessionAt> for All {
 
     fn find(&self, s: &SessionAt, ids: &Ids, path: &str, name: &str) -> Option<Found> {
         let list = s.session.history.list();
-        let Some(talk) = list.iter().find(|c| c.id == name) else {
+        let Some(conversation) = list.iter().find(|c| c.id == name) else {
             s.sessions.conversations.poke(&s.session);
             return None;
         };
         let (sessions, session) = (s.sessions.clone(), s.session.clone());
-        let subject = TalkAt { sessions, session, talk: talk.clone() };
+        let subject = TalkAt { sessions, session, conversation: conversation.clone() };
         let (id, modes) = (subject.id(ids), s.modes(&join(path, name)));
-        let file = At { row: &TALKS[0], subject, rotated: false };
+        let file = At { row: &CONVERSATIONS[0], subject, rotated: false };
         Some(Found { id, modes, what: What::File(Box::new(file)) })
     }
 
     fn describe(&self, dir: &str, to: &mut Described) {
-        to.files(dir, &TALKS);
+        to.files(dir, &CONVERSATIONS);
     }
 }
 
@@ -103,7 +103,8 @@ fn index_size(s: &SessionAt) -> u64 {
 
 fn transcript(t: TalkAt) -> Answer<Vec<u8>> {
     Box::pin(async move {
-        Ok(ended_line(t.sessions.conversations.transcript(&t.session, &t.talk).await?).into_bytes())
+        let text = t.sessions.conversations.transcript(&t.session, &t.conversation).await?;
+        Ok(ended_line(text).into_bytes())
     })
 }
 
