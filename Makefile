@@ -12,7 +12,7 @@ DIR     ?=
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help mount umount tour build test test-agents soak bench man install uninstall clean
+.PHONY: help mount umount tour build test test-agents soak bench man screenshot install uninstall clean
 
 help:
 	@echo 'make mount      build, mount, and print what to try'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test-agents  the tests with real agents that are too large for every run'
 	@echo 'make soak       hours of use in minutes'
 	@echo 'make bench      measure'
+	@echo 'make screenshot  draw the picture of the README anew'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); make uninstall takes it away'
 
 build:
@@ -109,6 +110,12 @@ bench:
 # The manual pages and docs/reference.md, printed anew from the program's tables.
 man:
 	UPDATE=1 $(CARGO) test --locked --test it doc::
+
+# The picture of the README, from a run in a real terminal, with a real mount and the fake agent.
+screenshot:
+	@.ci/need test
+	$(CARGO) build --locked --example fake-agent
+	UPDATE=1 $(CARGO) test --locked --test it the_readmes_picture
 
 # Under sudo there is often no cargo, and root must not build in a user's tree: what they built is
 # installed then.

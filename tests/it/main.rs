@@ -44,6 +44,7 @@ mod origins;
 mod outcomes;
 mod real;
 mod rights;
+mod screenshot;
 mod scripts;
 mod seam;
 mod secrets;
