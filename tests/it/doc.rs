@@ -237,7 +237,6 @@ const SHARED_NAMES: &[(&str, &str, usize, &str)] = &[
     ("agent", "Seen", 2, "of a status file; of a file in a listing"),
     ("cli", "ListArgs", 2, "of `agent list` and of `session list`: clap names them by their module"),
     ("node", "Asked", 2, "what a caller asks for a new session; a question that is shown"),
-    ("node", "Event", 2, "what a node reports; what the engine's loop takes"),
     ("node", "Found", 3, "where a path leads; what a reader finds in the ring; what it finds in a book"),
     ("node", "Kept", 2, "a record in force; a limit on disk"),
     ("node", "Line", 3, "of the manual; of the ring of events; of a book"),
