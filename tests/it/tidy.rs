@@ -74,8 +74,8 @@ const PURE: &[&str] = &[
     "src/node/session/turns/machine.rs",
     "src/node/session/turns/submission.rs",
     "src/node/session/turns/outcome.rs",
-    "src/node/session/eyes.rs",
-    "src/node/session/lifecycle.rs",
+    "src/node/session/observation/agent_state.rs",
+    "src/node/session/life/lifecycle.rs",
     "src/node/session/limit.rs",
 ];
 
@@ -87,7 +87,7 @@ const OPENS: &[(&str, &str)] = &[
     ("src/cli/status.rs", "opens a file of a mount, with a limit"),
     ("src/cli/umount.rs", "reads what /proc says of processes"),
     ("src/cli/background.rs", "the log may be a device, and is opened without waiting"),
-    ("src/node/session/shell.rs", "opens a terminal, without waiting"),
+    ("src/node/session/observation/shell_state.rs", "opens a terminal, without waiting"),
     ("src/node/session/turns/book.rs", "syncs a directory"),
     ("src/node/session/tests/puppet.rs", "reads files in memory by their descriptors, as tmux does"),
     ("src/fs/point.rs", "reads what /proc says of its own descriptor"),

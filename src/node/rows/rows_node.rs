@@ -5,7 +5,7 @@ use super::row::{Answer, Document, Fetched, File, MAX_VIEW, Row, Verb};
 use super::subject::{NodeAt, SessionAt};
 use super::{rows_session, text};
 use crate::config::session;
-use crate::session::make::Asked;
+use crate::session::life::make::Asked;
 use muxfs_tree::base::error::{Error, Kind};
 use muxfs_tree::id::Ids;
 use muxfs_tree::{Caller, Gesture};

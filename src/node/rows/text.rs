@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::subject::{NodeAt, PaneAt, SessionAt, TurnAt};
 use crate::log::{Trouble, column, field, free_text};
 use crate::session::record::from_millis;
-use crate::session::session_settings::Rejected;
+use crate::session::settings::session::Rejected;
 use crate::session::view::PaneView;
 use crate::session::{Pane, Session, State, program};
 use muxfs_agent::installed::{self, Found};

@@ -108,9 +108,10 @@ impl Conversations {
         settings: Arc<Settings>,
         records: Arc<Records>,
         tables: Arc<Tables>,
+        journal: Arc<Journal>,
         moves: Arc<Moves>,
     ) -> Self {
-        let (journal, runtime) = (settings.journal.clone(), Handle::current());
+        let runtime = Handle::current();
         Conversations { settings, records, tables, journal, moves, runtime }
     }
 

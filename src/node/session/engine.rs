@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::connection::Request;
-use super::output::Told;
+use super::taps::output::Told;
 use super::{Pane, Sessions, Tap};
 use muxfs_tmux::process;
 use muxfs_tmux::watch::SocketWatch;
@@ -72,7 +72,7 @@ impl Presence {
                 // The watch itself failed: look now and then instead.
                 tokio::time::sleep(RETRY).await;
             },
-            () = super::observer::until(again) => self.again = None,
+            () = super::observation::observer::until(again) => self.again = None,
         }
     }
 }
@@ -89,7 +89,7 @@ impl Engine {
 
     /// `looked` is told when the first look is over, whether or not there was a server to see.
     pub async fn run(mut self, looked: oneshot::Sender<()>) {
-        let mut poll = tokio::time::interval(super::pace::TICK);
+        let mut poll = tokio::time::interval(super::reconcile::pace::TICK);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY);
         let mut prune = tokio::time::interval(PRUNE);
@@ -137,7 +137,7 @@ impl Engine {
         if let Some(early) = process::starting(&sessions.connection.socket_path()) {
             return self.presence.again_in(early);
         }
-        match Server::connect(sessions.connection.socket(), &sessions.connection.own).await {
+        match Server::connect(sessions.connection.socket(), sessions.connection.own()).await {
             Ok(Some((server, notices))) => self.connected(&sessions, server, notices).await,
             Ok(None) => {}
             Err(e) => {
@@ -149,7 +149,7 @@ impl Engine {
 
     /// Our client was lost, and the server with its sessions lives: another client goes on.
     async fn again(&mut self, sessions: &Arc<Sessions>, server: Server) {
-        match server.again(sessions.connection.socket(), &sessions.connection.own).await {
+        match server.again(sessions.connection.socket(), sessions.connection.own()).await {
             Ok(Some(notices)) => {
                 sessions.connection.log("tmux's control client was lost; another one goes on");
                 self.notices = Some(notices);
@@ -177,7 +177,8 @@ impl Engine {
         if let Some(early) = process::starting(&sessions.connection.socket_path()) {
             tokio::time::sleep(early).await;
         }
-        let (server, notices) = Server::start(sessions.connection.socket(), &sessions.connection.own).await?;
+        let (server, notices) =
+            Server::start(sessions.connection.socket(), sessions.connection.own()).await?;
         self.connected(sessions, server.clone(), notices).await;
         Ok(server)
     }
@@ -323,7 +324,7 @@ async fn how_it_ended(sessions: Weak<Sessions>, pane: Arc<Pane>) {
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let Some(sessions) = sessions.upgrade() else { return };
         if pause > 1
-            && super::shell::is_zombie(pid as i32)
+            && super::observation::shell_state::is_zombie(pid as i32)
             && let Some(server) = sessions.connection.connected()
         {
             server.nudge();

@@ -89,7 +89,11 @@ pub fn with_locale(mut env: Env) -> Env {
 /// The environment a process was started with; only our own user's can be read. None also where
 /// the process does not let it be read in time.
 pub fn of_process(pid: u32) -> Option<Env> {
-    super::shell::PROCESSES.ask_blocking(pid, super::shell::ASKED, move || read_environ(pid))?
+    super::observation::shell_state::PROCESSES.ask_blocking(
+        pid,
+        super::observation::shell_state::ASKED,
+        move || read_environ(pid),
+    )?
 }
 
 /// The same without a limit: the process may keep its memory from being read for ever.

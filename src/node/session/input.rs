@@ -9,10 +9,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::events::Event;
+use super::observation::shell_state;
 use super::pane::Held;
 use super::turns::Delivery;
 use super::turns::turn::Author;
-use super::{Pane, Session, State, message, shell};
+use super::{Pane, Session, State, message};
 use muxfs_tmux::{self as tmux, Key, Server};
 use muxfs_tree::base::error::{Error, Kind, Result, fail};
 use muxfs_tree::base::later;
@@ -253,7 +254,7 @@ fn check_lines(pane: &Pane, message: &Message) -> Result<()> {
         return Ok(());
     }
     let tty = pane.fact(|f| f.tty.clone());
-    if shell::canonical(&tty) == Some(true) {
+    if shell_state::canonical(&tty) == Some(true) {
         let most = message::CANONICAL_LINE;
         return fail(
             Kind::TooLarge,

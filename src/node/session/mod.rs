@@ -10,16 +10,16 @@
 //! |---|---|---|
 //! | [`Journal`], [`moves`] | logs of the node, events; the sequence of what moves | journal, events, ring, audit, moves |
 //! | [`Records`] | the writer of records, the state directory | records, record, home |
-//! | [`Settings`] | the node's settings, the catalogue, the login shell's environment | settings, session_settings, login |
-//! | [`Connection`] | the tmux server, its clients, the last failure | connection, capture, agent_screen |
+//! | [`Settings`] | the node's settings, the catalogue, the login shell's environment | settings |
+//! | [`Connection`] | the tmux server, its clients, the last failure | connection |
 //! | [`Tables`] | which sessions and panes there are | tables |
 //! | [`Callers`] | who asks, and from where | callers |
-//! | [`Observation`](observation::Observation) | when panes are observed | observation, observer |
-//! | [`Taps`](taps::Taps), [`PaneLogs`](pane_logs::PaneLogs) | pipes of panes and their thread; their logs | taps, output, screen_log, pane_logs |
-//! | [`Conversations`] | | conversations |
-//! | [`Delivery`] | | turns, input, answer |
-//! | [`Reconciler`](reconcile::Reconciler) | the writer of the tables, lost sessions, what tmux said last | reconcile, look, pace, in_force, late, lost |
-//! | [`Life`] | | life, act, lifecycle, make, first, keep, hooks |
+//! | [`Observation`](observation::Observation) | when panes are observed | observation |
+//! | [`Taps`](taps::Taps), [`PaneLogs`](pane_logs::PaneLogs) | pipes of panes and their thread; their logs | taps, pane_logs |
+//! | [`Conversations`] | nothing: agents' files are read when they are asked for | conversations |
+//! | [`Delivery`] | nothing: turns are each session's own | turns, input, answer, wait |
+//! | [`Reconciler`](reconcile::Reconciler) | the writer of the tables, lost sessions, what tmux said last | reconcile |
+//! | [`Life`] | the files of hooks | life |
 //! | engine | the loop: connections, notices, requests | engine, start |
 //!
 //! Nothing calls upwards. What a lower component wants of a higher one it asks of the engine's loop
@@ -28,53 +28,30 @@
 //! Lock order: the reconciler's (held across tmux calls), then leaves. A session's save comes before all
 //! leaves. No leaf lock is held across a wait.
 
-mod act;
-mod agent_screen;
 pub mod answer;
 pub mod audit;
 mod callers;
-pub mod capture;
 pub mod connection;
 pub mod conversations;
 pub mod engine;
 pub mod env;
 pub mod events;
-pub mod eyes;
-mod files;
-pub mod first;
 mod home;
-mod hook_files;
-mod hooks;
-mod in_force;
 pub mod input;
 pub mod journal;
-mod keep;
-mod late;
 pub mod life;
-mod lifecycle;
 pub mod limit;
-mod login;
-mod look;
-mod lost;
-pub mod make;
 pub mod message;
 pub mod moves;
 pub mod observation;
-pub mod observer;
-pub mod output;
-mod pace;
 pub mod pane;
 pub mod pane_logs;
 pub mod program;
-pub mod reap;
 pub mod reconcile;
 pub mod record;
 pub mod records;
 mod ring;
-pub mod screen_log;
-pub mod session_settings;
 pub mod settings;
-pub mod shell;
 pub mod start;
 pub mod state;
 pub mod tables;
@@ -97,8 +74,8 @@ use conversations::Conversations;
 use life::Life;
 use muxfs_tree::id::Ids;
 use records::Records;
-use session_settings::SessionSettings;
 use settings::Settings;
+use settings::session::SessionSettings;
 use tables::Tables;
 use turns::{Delivery, Turns};
 
@@ -137,7 +114,7 @@ pub struct Session {
     last_error: Mutex<Option<String>>,
     pub turns: Turns,
     pub history: conversations::History,
-    backoff: Mutex<lifecycle::Backoff>,
+    backoff: Mutex<life::lifecycle::Backoff>,
     /// The mark of a window for its main pane that tmux may have opened, though it did not say so.
     late_window: Mutex<Option<String>>,
     /// Written by a start, stop or restart, one at a time; read while something is typed, so that
@@ -228,7 +205,7 @@ impl Session {
     }
 
     /// Why the last save was refused, and its text.
-    pub fn rejected(&self) -> Option<session_settings::Rejected> {
+    pub fn rejected(&self) -> Option<settings::session::Rejected> {
         self.settings.rejected()
     }
 

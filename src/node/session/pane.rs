@@ -12,10 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::capture::Captures;
-use super::eyes::{Eyes, Picture, Signal};
+use super::connection::capture::Captures;
+use super::observation::agent_state::{Eyes, Picture, Signal};
+use super::observation::shell_state::{Judge, Look, Verdict, look};
 use super::program::Agent;
-use super::shell::{Judge, Look, Verdict, look};
 use super::state::{Evidence, Exit, Seen, State};
 use crate::log::{LogFile, LogLimits, text_gap};
 use muxfs_agent::osc7501::{self, Said};

@@ -22,8 +22,13 @@ pub struct PaneLogs {
 }
 
 impl PaneLogs {
-    pub(super) fn new(dir: PathBuf, settings: Arc<Settings>, tables: Arc<Tables>, moves: Arc<Moves>) -> Self {
-        let journal = settings.journal.clone();
+    pub(super) fn new(
+        dir: PathBuf,
+        settings: Arc<Settings>,
+        tables: Arc<Tables>,
+        journal: Arc<Journal>,
+        moves: Arc<Moves>,
+    ) -> Self {
         PaneLogs { dir, settings, tables, journal, moves }
     }
 

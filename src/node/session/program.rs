@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::env::{Env, expand_home, login_shell, with_locale};
-use super::hook_files::HookFiles;
+use super::life::hook_files::HookFiles;
 use super::record;
 use super::settings::Settings;
 use crate::config::{NodeConfig, SessionConfig};

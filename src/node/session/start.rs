@@ -10,20 +10,20 @@ use super::callers::Callers;
 use super::connection::Connection;
 use super::conversations::Conversations;
 use super::home::Home;
-use super::hook_files::HookFiles;
+use super::life::hook_files::HookFiles;
 use super::life::{self, Life};
-use super::login::Login;
-use super::lost::Lost;
 use super::moves::Moves;
 use super::observation::Observation;
-use super::observer::{self, Observer};
-use super::output::Output;
+use super::observation::observer::{self, Observer};
 use super::pane_logs::PaneLogs;
+use super::reconcile::lost::Lost;
 use super::reconcile::{self, Reconciler};
 use super::records::Records;
+use super::settings::login::Login;
 use super::settings::{NodeFile, Settings};
 use super::tables::Tables;
 use super::taps::Taps;
+use super::taps::output::Output;
 use super::turns::Delivery;
 use super::{About, Dirs, Journal, Level, Sessions, engine, env, record};
 use crate::config::NodeConfig;
@@ -87,19 +87,26 @@ impl Sessions {
         let (tables, writer) = Tables::new(moves.clone());
         let callers = Arc::new(Callers::new(tables.clone(), journal.clone()));
         let (logs, of_logs) = (dirs.state.join("logs"), settings.clone());
-        let logs = Arc::new(PaneLogs::new(logs, of_logs, tables.clone(), moves.clone()));
+        let logs = Arc::new(PaneLogs::new(logs, of_logs, tables.clone(), journal.clone(), moves.clone()));
         let output = Output::start(told, observer.clone())?;
-        let taps = Taps::new(connection.clone(), tables.clone(), observer.clone(), pipes, output);
+        let taps = Arc::new(Taps::new(connection.clone(), tables.clone(), observer.clone(), pipes, output));
+        let lost = Arc::new(Lost::new(known));
         let observation = Arc::new(Observation::new(
             connection.clone(),
             tables.clone(),
             records.clone(),
             settings.clone(),
+            journal.clone(),
             moves.clone(),
             observer,
         ));
-        let conversations =
-            Arc::new(Conversations::new(settings.clone(), records.clone(), tables.clone(), moves.clone()));
+        let conversations = Arc::new(Conversations::new(
+            settings.clone(),
+            records.clone(),
+            tables.clone(),
+            journal.clone(),
+            moves.clone(),
+        ));
         let turns = Arc::new(Delivery::new(
             settings.clone(),
             records.clone(),
@@ -107,37 +114,46 @@ impl Sessions {
             callers.clone(),
             conversations.clone(),
             observation.clone(),
+            journal.clone(),
             moves.clone(),
         ));
         let reconciler = Arc::new(Reconciler::new(reconcile::Parts {
             connection: connection.clone(),
             tables: tables.clone(),
             writer,
-            lost: Arc::new(Lost::new(known)),
+            lost: lost.clone(),
             settings: settings.clone(),
             records: records.clone(),
-            taps: Arc::new(taps),
+            taps: taps.clone(),
             observation: observation.clone(),
             turns: turns.clone(),
-            logs,
+            logs: logs.clone(),
+            journal: journal.clone(),
             moves,
             reserved,
             first_serial,
         }));
         let life = Arc::new(Life::new(life::Parts {
-            reconciler,
             settings: settings.clone(),
             records: records.clone(),
+            connection: connection.clone(),
+            tables: tables.clone(),
+            lost,
             callers: callers.clone(),
             conversations: conversations.clone(),
+            observation: observation.clone(),
+            taps,
+            logs,
             turns: turns.clone(),
+            reconciler,
             hook_files,
+            journal: journal.clone(),
             reserved,
         }));
         journal.log(Level::Info, "", &format!("muxfs {} starts", env!("CARGO_PKG_VERSION")));
         tokio::spawn(observer::run(Arc::downgrade(&observation), looks));
-        super::files::watch(records.store().dir(), &dirs.config, engine)?;
-        super::hooks::watch(&life)?;
+        super::settings::watch::watch(records.store().dir(), &dirs.config, engine)?;
+        super::life::hooks::watch(&life)?;
         let (id, ids) = (node_id(&dirs.state)?, Ids::new(&secret(&dirs.state)?));
         let about = About { dirs, started: SystemTime::now(), id, ids };
         let sessions = Arc::new(Sessions {

@@ -34,9 +34,9 @@ use super::callers::Callers;
 use super::connection::Connection;
 use super::conversations::Conversations;
 use super::events::{self, Step};
-use super::eyes::Eyes;
 use super::moves::Moves;
 use super::observation::Observation;
+use super::observation::agent_state::Eyes;
 use super::records::Records;
 use super::settings::Settings;
 use super::{Journal, Moved, Session, State, record};
@@ -60,7 +60,7 @@ pub struct Turns {
     /// `ctl interrupt` was given to the turn under way.
     interrupted: AtomicBool,
     /// What a hook told with the last turn's end.
-    pub(super) told: Mutex<Option<HookReply>>,
+    told: Mutex<Option<HookReply>>,
     /// The process that wrote nothing at all of a turn into its history, however long it was waited
     /// for: its next turns end without that wait. 0: none.
     mute: AtomicU32,
@@ -109,6 +109,11 @@ impl Default for Turns {
 }
 
 impl Turns {
+    /// A hook reported the end of a turn, and what was answered.
+    pub(super) fn hook_reported(&self, reply: Option<HookReply>) {
+        *self.told.lock() = reply;
+    }
+
     /// The agent's process `pid` wrote nothing of a turn before.
     fn is_mute(&self, pid: u32) -> bool {
         self.mute.load(Ordering::Acquire) == pid
@@ -167,9 +172,9 @@ impl Delivery {
         callers: Arc<Callers>,
         conversations: Arc<Conversations>,
         observation: Arc<Observation>,
+        journal: Arc<Journal>,
         moves: Arc<Moves>,
     ) -> Self {
-        let journal = settings.journal.clone();
         Delivery { settings, records, connection, callers, conversations, observation, journal, moves }
     }
 

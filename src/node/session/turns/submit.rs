@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::super::Pane;
-use super::super::eyes::Picture;
+use super::super::observation::agent_state::Picture;
 use super::super::pane::Held;
 use super::Delivery;
 use super::entry::Entry;

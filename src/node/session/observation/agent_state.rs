@@ -8,11 +8,11 @@
 use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::answer::{Asked, Counter};
-use super::limit::{Kept, Limit, Limits, Reported};
-use super::program::Agent;
-use super::shell::{QUIET_PROGRAM, Verdict};
-use super::state::{Evidence, State};
+use super::super::answer::{Asked, Counter};
+use super::super::limit::{Kept, Limit, Limits, Reported};
+use super::super::program::Agent;
+use super::super::state::{Evidence, State};
+use super::shell_state::{QUIET_PROGRAM, Verdict};
 use muxfs_agent::composer::{Composer, Popup};
 use muxfs_agent::manifest::{self, Reason};
 use muxfs_agent::question::Question;

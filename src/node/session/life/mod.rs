@@ -1,6 +1,16 @@
 //! What there is to begin and end in sessions: their programs, processes and names.
 //!
-//! Must not know when that is done (`act`, `keep`), nor how a session is made (`make`).
+//! Must not know when that is done (`act`, `restart_policy`), nor how a session is made
+//! (`make`).
+
+pub(super) mod act;
+pub(super) mod hook_files;
+pub(super) mod hooks;
+pub mod init_prompts;
+pub(super) mod lifecycle;
+pub mod make;
+pub mod reap;
+pub(super) mod restart_policy;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +18,19 @@ use std::time::Duration;
 use super::callers::Callers;
 use super::connection::Connection;
 use super::conversations::Conversations;
-use super::hook_files::HookFiles;
-use super::lost::Lost;
 use super::observation::Observation;
 use super::pane_logs::PaneLogs;
 use super::program::{self, Agent, Begin, Program};
 use super::reconcile::Reconciler;
+use super::reconcile::lost::Lost;
 use super::records::Records;
 use super::settings::Settings;
 use super::tables::Tables;
 use super::taps::Taps;
 use super::turns::Delivery;
-use super::{Journal, Pane, Session, reap};
+use super::{Journal, Pane, Session};
 use crate::config::SessionConfig;
+use hook_files::HookFiles;
 use muxfs_tmux as tmux;
 use muxfs_tree::base::error::{Kind, Result, fail};
 use muxfs_tree::base::names;
@@ -30,55 +40,60 @@ const STOPPED: Duration = Duration::from_secs(6);
 
 /// Begins and ends what runs in sessions.
 pub struct Life {
-    pub(super) settings: Arc<Settings>,
-    pub(super) records: Arc<Records>,
-    pub(super) connection: Arc<Connection>,
-    pub(super) tables: Arc<Tables>,
-    pub(super) lost: Arc<Lost>,
-    pub(super) callers: Arc<Callers>,
-    pub(super) conversations: Arc<Conversations>,
-    pub(super) observation: Arc<Observation>,
+    settings: Arc<Settings>,
+    records: Arc<Records>,
+    connection: Arc<Connection>,
+    tables: Arc<Tables>,
+    lost: Arc<Lost>,
+    callers: Arc<Callers>,
+    conversations: Arc<Conversations>,
+    observation: Arc<Observation>,
     pub(super) taps: Arc<Taps>,
-    pub(super) turns: Arc<Delivery>,
-    pub(super) reconciler: Arc<Reconciler>,
     pub logs: Arc<PaneLogs>,
-    pub(super) hook_files: HookFiles,
-    pub(super) journal: Arc<Journal>,
-    pub(super) reserved: fn(&str) -> bool,
+    turns: Arc<Delivery>,
+    pub(super) reconciler: Arc<Reconciler>,
+    hook_files: HookFiles,
+    journal: Arc<Journal>,
+    reserved: fn(&str) -> bool,
 }
 
 /// What a [`Life`] works with.
 pub(super) struct Parts {
-    pub reconciler: Arc<Reconciler>,
     pub settings: Arc<Settings>,
     pub records: Arc<Records>,
+    pub connection: Arc<Connection>,
+    pub tables: Arc<Tables>,
+    pub lost: Arc<Lost>,
     pub callers: Arc<Callers>,
     pub conversations: Arc<Conversations>,
+    pub observation: Arc<Observation>,
+    pub taps: Arc<Taps>,
+    pub logs: Arc<PaneLogs>,
     pub turns: Arc<Delivery>,
+    pub reconciler: Arc<Reconciler>,
     pub hook_files: HookFiles,
+    pub journal: Arc<Journal>,
     pub reserved: fn(&str) -> bool,
 }
 
 impl Life {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { reconciler, settings, records, callers, conversations, turns, hook_files, reserved } =
-            parts;
         Life {
-            connection: reconciler.connection.clone(),
-            tables: reconciler.tables.clone(),
-            lost: reconciler.lost.clone(),
-            observation: reconciler.observation.clone(),
-            taps: reconciler.taps.clone(),
-            logs: reconciler.logs.clone(),
-            journal: settings.journal.clone(),
-            settings,
-            records,
-            callers,
-            conversations,
-            turns,
-            reconciler,
-            hook_files,
-            reserved,
+            settings: parts.settings,
+            records: parts.records,
+            connection: parts.connection,
+            tables: parts.tables,
+            lost: parts.lost,
+            callers: parts.callers,
+            conversations: parts.conversations,
+            observation: parts.observation,
+            taps: parts.taps,
+            logs: parts.logs,
+            turns: parts.turns,
+            reconciler: parts.reconciler,
+            hook_files: parts.hook_files,
+            journal: parts.journal,
+            reserved: parts.reserved,
         }
     }
 
@@ -91,10 +106,6 @@ impl Life {
         Ok(())
     }
 
-    pub(super) fn session_of_id(&self, id: &str) -> Option<Arc<Session>> {
-        self.tables.by_id(id)
-    }
-
     /// The file behind the settings of the session of this id was written by somebody.
     pub(super) fn config_file_touched(&self, id: &str) {
         let Some(session) = self.tables.by_id(id) else { return };
@@ -105,7 +116,7 @@ impl Life {
 
     /// `ctl reload`: the login shell is asked again, the settings file read again.
     pub async fn reload(self: &Arc<Self>) {
-        self.settings.login.forget().await;
+        self.settings.forget_login().await;
         self.settings.load_catalogue();
         self.settings.read_again();
         for session in self.tables.all() {

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Journal;
-use super::env::{self, Env};
-use super::program;
-use super::settings::Settings;
+use super::super::Journal;
+use super::super::env::{self, Env};
+use super::super::program;
+use super::Settings;
 use crate::config::SessionConfig;
 use muxfs_agent::installed;
 
@@ -17,7 +17,7 @@ use muxfs_agent::installed;
 const LOOKED: Duration = Duration::from_secs(2);
 
 /// What the login shell said last.
-pub(super) struct Login {
+pub(in super::super) struct Login {
     journal: Arc<Journal>,
     kept: tokio::sync::Mutex<Option<Arc<Env>>>,
 }
@@ -56,11 +56,6 @@ impl Login {
         }
         kept.clone().unwrap_or(known)
     }
-
-    /// The next question asks it anew.
-    pub async fn forget(&self) {
-        *self.kept.lock().await = None;
-    }
 }
 
 impl Settings {
@@ -82,6 +77,11 @@ impl Settings {
         });
     }
 
+    /// The next question asks it anew.
+    pub(in super::super) async fn forget_login(&self) {
+        *self.login.kept.lock().await = None;
+    }
+
     /// The login shell's environment, asked once.
     pub async fn login_env(&self) -> Arc<Env> {
         self.login.env().await
@@ -89,7 +89,7 @@ impl Settings {
 
     /// The login shell's environment, asked once more where its PATH lacks what `config` runs: an
     /// installer may have put a directory into it since.
-    pub(super) async fn login_env_for(&self, config: &SessionConfig) -> Arc<Env> {
+    pub(in super::super) async fn login_env_for(&self, config: &SessionConfig) -> Arc<Env> {
         let known = self.login.env().await;
         let (node, catalogue) = (self.config(), self.catalogue());
         let Some(program) = program::word(config, &node, &catalogue) else { return known };

@@ -4,15 +4,15 @@
 
 use std::sync::Arc;
 
-use super::connection::Request;
-use super::reconcile::Reconciler;
-use super::session_settings::Changed;
-use super::{Moved, Pane, Session, Tap};
+use super::super::connection::Request;
+use super::super::settings::session::Changed;
+use super::super::{Moved, Pane, Session, Tap};
+use super::Reconciler;
 use crate::config::SessionConfig;
 use muxfs_tmux as tmux;
 
 impl Reconciler {
-    pub(super) fn put_in_force(self: &Arc<Self>, session: &Arc<Session>, changed: &Changed<'_>) {
+    pub(in super::super) fn put_in_force(self: &Arc<Self>, session: &Arc<Session>, changed: &Changed<'_>) {
         let (old, new) = (&changed.old, &changed.new);
         let name = session.shown();
         self.keep_main(session, &session.panes());
@@ -50,7 +50,7 @@ impl Reconciler {
     }
 
     /// The main pane stays until it ends; a configured one comes first.
-    pub(super) fn keep_main(&self, session: &Session, panes: &[(String, Arc<Pane>)]) {
+    pub(in super::super) fn keep_main(&self, session: &Session, panes: &[(String, Arc<Pane>)]) {
         let main = session.main();
         let named = named_pane(&session.config(), panes);
         let stays = panes.iter().any(|(_, p)| Arc::ptr_eq(p, &main));
@@ -62,14 +62,17 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn set_main(&self, session: &Session, pane: Arc<Pane>) {
+    pub(in super::super) fn set_main(&self, session: &Session, pane: Arc<Pane>) {
         session.main.send_replace(pane);
         self.moves.tell(Moved::Panes { session: session.shown(), name: None });
     }
 }
 
 /// The pane that the settings name.
-pub(super) fn named_pane(config: &SessionConfig, panes: &[(String, Arc<Pane>)]) -> Option<Arc<Pane>> {
+pub(in super::super) fn named_pane(
+    config: &SessionConfig,
+    panes: &[(String, Arc<Pane>)],
+) -> Option<Arc<Pane>> {
     let wanted = config.pane.as_deref()?;
     panes.iter().find(|(name, pane)| name == wanted || pane.id == wanted).map(|(_, p)| p.clone())
 }

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Session;
-use super::life::{Life, begin_again, first_begin};
+use super::super::Session;
+use super::super::program::Begin;
 use super::lifecycle::{self, Action, Begins, Event, Facts};
-use super::program::Begin;
+use super::{Life, begin_again, first_begin};
 use muxfs_tree::base::error::{Kind, Result, fail};
 
 /// tmux sees the end of a pane's program within this, and tells how it ended; how often it is asked.
@@ -29,7 +29,7 @@ impl Session {
     }
 
     /// What the table says of `event` now; an error where it is refused.
-    pub(super) fn step(&self, event: Event) -> Result<Action> {
+    pub(in super::super) fn step(&self, event: Event) -> Result<Action> {
         let facts = self.facts();
         match lifecycle::step(facts, event, &mut self.backoff.lock(), Instant::now()) {
             Action::Refuse(refusal) => Err(refusal.error(&self.shown())),
@@ -41,7 +41,7 @@ impl Session {
 impl Life {
     /// Does what the table says of `event` in this session's life; `asked`: how its program begins then,
     /// where somebody said so.
-    pub(super) async fn act(
+    pub(in super::super) async fn act(
         self: &Arc<Self>,
         session: &Arc<Session>,
         event: Event,
@@ -76,7 +76,7 @@ impl Life {
     }
 
     /// What needs the session's life for itself, when it can have it.
-    pub(super) fn act_later(self: &Arc<Self>, session: &Arc<Session>, action: Action) {
+    pub(in super::super) fn act_later(self: &Arc<Self>, session: &Arc<Session>, action: Action) {
         let (event, wait) = match action {
             Action::Apply => (Event::Apply, Duration::ZERO),
             Action::StartAgain(wait) => (Event::Waited, wait),
@@ -175,7 +175,7 @@ impl Life {
     }
 
     /// A saved config waits for the program to be ready, then restarts it.
-    pub(super) fn restart_if_pending(self: &Arc<Self>, session: &Arc<Session>) {
+    pub(in super::super) fn restart_if_pending(self: &Arc<Self>, session: &Arc<Session>) {
         let (state, turn) = (session.main().seen().state, session.turns.current().is_some());
         if let Ok(action) = session.step(Event::Seen { state, turn }) {
             self.act_later(session, action);

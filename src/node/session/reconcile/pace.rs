@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use muxfs_tmux::ClientInfo;
 
 /// How often it is decided what is due: where something was printed or typed it is looked at within 1 s.
-pub(super) const TICK: Duration = Duration::from_millis(700);
+pub(in super::super) const TICK: Duration = Duration::from_millis(700);
 /// Looks at everything take tmux one part in so many of its time, and less than that ...
 const SHARE: u32 = 70;
 /// ... until they are so far apart: with the tick that follows nothing is seen later than after 5 s.
@@ -24,7 +24,7 @@ const UNHEARD: usize = 5;
 
 /// Whether a pane printed since it was last looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(in super::super) enum Heard {
     Printed,
     Silent,
     /// It has no pipe of ours: nobody tells.
@@ -32,7 +32,7 @@ pub(super) enum Heard {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(in super::super) struct Pace {
     /// When everything is due; at once at first.
     everything: Option<Instant>,
     /// Clients of people by name, and until when what they show is looked at.

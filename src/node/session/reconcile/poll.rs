@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Tap;
+use super::super::Tap;
+use super::Reconciler;
 use super::pace::{Heard, Pace};
-use super::reconcile::Reconciler;
 use muxfs_tmux::{self as tmux, Lists, PaneInfo, Server};
 use muxfs_tree::base::error::{Kind, Result};
 
 /// What was seen last, and what is due next.
 #[derive(Debug, Default)]
-pub(super) struct Looks {
+pub(in super::super) struct Looks {
     /// What the tables were made from. None where a part was looked at since.
     pub lists: Option<Lists>,
     pub pace: Pace,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::eyes::START;
-use super::input::Message;
-use super::life::Life;
-use super::program::Begin;
-use super::{Pane, Session, State};
+use super::super::input::Message;
+use super::super::observation::agent_state::START;
+use super::super::program::Begin;
+use super::super::{Pane, Session, State};
+use super::Life;
 use muxfs_tree::{Caller, Gesture};
 
 /// Between two first prompts where nobody waits for their ends.
@@ -15,7 +15,7 @@ const APART: Duration = Duration::from_millis(500);
 
 impl Life {
     /// A program was just started in the session's main pane.
-    pub(super) async fn after_start(self: &Arc<Self>, session: &Arc<Session>, begin: &Begin) {
+    pub(in super::super) async fn after_start(self: &Arc<Self>, session: &Arc<Session>, begin: &Begin) {
         let pane = session.main();
         session.backoff.lock().started(Instant::now());
         let agent = pane.eyes(|_| ()).is_some();
@@ -43,7 +43,7 @@ impl Life {
     async fn warn_where_late(&self, session: &Session, pane: &Pane) {
         let mut seen = pane.watch();
         let mut over = session.ended.subscribe();
-        let settled = |s: &super::Seen| s.state == State::Ready || s.state.ended();
+        let settled = |s: &super::super::Seen| s.state == State::Ready || s.state.ended();
         tokio::select! {
             _ = tokio::time::timeout(START, seen.wait_for(settled)) => {}
             _ = over.changed() => return,
@@ -60,7 +60,7 @@ impl Life {
     /// Turns are off: each prompt goes as it is, once something reads.
     async fn type_first(self: &Arc<Self>, session: &Arc<Session>, pane: &Arc<Pane>, prompts: Vec<String>) {
         let mut seen = pane.watch();
-        let reads = |s: &super::Seen| s.fresh && matches!(s.state, State::Ready | State::Unknown);
+        let reads = |s: &super::super::Seen| s.fresh && matches!(s.state, State::Ready | State::Unknown);
         if !matches!(tokio::time::timeout(START, seen.wait_for(reads)).await, Ok(Ok(_))) {
             let why = "it is not ready; its first prompts are not sent";
             session.set_last_error(why);

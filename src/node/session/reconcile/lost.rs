@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-use super::Record;
+use super::super::Record;
 
 #[derive(Default)]
-pub(super) struct Lost(Mutex<Lists>);
+pub(in super::super) struct Lost(Mutex<Lists>);
 
 #[derive(Default)]
 struct Lists {

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::state::{Evidence, State};
+use super::super::state::{Evidence, State};
 use muxfs_tree::base::offload::Offload;
 
 /// A shell must look ready this long before it is: between a command's end and the next line

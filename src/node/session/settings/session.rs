@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use super::record::{self, Record, Store};
-use super::settings::Settings;
-use super::{Level, Session};
+use super::super::record::{self, Record, Store};
+use super::super::{Level, Session};
+use super::Settings;
 use crate::config::SessionConfig;
 use muxfs_tree::base::error::{Kind, Result, fail};
 use muxfs_tree::base::schema::{self, Fault};
@@ -33,14 +33,14 @@ impl Rejected {
     }
 
     /// Whether the text in force, written now, is only put back.
-    pub(super) fn just_now(&self) -> bool {
+    pub(in super::super) fn just_now(&self) -> bool {
         self.when.elapsed() < PUT_BACK
     }
 }
 
 /// The text of a message as settings: UTF-8. What is not is refused with its place, and kept as
 /// far as it can be shown.
-pub(super) fn text(body: &[u8]) -> Result<&str, Rejected> {
+pub(in super::super) fn text(body: &[u8]) -> Result<&str, Rejected> {
     std::str::from_utf8(body).map_err(|e| {
         let shown = String::from_utf8_lossy(body).into_owned();
         // Up to there both texts are the same.
@@ -48,12 +48,12 @@ pub(super) fn text(body: &[u8]) -> Result<&str, Rejected> {
     })
 }
 
-pub(super) fn not_utf8<T>(rejected: &Rejected) -> Result<T> {
+pub(in super::super) fn not_utf8<T>(rejected: &Rejected) -> Result<T> {
     fail(Kind::NotUtf8, format!("config: {}", rejected.fault))
 }
 
 /// The settings of one session. Their text is in its record.
-pub(super) struct SessionSettings {
+pub(in super::super) struct SessionSettings {
     config: RwLock<Arc<SessionConfig>>,
     rejected: Mutex<Option<Rejected>>,
     /// Held from the look at the settings' file to the end of a change, so that a save and the
@@ -83,7 +83,7 @@ impl SessionSettings {
 /// Settings that were just put in force. Until this is dropped no other change of them begins, so what
 /// they bring about is done in their order.
 #[must_use = "what it brings about is not done yet"]
-pub(super) struct Changed<'a> {
+pub(in super::super) struct Changed<'a> {
     pub old: Arc<SessionConfig>,
     pub new: Arc<SessionConfig>,
     _saving: MutexGuard<'a, ()>,
@@ -92,7 +92,11 @@ pub(super) struct Changed<'a> {
 impl Settings {
     /// Takes `body` as the session's settings, or keeps it as `config.rejected` and says why. `None`
     /// where they are in force already.
-    pub(super) fn save<'a>(&self, session: &'a Session, body: &[u8]) -> Result<Option<Changed<'a>>> {
+    pub(in super::super) fn save<'a>(
+        &self,
+        session: &'a Session,
+        body: &[u8],
+    ) -> Result<Option<Changed<'a>>> {
         self.records.check_home()?;
         let saving = session.settings.saving.lock();
         match text(body) {
@@ -155,7 +159,7 @@ impl Settings {
     }
 
     /// What the files of a session that just came into view hold.
-    pub(super) fn take_over<'a>(&self, session: &'a Session) -> Option<Changed<'a>> {
+    pub(in super::super) fn take_over<'a>(&self, session: &'a Session) -> Option<Changed<'a>> {
         let saving = session.settings.saving.lock();
         if let Some(text) = self.records.store().load_rejected(&session.id)
             && let Err(fault) = self.parse(&text, session.ours)
@@ -184,7 +188,7 @@ impl Settings {
     }
 
     /// The file behind a session's settings was written by somebody.
-    pub(super) fn file_touched<'a>(&self, session: &'a Session) -> Option<Changed<'a>> {
+    pub(in super::super) fn file_touched<'a>(&self, session: &'a Session) -> Option<Changed<'a>> {
         let saving = session.settings.saving.lock();
         match self.records.store().load_config(&session.id) {
             Ok(Some(text)) => return self.hand_edit(session, saving, &text),

@@ -1,16 +1,16 @@
 //! Making a session: its record, then the session of tmux with its program.
 //!
 //! Knows the ways in which a server that is about to end refuses another session. Must not know when sessions
-//! are made by themselves (`keep`).
+//! are made by themselves (`restart_policy`).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::env::Env;
-use super::life::{Life, begin_again};
-use super::program::{self, Begin};
-use super::record::{self, Store};
-use super::{Record, Session};
+use super::super::env::Env;
+use super::super::program::{self, Begin};
+use super::super::record::{self, Store};
+use super::super::{Record, Session};
+use super::{Life, begin_again};
 use crate::config::{SessionConfig, session};
 use muxfs_tmux::{self as tmux, NewSession, Server};
 use muxfs_tree::base::error::{Error, Kind, Result, fail};

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::conversations::Place;
-use super::eyes::START;
-use super::life::{Life, begin_again};
+use super::super::conversations::Place;
+use super::super::observation::agent_state::START;
+use super::super::program::{Agent, Begin};
+use super::super::state::Exit;
+use super::super::{Level, Record, Session, State};
 use super::lifecycle::{Action, Event};
 use super::make::Asked;
-use super::program::{Agent, Begin};
-use super::state::Exit;
-use super::{Level, Record, Session, State};
+use super::{Life, begin_again};
 use crate::config::SessionConfig;
 use muxfs_tree::Caller;
 use muxfs_tree::base::error::Kind;
@@ -24,7 +24,7 @@ const ABREAST: usize = 4;
 
 impl Life {
     /// The main pane's program ended by itself.
-    pub(super) fn keep_running(self: &Arc<Self>, session: &Arc<Session>, exit: Exit) {
+    pub(in super::super) fn keep_running(self: &Arc<Self>, session: &Arc<Session>, exit: Exit) {
         let ended = Event::Ended { exit, restart: session.config().restart };
         let Ok(action @ Action::StartAgain(wait)) = session.step(ended) else { return };
         let text = format!("its program ended; it is started again in {} s", wait.as_secs());

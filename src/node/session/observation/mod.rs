@@ -3,6 +3,10 @@
 //! When a pane is due is the observer's to know. What a state brings about in a session's life is asked of
 //! the engine. Must not know who starts and ends programs.
 
+pub mod agent_state;
+pub mod observer;
+pub mod shell_state;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,13 +15,13 @@ use super::connection::{Connection, Request};
 use super::events::{Change, Event};
 use super::limit::Reported;
 use super::moves::Moves;
-use super::observer::Observer;
 use super::program::Agent;
 use super::records::Records;
 use super::settings::Settings;
 use super::tables::Tables;
 use super::{Journal, Level, Moved, Pane, Session, State, state};
 use muxfs_tree::base::clock::rfc3339;
+use observer::Observer;
 
 pub struct Observation {
     connection: Arc<Connection>,
@@ -35,10 +39,10 @@ impl Observation {
         tables: Arc<Tables>,
         records: Arc<Records>,
         settings: Arc<Settings>,
+        journal: Arc<Journal>,
         moves: Arc<Moves>,
         observer: Observer,
     ) -> Self {
-        let journal = settings.journal.clone();
         Observation { connection, tables, records, settings, journal, moves, observer }
     }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::observation::Observation;
-use super::pane::Pane;
+use super::super::pane::Pane;
+use super::Observation;
 
 /// From a sign of life to the look at it: a command's echo and its start are one event.
 const DELAY: Duration = Duration::from_millis(10);
@@ -82,7 +82,7 @@ pub async fn run(observation: Weak<Observation>, mut queue: Pokes) {
     }
 }
 
-pub(super) async fn until(at: Option<Instant>) {
+pub(in super::super) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::connection::Request;
+use super::super::connection::Request;
 use muxfs_tree::base::disk;
 use muxfs_tree::base::error::{Error, Result};
 use muxfs_tree::base::watcher::{EventOwned, WatchDescriptor, WatchMask, Watcher};
@@ -34,7 +34,7 @@ struct Places {
 }
 
 /// Asks `engine` to read what was touched, until that loop ends.
-pub(super) fn watch(records: &Path, node: &Path, engine: UnboundedSender<Request>) -> Result<()> {
+pub(in super::super) fn watch(records: &Path, node: &Path, engine: UnboundedSender<Request>) -> Result<()> {
     let io = |e| Error::io("inotify", e);
     let mut watcher = Watcher::new()?;
     let records = watcher.add(records, TOUCHED).map_err(io)?;

@@ -4,30 +4,34 @@
 //! Knows files and records. Must not know tmux or which sessions there are: what a change of a session's
 //! settings brings about is done by who asked for it.
 
+pub(super) mod login;
+pub mod session;
+pub(super) mod watch;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::login::Login;
 use super::moves::Moves;
 use super::program::SHELL;
 use super::records::Records;
-use super::session_settings::{Rejected, not_utf8, text};
 use super::{Journal, Level, Moved};
 use crate::config::{NodeConfig, SessionConfig, agents, node};
+use login::Login;
 use muxfs_agent::catalogue::Catalogue;
 use muxfs_tree::base::disk;
 use muxfs_tree::base::error::{Error, Kind, Result, fail};
 use muxfs_tree::base::foreign::Links;
 use muxfs_tree::base::schema::Fault;
+use session::{Rejected, not_utf8, text};
 
 pub struct Settings {
     /// The node's settings file. The user's own manifests stand beside it.
     file: PathBuf,
-    pub(super) journal: Arc<Journal>,
-    pub(super) records: Arc<Records>,
+    journal: Arc<Journal>,
+    records: Arc<Records>,
     moves: Arc<Moves>,
     config: RwLock<Arc<NodeConfig>>,
     text: Mutex<NodeText>,
@@ -35,7 +39,7 @@ pub struct Settings {
     /// one are never taken for a hand edit.
     saving: Mutex<()>,
     catalogue: RwLock<Arc<Catalogue>>,
-    pub(super) login: Login,
+    login: Login,
 }
 
 /// The node's settings file as it was last read.

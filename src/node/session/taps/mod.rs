@@ -3,6 +3,9 @@
 //! Knows the pipe's comings and goings and states every gap in both logs. Must not know what the
 //! bytes mean.
 
+pub mod output;
+pub mod screen_log;
+
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -11,13 +14,13 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::connection::Connection;
-use super::observer::Observer;
-use super::output::Output;
-use super::screen_log::Tail;
+use super::observation::observer::Observer;
 use super::tables::Tables;
 use super::{Pane, Session, Tap};
 use muxfs_tmux::{self as tmux, Capture, PipeHub, PipeStart, Server, missing_room};
 use muxfs_tree::base::error::{Kind, Result};
+use output::Output;
+use screen_log::Tail;
 
 /// A pane that has had no pipe for this long is asked for one again.
 const FREE_FOR: Duration = Duration::from_secs(10);

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
-use super::Session;
-use super::conversations::Conversations;
-use super::eyes::Signal;
-use super::life::Life;
-use super::observation::Observation;
-use super::state::Evidence;
-use super::turns::HookReply;
+use super::super::Session;
+use super::super::conversations::Conversations;
+use super::super::observation::Observation;
+use super::super::observation::agent_state::Signal;
+use super::super::state::Evidence;
+use super::super::turns::HookReply;
+use super::Life;
 use muxfs_agent::hooks::{self, HookEvent, Kind};
 use muxfs_tree::base::disk;
 use muxfs_tree::base::error::{Error, Result};
@@ -28,7 +28,7 @@ const MOST: u64 = 32 << 20;
 const MOST_FILES: usize = 10_000;
 
 /// Reads what hooks append, from now on, until `life` ends.
-pub(super) fn watch(life: &Arc<Life>) -> Result<()> {
+pub(in super::super) fn watch(life: &Arc<Life>) -> Result<()> {
     let dir = life.hook_files.dir();
     disk::make_dir(dir)?;
     let mut watcher = Watcher::new()?;
@@ -76,7 +76,7 @@ fn hook_said(conversations: &Conversations, observation: &Observation, session: 
                 pane.eyes(|e| e.said(text, fault, Evidence::Hook, now, SystemTime::now()));
                 observation.observe_now(&pane); // a limit is stored before anything goes on
             }
-            *session.turns.told.lock() = event.reply.clone().map(|text| HookReply { text, fault });
+            session.turns.hook_reported(event.reply.clone().map(|text| HookReply { text, fault }));
             pane.eyes(|e| e.hook_ended(now))
         }
         Kind::Blocked => pane.eyes(|e| e.hook(Signal::Asks, now)),
@@ -96,7 +96,7 @@ impl Reader {
     fn read(&mut self, name: &OsStr) -> bool {
         let Some(life) = self.life.upgrade() else { return false };
         let Some(id) = name.to_str() else { return true };
-        let Some(session) = life.session_of_id(id) else { return true };
+        let Some(session) = life.tables.by_id(id) else { return true };
         for line in self.lines(&life.hook_files.of(id), id).unwrap_or_default().lines() {
             if let Some(event) = hooks::parse(line) {
                 hook_said(&life.conversations, &life.observation, &session, &event);

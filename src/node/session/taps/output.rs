@@ -15,9 +15,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::EventFd;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::observer::Observer;
-use super::pane::Pane;
-use super::shell::Mark;
+use super::super::observation::observer::Observer;
+use super::super::observation::shell_state::Mark;
+use super::super::pane::Pane;
 use crate::transcript::{self, Transcript};
 use muxfs_tree::base::error::{Error, Result};
 

@@ -2,6 +2,12 @@
 //!
 //! The only one who changes the tables.
 
+pub(super) mod in_force;
+pub(super) mod late_window;
+pub(super) mod lost;
+pub(super) mod pace;
+pub(super) mod poll;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,37 +18,37 @@ use tokio::sync::{MutexGuard, watch};
 
 use super::connection::Connection;
 use super::events::Event;
-use super::in_force;
-use super::look::Looks;
-use super::lost::Lost;
+
 use super::moves::Moves;
 use super::observation::Observation;
 use super::pane_logs::PaneLogs;
 use super::records::{Kept, Records};
-use super::session_settings::SessionSettings;
 use super::settings::Settings;
+use super::settings::session::SessionSettings;
 use super::tables::{Inventory, Tables, Writer};
 use super::taps::Taps;
 use super::turns::{Delivery, Turns};
 use super::{Face, Journal, Level, Moved, Pane, Record, Session, record};
 use crate::config::{SessionConfig, session};
+use lost::Lost;
 use muxfs_tmux::{self as tmux, Lists, PaneInfo, Server, SessionInfo, Snapshot, process};
 use muxfs_tree::base::error::Result;
 use muxfs_tree::base::names;
+use poll::Looks;
 
 pub struct Reconciler {
-    pub(super) connection: Arc<Connection>,
-    pub(super) tables: Arc<Tables>,
+    connection: Arc<Connection>,
+    tables: Arc<Tables>,
     writer: Writer,
-    pub(super) lost: Arc<Lost>,
+    lost: Arc<Lost>,
     settings: Arc<Settings>,
     records: Arc<Records>,
-    pub(super) taps: Arc<Taps>,
-    pub(super) observation: Arc<Observation>,
+    taps: Arc<Taps>,
+    observation: Arc<Observation>,
     turns: Arc<Delivery>,
-    pub(super) logs: Arc<PaneLogs>,
-    pub(super) journal: Arc<Journal>,
-    pub(super) moves: Arc<Moves>,
+    logs: Arc<PaneLogs>,
+    journal: Arc<Journal>,
+    moves: Arc<Moves>,
     /// Which names the node's own files have.
     reserved: fn(&str) -> bool,
     serials: AtomicU64,
@@ -62,6 +68,7 @@ pub(super) struct Parts {
     pub observation: Arc<Observation>,
     pub turns: Arc<Delivery>,
     pub logs: Arc<PaneLogs>,
+    pub journal: Arc<Journal>,
     pub moves: Arc<Moves>,
     pub reserved: fn(&str) -> bool,
     /// The first number for a session or pane.
@@ -71,7 +78,6 @@ pub(super) struct Parts {
 impl Reconciler {
     pub(super) fn new(parts: Parts) -> Self {
         Reconciler {
-            journal: parts.settings.journal.clone(),
             connection: parts.connection,
             tables: parts.tables,
             writer: parts.writer,
@@ -82,6 +88,7 @@ impl Reconciler {
             observation: parts.observation,
             turns: parts.turns,
             logs: parts.logs,
+            journal: parts.journal,
             moves: parts.moves,
             reserved: parts.reserved,
             serials: AtomicU64::new(parts.first_serial),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::connection::Connection;
-use super::eyes::{FileSays, Picture, Signal};
-use super::{Pane, env, record};
+use super::super::observation::agent_state::{FileSays, Picture, Signal};
+use super::super::{Pane, env, record};
+use super::Connection;
 use muxfs_agent::composer;
 use muxfs_agent::manifest::{Manifest, State};
 use muxfs_agent::question::asked;
@@ -23,7 +23,7 @@ use muxfs_tree::base::foreign::{self, Links};
 
 impl Connection {
     /// One picture, and what it says.
-    pub(super) async fn picture(&self, pane: &Pane) -> Result<(tmux::Picture, Picture)> {
+    pub(in super::super) async fn picture(&self, pane: &Pane) -> Result<(tmux::Picture, Picture)> {
         let Some(manifest) = pane.eyes(|e| e.agent.manifest.clone()) else {
             return fail(Kind::Bug, "a picture of a pane without an agent");
         };

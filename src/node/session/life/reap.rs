@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::shell::{ASKED, PROCESSES};
+use super::super::observation::shell_state::{ASKED, PROCESSES};
 
 /// After HUP, and after TERM (docs/tree.md, "The end of a session").
 const TERM_AFTER: Duration = Duration::from_secs(1);

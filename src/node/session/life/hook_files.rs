@@ -11,7 +11,7 @@ use muxfs_tree::base::disk;
 use muxfs_tree::base::error::Result;
 use muxfs_tree::base::foreign::Links;
 
-pub(super) struct HookFiles {
+pub(in super::super) struct HookFiles {
     dir: PathBuf,
     /// The program that an agent is given to run.
     own: PathBuf,

@@ -5,25 +5,25 @@
 
 use std::sync::Arc;
 
-use super::reconcile::Reconciler;
-use super::{Pane, Session};
+use super::super::{Pane, Session};
+use super::Reconciler;
 use muxfs_tmux::{self as tmux, Server};
 use muxfs_tree::base::error::{Error, Kind};
 
 impl Session {
     /// The window of this mark may come, though opening it failed.
-    pub(super) fn may_be_late(&self, why: &Error, mark: String) {
+    pub(in super::super) fn may_be_late(&self, why: &Error, mark: String) {
         if matches!(why.kind, Kind::TimedOut | Kind::Unreachable) {
             *self.late_window.lock() = Some(mark);
         }
     }
 
-    pub(super) fn late_window(&self) -> Option<String> {
+    pub(in super::super) fn late_window(&self) -> Option<String> {
         self.late_window.lock().clone()
     }
 
     /// It came, or comes no more.
-    pub(super) fn forget_late_window(&self) {
+    pub(in super::super) fn forget_late_window(&self) {
         *self.late_window.lock() = None;
     }
 }
@@ -31,7 +31,12 @@ impl Session {
 impl Reconciler {
     /// The window of a `ctl start` that tmux did not answer in time has the main pane. It gets the rest
     /// of what a window of ours has.
-    pub(super) fn take_late_window(&self, server: &Server, session: &Session, panes: &[(String, Arc<Pane>)]) {
+    pub(in super::super) fn take_late_window(
+        &self,
+        server: &Server,
+        session: &Session,
+        panes: &[(String, Arc<Pane>)],
+    ) {
         let Some(mark) = session.late_window() else { return };
         let pane = panes.iter().find(|(_, p)| p.fact(|f| tmux::session::has_mark(f, &mark)));
         let Some((_, pane)) = pane else { return };

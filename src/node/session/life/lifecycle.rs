@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::state::{Exit, State};
+use super::super::state::{Exit, State};
 use crate::config::session::Restart;
 use muxfs_tree::base::error::{Error, Kind};
 
@@ -17,7 +17,7 @@ const STEADY: Duration = Duration::from_secs(60);
 
 /// What is seen of a session and the program in its main pane at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(in super::super) struct Facts {
     /// It was made here.
     pub ours: bool,
     /// tmux has the session no more.
@@ -34,7 +34,7 @@ pub(super) struct Facts {
 
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub(in super::super) enum Life {
     /// Others made it, and what becomes of its program is theirs to say.
     Foreign,
     Running,
@@ -63,7 +63,7 @@ impl Facts {
 
 /// What happens to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(in super::super) enum Event {
     /// `ctl start`, `ctl stop`, `ctl restart`, `ctl resume`, `rmdir`.
     Start,
     Stop,
@@ -88,7 +88,7 @@ pub(super) enum Event {
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(in super::super) enum Action {
     Nothing,
     Refuse(Refusal),
     /// The program is started where none runs.
@@ -109,7 +109,7 @@ pub(super) enum Action {
 
 /// With which conversation a program begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begins {
+pub(in super::super) enum Begins {
     /// As the settings say, or the caller.
     AsAsked,
     /// With the conversation it had: nobody asked for this start.
@@ -117,7 +117,7 @@ pub(super) enum Begins {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(in super::super) enum Refusal {
     /// The session was made by others.
     Foreign(&'static str),
     /// `rmdir` of a session that others made.
@@ -144,7 +144,7 @@ impl Refusal {
 }
 
 /// What is done about `event`, at `now`. Each event has a cell for each place in a session's life.
-pub(super) fn step(facts: Facts, event: Event, backoff: &mut Backoff, now: Instant) -> Action {
+pub(in super::super) fn step(facts: Facts, event: Event, backoff: &mut Backoff, now: Instant) -> Action {
     use Action::{Apply, EndProgram, EndSession, Forget, Nothing, Refuse, StartAgain};
     use Begins::{AsAsked, GoesOn};
     use Life::{Exited, Foreign, Lost, Over, Running, Stopped};
@@ -207,7 +207,7 @@ fn wanted(restart: Restart, exit: Exit) -> bool {
 
 /// How often a program was started again.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(in super::super) struct Backoff {
     count: u32,
     started: Option<Instant>,
 }

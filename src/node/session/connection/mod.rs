@@ -3,6 +3,9 @@
 //!
 //! Connections are made and lost by the engine's loop. Must not know sessions.
 
+pub(super) mod agent_screen;
+pub mod capture;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -44,7 +47,7 @@ pub(super) enum Request {
 
 pub struct Connection {
     socket: Socket,
-    pub(super) own: OwnProgram,
+    own: OwnProgram,
     journal: Arc<Journal>,
     engine: mpsc::UnboundedSender<Request>,
     server: RwLock<Option<Server>>,
@@ -80,6 +83,10 @@ impl Connection {
             making: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn own(&self) -> &OwnProgram {
+        &self.own
     }
 
     pub(super) fn socket(&self) -> &Socket {

@@ -3,8 +3,8 @@
 
 use parking_lot::Mutex;
 
-use super::connection::Connection;
-use super::{Pane, Tap};
+use super::super::{Pane, Tap};
+use super::Connection;
 use muxfs_tmux::{self as tmux, Capture, MAX_OUTPUT};
 use muxfs_tree::base::error::{Kind, Result, fail};
 
