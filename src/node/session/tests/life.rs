@@ -1,7 +1,7 @@
 //! A session's program is started, stopped, restarted and lost.
 
 use super::*;
-use crate::session::make::Asked;
+use crate::session::life::make::Asked;
 use crate::session::state::Exit;
 use muxfs_tree::base::error::Kind;
 use muxfs_tree::base::schema::{Value, Values};

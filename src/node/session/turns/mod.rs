@@ -165,6 +165,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    #[expect(clippy::too_many_arguments, reason = "each is one component that it uses")]
     pub(super) fn new(
         settings: Arc<Settings>,
         records: Arc<Records>,
