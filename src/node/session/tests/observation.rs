@@ -174,7 +174,10 @@ async fn a_list_that_is_not_whole_changes_nothing() {
     lab.changed().await; // a name may hold anything
     assert_eq!(lab.names().len(), 1);
     lab.world().fails.push(("list-panes", "lost"));
-    assert!(lab.sessions.life.reconciler.refresh().await.is_err());
+    // The engine's own look may be the one that fails.
+    if lab.sessions.life.reconciler.refresh().await.is_ok() {
+        until("the error", || lab.errors().contains("lost")).await;
+    }
     assert_eq!(lab.names().len(), 1);
 }
 
