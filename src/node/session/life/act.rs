@@ -60,6 +60,7 @@ impl Life {
                 self.restart_now(session, &begin).await
             }
             Action::EndProgram => self.end_program(session).await,
+            Action::KeepEnded => self.mark_stopped(session).await,
             Action::EndSession => self.end_session(session).await,
             Action::Forget => {
                 self.end_session(session).await?;
@@ -81,7 +82,7 @@ impl Life {
             Action::Apply => (Event::Apply, Duration::ZERO),
             Action::StartAgain(wait) => (Event::Waited, wait),
             Action::Nothing | Action::Refuse(_) | Action::Start(_) | Action::Restart(_) => return,
-            Action::EndProgram | Action::EndSession | Action::Forget => return,
+            Action::EndProgram | Action::KeepEnded | Action::EndSession | Action::Forget => return,
         };
         let (life, session) = (Arc::downgrade(self), session.clone());
         tokio::spawn(async move {

@@ -97,6 +97,8 @@ pub(in super::super) enum Action {
     Restart(Begins),
     /// The program is ended, and its pane stays.
     EndProgram,
+    /// The program has ended, and is not started again by itself.
+    KeepEnded,
     /// The session is ended with everything below it.
     EndSession,
     /// The same, and its record is forgotten.
@@ -145,7 +147,7 @@ impl Refusal {
 
 /// What is done about `event`, at `now`. Each event has a cell for each place in a session's life.
 pub(in super::super) fn step(facts: Facts, event: Event, backoff: &mut Backoff, now: Instant) -> Action {
-    use Action::{Apply, EndProgram, EndSession, Forget, Nothing, Refuse, StartAgain};
+    use Action::{Apply, EndProgram, EndSession, Forget, KeepEnded, Nothing, Refuse, StartAgain};
     use Begins::{AsAsked, GoesOn};
     use Life::{Exited, Foreign, Lost, Over, Running, Stopped};
     match (event, facts.life()) {
@@ -157,7 +159,9 @@ pub(in super::super) fn step(facts: Facts, event: Event, backoff: &mut Backoff, 
         // Another's session ends whole.
         (Event::Stop, Foreign) => EndSession,
         (Event::Stop, Running) => EndProgram,
-        (Event::Stop, Stopped | Exited | Lost | Over) => Nothing,
+        // The wait before its next start may be under way.
+        (Event::Stop, Exited | Lost) => KeepEnded,
+        (Event::Stop, Stopped | Over) => Nothing,
 
         (Event::Restart, Foreign) => Refuse(Refusal::Foreign("restart")),
         (Event::Restart, Running | Stopped | Exited | Lost) => Action::Restart(AsAsked),
@@ -262,6 +266,7 @@ mod tests {
             Action::Restart(Begins::AsAsked) => "restart",
             Action::Restart(Begins::GoesOn) => "anew",
             Action::EndProgram => "end",
+            Action::KeepEnded => "keep",
             Action::EndSession => "end-all",
             Action::Forget => "forget",
             Action::Apply => "apply",
@@ -272,7 +277,7 @@ mod tests {
     const TABLE: &str = "
                  foreign running stopped exited  lost    over
 start            theirs  runs    start   start   start   over
-stop             end-all end     .       .       .       .
+stop             end-all end     .       keep    keep    .
 restart          theirs  restart restart restart restart over
 resume           theirs  restart restart restart restart over
 remove           theirs  forget  forget  forget  forget  forget

@@ -1,6 +1,7 @@
 //! A session's program is started, stopped, restarted and lost.
 
 use super::*;
+use crate::session::life::lifecycle::Event;
 use crate::session::life::make::Asked;
 use crate::session::state::Exit;
 use muxfs_tree::base::error::Kind;
@@ -197,6 +198,27 @@ async fn a_stop_is_no_end_that_is_followed_by_a_start() {
     let log = lab.sessions.journal.logs.text.current();
     let log = String::from_utf8_lossy(&log.read_at(0, 1 << 20).unwrap()).into_owned();
     assert!(!log.contains("started again"), "{log}");
+}
+
+/// A start that the settings want waits for its time, in which a person may say that there is to be none.
+#[tokio::test]
+async fn a_stop_takes_back_the_start_that_waits_for_its_time() {
+    let lab = Lab::new(|world| {
+        world.add("a", "id1");
+        world.session("a").config = "restart = 'always'\n".into();
+    })
+    .await;
+    lab.ready("a").await;
+    exited(&lab, 1).await;
+    let session = lab.get("a");
+    lab.world().ends = true; // where a second passed before the stop, it runs again
+    lab.sessions.life.stop(&session).await.unwrap();
+    assert!(record(&lab).stopped);
+    let starts = lab.world().count("respawn-pane");
+    lab.sessions.life.act(&session, Event::Waited, None).await.unwrap();
+    assert_eq!(lab.world().count("respawn-pane"), starts);
+    lab.sessions.life.start_session(&session, false).await.unwrap();
+    assert!(!record(&lab).stopped, "who starts it again wants it to run");
 }
 
 async fn save(lab: &Lab, text: &str) {
