@@ -1,14 +1,12 @@
-//! Files whose content is computed: which size the kernel was given, and the one content
-//! that an inode shows while it is open.
+//! Keeps, for each inode, the sizes that the kernel was told and the one content that its open handles show.
 //!
-//! The kernel keeps one size and one page cache for an inode. Whoever reads by splice, sendfile or
-//! mmap gets pages of that cache, as far as that size, whatever handle they use. So all open
-//! handles of an inode must show the same bytes, and no size that the kernel may still believe may
-//! be less, or more by a page. An open that cannot keep to this is answered ESTALE once; the kernel
-//! then looks the name up again for the same thread, and finds an inode of its own with that
-//! content ([`Retries`]). A look-up of a name whose inode is open leads to a new inode.
+//! The kernel keeps one size and one page cache for an inode, and splice, sendfile and mmap read from them.
+//! So all open handles of an inode show the same bytes, and no size that the kernel may still use is smaller
+//! than those bytes, or larger by a page or more. An open that would break this is answered ESTALE once: the
+//! kernel looks the name up again for the same thread, and finds a new inode that holds the content of the
+//! refused open ([`Retries`]). A look-up of a name whose inode is open leads to a new inode as well.
 //!
-//! Knows no kernel and no tree; time is passed in.
+//! Must not know the kernel or the tree (of it, only `Shape`). The time is an argument.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};

@@ -1,7 +1,10 @@
-//! When what was written is complete: one open/write/close is one message, but shells and their
-//! children close the same open file many times over, and some die halfway. docs/tree.md, "Delivery".
+//! Decides which close of an open file ends a message.
 //!
-//! Knows who wrote and who closes; not what is written, nor where to.
+//! A shell and its children each close the file that they share, and a writer may be killed halfway. So a
+//! close by the process that opened the file ends a message, or the release of the file. Where a writer was
+//! killed by a signal the result says so, because the text may not be whole. docs/tree.md, "Delivery".
+//!
+//! Knows who writes and who closes. Must not know what is written, or where it goes.
 
 use super::procs::Procs;
 

@@ -1,24 +1,21 @@
-//! Notifies the kernel of names and attributes that it must no longer remember.
+//! Tells the kernel which names, attributes and sizes it must forget. One thread does this.
 //!
-//! To invalidate a name takes its directory's lock. The caller of a mkdir, rmdir, rename, unlink or
-//! create holds that lock until it is answered. A thread that waits for it can do nothing else, and
-//! a daemon that is killed then cannot end, as its callers wait for it. So the invalidations of a
-//! directory wait while a call in it is out and for [`QUIET`] after the last one; those of every
-//! other directory go on. A name that is out of date meanwhile does no harm: its inode answers
-//! ESTALE, and the kernel looks the name up.
+//! To forget a name, the kernel takes the lock of its directory. The caller of a mkdir, rmdir, rename, unlink
+//! or create holds that lock until it has our reply, and a thread that waits for the lock keeps a killed
+//! daemon from exiting. So the names of a directory wait while such a call is unanswered, and for [`QUIET`]
+//! after the last reply; those of other directories go on. An outdated name does no harm: its inode answers
+//! ESTALE, and the kernel looks the name up again.
 //!
-//! A call that the kernel has begun and that was not read yet cannot be counted. That leaves a
-//! window, which a busy machine makes wide (1 of 11 daemons killed beside three callers of mkdir,
-//! rename and rmdir). So names of directories in which directories are made are kept by the kernel
-//! for a moment only, and need no word (`comes_and_goes`); in the others nothing long is done under
-//! the lock. The next start takes over a mount that was caught all the same (takeover.rs).
+//! A call that the kernel has begun and that was not read yet cannot be counted. On a busy machine that
+//! happens (1 of 11 daemons killed beside three callers of mkdir, rename and rmdir). So the kernel keeps the
+//! names of directories in which directories are made for a moment only, and needs no notice of them
+//! (`comes_and_goes`). The next start takes over a mount whose daemon was caught all the same (takeover.rs).
 //!
-//! Linux 6.16 can mark all names as out of date without a lock (FUSE_NOTIFY_INC_EPOCH). That is not
-//! used: each name is then looked up under its directory's lock, so that a stalled mkdir holds up
-//! the known names beside it as well.
+//! Linux 6.16 can mark all names as outdated without a lock (FUSE_NOTIFY_INC_EPOCH). That is not used: each
+//! name is then looked up under its directory's lock, so that one stalled mkdir holds up all names beside it.
 //!
-//! One thread does it, that answers nothing and holds no lock of ours while it writes. The queue
-//! holds each name once, and only names the kernel knows; that bounds it.
+//! The thread answers no requests, and holds no lock of ours while it writes to the kernel. The queue holds
+//! each name and each attribute once, and only those of inodes that the kernel knows; that bounds it.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;

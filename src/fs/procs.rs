@@ -1,11 +1,11 @@
-//! What `/proc` says of a calling thread: whose it is, whether a signal waits for it or its control
-//! group freezes, whether a signal killed it. FUSE names callers by thread id alone.
+//! Reads from `/proc` about a calling thread: its process, whether a signal is pending, whether its control
+//! group is freezing, and whether a signal killed it. FUSE names a caller by its thread id alone.
 //!
-//! An event loop reads only what the kernel answers without a lock of the caller's: `status` and
-//! `statm` (offload.rs has the list). A caller inside execve(2) that closes a file of ours holds
-//! its exec lock and waits for our reply, and `stat` and every link wait for that lock.
+//! An event loop reads only `status` and `statm`, because they take no lock that the caller can hold. A caller
+//! in execve(2) that closes a file of ours holds its exec lock until it has our reply; a read of `stat` or of a
+//! symbolic link in `/proc/TID` would wait for that lock. Other threads read those (offload.rs).
 //!
-//! Knows no files of ours.
+//! Must not know the files of the mount.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -1,12 +1,11 @@
-//! How a pane was seen to stand, as a condition that tmux itself checks in the step that types.
+//! Builds a condition for tmux that is true while a pane still is as it was captured.
+//!
+//! Between a capture and a key the program may paint a dialog or move a mark. So tmux checks the condition and
+//! types in one step. It compares the cursor, sizes, mode and process of the pane, and a few rows of its
+//! screen. `#{C/r:^TEXT$}` gives the first row (from 1) that shows TEXT, or 0, so only a row that is the first
+//! with its text can be compared. A row takes about 0.1 ms (tmux 3.3a).
 //!
 //! Pure: knows tmux's formats and their traps. Must not know what the rows mean.
-//!
-//! Between a capture and a key the program may paint something else: a dialog over a composer,
-//! another option under a mark. So the line that types compares, in the same step of the server,
-//! where the cursor is and which row of the screen is the first that shows a text:
-//! `#{C/r:^TEXT$}` gives that row's number from 1, or 0. Only rows that are the first of their text
-//! can be found this way. It takes some 0.1 ms a row (tmux 3.3a), so a few rows are chosen, not all.
 
 use super::command::{Command, Hidden, Line};
 

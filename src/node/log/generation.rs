@@ -1,12 +1,9 @@
-//! The generations of a log: which files on the disk are one log, and which of them may grow.
+//! Numbers the files of a log, and decides which of them a restarted node appends to.
 //!
-//! A log at `DIR/raw` is a row of files `DIR/raw.N`. The file with the largest number grows, the one
-//! before it is what readers know as `raw.1`, and no number is used again: a number is the second in
-//! which its file was begun, or one more than the last. So a log of which nothing is left on the disk
-//! does not begin with a number that it had before.
-//!
-//! A start of the node goes on with the newest file where what readers saw of it is certain to be
-//! there, and begins another generation where it is not (see [`may_grow`]).
+//! A log `DIR/raw` is kept in files `DIR/raw.N`. The highest N grows; readers see the one before as `raw.1`.
+//! N is the Unix time in seconds at which the file was begun, or the last N plus 1, so that no N is used
+//! twice, even after all files are gone. A node appends to the newest file only where that surely holds all
+//! that readers saw ([`may_grow`]); its permission bits record this. Otherwise the node begins another file.
 //!
 //! Knows names, permission bits and times of files. Must not know what they hold.
 

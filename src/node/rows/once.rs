@@ -1,10 +1,9 @@
-//! Makes sure that a gesture which is sent twice happens once, for gestures that leave no other trace:
-//! what was typed, a command, a saved document.
+//! Runs a gesture once, although its sender sends it twice with one id, where it leaves no other trace: typed
+//! text, a command, a saved document. Queued prompts and sessions have records of their own.
 //!
-//! The beginning and the result of each are written to a file by plain write(2): that outlives a kill -9 of
-//! the daemon, and costs no wait for the disk. One that had begun when the daemon was killed may have been
-//! done or not; its second sending is answered so. A prompt that waits for its turn stands in the book, a
-//! session in its record: those need no line here.
+//! The beginning and the result of each go to a file by write(2) without a sync, which outlives a kill -9 of
+//! the daemon and costs no wait for the disk. Where the file has the beginning alone, the gesture may have been
+//! done: the caller says whether it was, whether it is done again, or that nobody knows.
 //!
 //! Knows files. Must not know what a gesture does.
 

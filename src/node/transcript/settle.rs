@@ -1,8 +1,11 @@
-//! Which held lines enter the transcript, and when: settled for 2 s, or final.
+//! Decides which held lines enter the transcript, and when: after 2 s without a change, or when they are
+//! final.
 //!
-//! A line is known again by the hash of its text. One that moved (a frame painted lower, with new
-//! text above) is not new; one that is repainted and settles again and again must be quiet for
-//! longer each time, so that a clock in a corner does not fill a disk.
+//! Lines are compared by the hash of their text: a line that only moved (a frame painted lower, with new text
+//! above it) does not enter again. Where lines enter again and again in the place of others the 2 s become
+//! longer, up to a minute, until ordinary output resets them. So a clock in a corner does not fill a disk.
+//!
+//! Must not know where lines go, or what a terminal is.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,8 +1,11 @@
-//! Polls a future once on the caller's thread, and moves it into the runtime only if it has to wait.
+//! Runs futures outside a task where that is cheaper, and finishes those that must not stop halfway.
 //!
-//! A task that is spawned to wait costs a wake-up of a worker that finds nothing to do; a prompt
-//! or a screen would pay for it each time. What must be done whole is a task of its own instead.
-//! Knows no requests.
+//! `run` polls a future once on the caller's thread, and spawns the rest when it is woken: a task that is
+//! spawned to wait would wake a worker for nothing, at each prompt and each screen. `whole` spawns the rest of
+//! a future that is dropped after its first poll. `apart` gives work a task of its own. `on_disk` runs work
+//! that waits for a disk on a thread that may wait.
+//!
+//! Must not know requests.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,8 +1,10 @@
-//! Looks at tmux where no notice says that something changed: at everything as often as that may
-//! cost, and in between at what printed and at what people typed into.
+//! Asks tmux for changes that no notice reports.
 //!
-//! Knows what is to be asked; when is decided by `pace`. Must not know how tables are changed
-//! (`reconcile`): where panes came, went or moved it asks for everything.
+//! It asks for everything at intervals that `pace` chooses to limit the cost. In between it asks only for the
+//! windows whose panes printed and for the sessions that people typed into. It asks for everything at once if
+//! a pane came, went, moved or died, or if more than half of the windows are due.
+//!
+//! Knows what to ask. Must not know when (`pace`), or how tables are changed (`reconcile`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
