@@ -1,7 +1,7 @@
 //! A session's life as a table: where its program is, what happened, and what is done about it.
 //!
-//! Pure: what is seen and the time are arguments, and what is to be done is a value that life.rs and
-//! keep.rs carry out. Must not know tmux, panes, records, nor how a program is started or ended.
+//! Pure: what is seen and the time are arguments, and what is to be done is a value that act.rs
+//! carries out. Must not know tmux, panes, records, nor how a program is started or ended.
 
 use std::time::{Duration, Instant};
 

@@ -209,13 +209,7 @@ impl Life {
                 ours: true,
                 config: crate::config::session::template(&new.set),
                 changed: record::millis(SystemTime::now()),
-                modes: Default::default(),
-                stopped: false,
-                conversation: None,
-                limit: None,
-                cwd: None,
-                parent: None,
-                maker: None,
+                ..Record::default()
             },
         };
         record.maker.clone_from(&new.maker);

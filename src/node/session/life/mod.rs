@@ -174,12 +174,12 @@ impl Life {
         self.reconciler.refresh_locked(looks).await
     }
 
-    /// How a restart that nobody asked for goes on: with the talk it had, where the agent can.
+    /// How a restart that nobody asked for goes on: with the conversation it had, where the agent can.
     pub(super) async fn go_on(&self, session: &Session) -> Begin {
         let config = session.config();
         let can = Agent::of(&config, &self.settings.catalogue())
             .is_some_and(|a| !a.manifest.resume.args.is_empty());
-        // One in which nothing was said yet is nowhere.
+        // An agent saves a conversation with its first message: an empty one cannot be resumed.
         match session.conversation().filter(|_| can) {
             Some(id) if self.conversations.can_resume(session, &id).await.unwrap_or(true) => {
                 Begin::Resume(id)

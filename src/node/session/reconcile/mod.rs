@@ -415,20 +415,7 @@ impl Reconciler {
         }
         let config = if ours.is_some() { session::template(&Default::default()) } else { of_others(first) };
         let changed = record::millis(SystemTime::now());
-        Record {
-            id,
-            name: info.name.clone(),
-            ours: ours.is_some(),
-            config,
-            changed,
-            modes: Default::default(),
-            stopped: false,
-            conversation: None,
-            limit: None,
-            cwd: None,
-            parent: None,
-            maker: None,
-        }
+        Record { id, name: info.name.clone(), ours: ours.is_some(), config, changed, ..Record::default() }
     }
 
     /// Takes over what tmux says of a session: what it said before, and whether a new name had no other

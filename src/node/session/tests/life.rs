@@ -11,6 +11,18 @@ async fn one() -> Lab {
     Lab::new(|world| _ = world.add("a", "id1")).await
 }
 
+/// A session whose main pane is gone, beside another pane of it.
+async fn without_its_main_pane() -> Lab {
+    let lab = Lab::new(|world| {
+        world.add("a", "id1");
+        world.add_pane("$1");
+    })
+    .await;
+    lab.world().panes.remove("%1");
+    lab.changed().await;
+    lab
+}
+
 /// Its program has ended, and that was seen.
 async fn exited(lab: &Lab, code: i32) {
     lab.world().pane("%1").exit(code);
@@ -127,13 +139,7 @@ async fn a_session_that_is_over_is_not_started() {
 
 #[tokio::test]
 async fn a_start_after_the_main_pane_was_lost_opens_a_window() {
-    let lab = Lab::new(|world| {
-        world.add("a", "id1");
-        world.add_pane("$1");
-    })
-    .await;
-    lab.world().panes.remove("%1");
-    lab.changed().await;
+    let lab = without_its_main_pane().await;
     assert!(lab.get("a").main().is_gone());
     lab.sessions.life.start_session(&lab.get("a"), false).await.unwrap();
     let main = lab.get("a").main();
@@ -143,13 +149,7 @@ async fn a_start_after_the_main_pane_was_lost_opens_a_window() {
 
 #[tokio::test]
 async fn a_window_that_tmux_refuses_leaves_the_pane_lost() {
-    let lab = Lab::new(|world| {
-        world.add("a", "id1");
-        world.add_pane("$1");
-    })
-    .await;
-    lab.world().panes.remove("%1");
-    lab.changed().await;
+    let lab = without_its_main_pane().await;
     lab.world().fails.push(("new-window", "no space for a new window"));
     assert!(lab.sessions.life.start_session(&lab.get("a"), false).await.is_err());
     assert!(lab.get("a").main().is_gone());
